@@ -1,0 +1,57 @@
+"""lqsep: unsupervised source separation by Bayesian inference in a discrete latent domain.
+
+Importing this package is cheap: the names that need torch are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from lqsep.core.errors import LqsepError
+from lqsep.core.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
+
+if TYPE_CHECKING:
+    from lqsep.core.config import PipelineConfig, load_config
+    from lqsep.core.data import Separation
+    from lqsep.core.model_directory import Model, load_model
+    from lqsep.core.pipeline import Separator
+    from lqsep.core.registry import Registry
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ComponentConfig",
+    "ComponentSpec",
+    "Kind",
+    "LqsepError",
+    "Model",
+    "PipelineConfig",
+    "Registry",
+    "Separation",
+    "Separator",
+    "__version__",
+    "hookimpl",
+    "load_config",
+    "load_model",
+]
+
+_LAZY = {
+    "Model": "lqsep.core.model_directory",
+    "PipelineConfig": "lqsep.core.config",
+    "Registry": "lqsep.core.registry",
+    "Separation": "lqsep.core.data",
+    "Separator": "lqsep.core.pipeline",
+    "load_config": "lqsep.core.config",
+    "load_model": "lqsep.core.model_directory",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'lqsep' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,82 @@
+"""Every error that lqsep raises on purpose.
+
+::
+
+    LqsepError                          exit code 1
+    ├── ConfigError                     2   a configuration file or option
+    ├── PluginError                     2   a plugin or the component it offers
+    │   ├── UnknownComponentError
+    │   ├── AmbiguousComponentError
+    │   └── IncompatiblePluginError
+    ├── IncompatibleComponentsError     2   components that do not fit each other
+    ├── DeviceError                     2   a device that is not there
+    ├── CheckpointError                 3   a model directory or weights file
+    ├── AudioError                      1   an audio file
+    ├── ShapeError                      1   a tensor of the wrong shape
+    └── EmptySupportError               1   no joint code explains a frame
+
+A message says what was being done, what was expected, what was found, where, and what to do.
+The command line prints it as one line and exits with the class's code.
+"""
+
+from __future__ import annotations
+
+
+class LqsepError(Exception):
+    """Base class; its message is meant for the user."""
+
+    exit_code = 1
+
+
+class ConfigError(LqsepError):
+    """A configuration file, option or value is wrong."""
+
+    exit_code = 2
+
+
+class PluginError(LqsepError):
+    """A plugin, or a component offered by one, cannot be used."""
+
+    exit_code = 2
+
+
+class UnknownComponentError(PluginError):
+    """No plugin offers a component of this kind and name."""
+
+
+class AmbiguousComponentError(PluginError):
+    """Several third-party plugins offer this kind and name."""
+
+
+class IncompatiblePluginError(PluginError):
+    """A component does not fulfil the interface of its kind."""
+
+
+class IncompatibleComponentsError(LqsepError):
+    """Components were assembled that do not fit each other."""
+
+    exit_code = 2
+
+
+class DeviceError(LqsepError):
+    """The requested device is not available."""
+
+    exit_code = 2
+
+
+class CheckpointError(LqsepError):
+    """A model directory or a weights file is missing, damaged or belongs to something else."""
+
+    exit_code = 3
+
+
+class AudioError(LqsepError):
+    """An audio file cannot be read or written."""
+
+
+class ShapeError(LqsepError):
+    """A tensor does not have the shape that is asked for."""
+
+
+class EmptySupportError(LqsepError):
+    """The priors and the likelihood together allow no joint code at a frame."""
