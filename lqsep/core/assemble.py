@@ -1,0 +1,135 @@
+"""From a validated configuration to built components, and whether they fit each other."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqsep.core.errors import IncompatiblePluginError, LqsepError, PluginError
+from lqsep.core.registry import RegisteredComponent
+from lqsep.core.spec import ComponentConfig, Kind
+
+if TYPE_CHECKING:
+    import torch
+
+    from lqsep.core.interfaces.codec import Codec
+    from lqsep.core.interfaces.dataset import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildContext:
+    """What a factory may know.
+
+    Args:
+        device: Where tensors live.
+        dtype: Of the weights.
+        sources: Names, in order; source 0 is the row axis of joint matrices.
+        source: The one a prior is built for, else None.
+        gains: Linear factor of every source in the mixture.
+        codec: The built codec; None while the codec itself is built.
+        base_dir: Relative paths in the configuration start here.
+        hashes: sha256 of weight files by name, as the model directory declares them.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    sources: tuple[str, ...]
+    gains: tuple[float, ...]
+    base_dir: Path
+    source: str | None = None
+    codec: Codec | None = None
+    hashes: Mapping[str, str] | None = None
+
+    def path(self, relative: str | Path) -> Path:
+        """A path of the configuration, resolved against ``base_dir``."""
+        return self.base_dir / relative
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainContext:
+    """What a trainer may know.
+
+    Args:
+        dataset: Training data; ``validation`` likewise, or None.
+        sources: Names of the pipeline's sources, in order.
+        source: The source whose prior is trained; None for a codec.
+        codec: The trained codec a prior works on; None for a codec.
+        output_dir: Model directory: weights go here, checkpoints and logs below ``output_dir/logs``.
+        device: Where to train.
+        seed: Of everything random.
+        resume: Continue from the last checkpoint.
+        report: Called with dictionaries of figures to be shown and logged.
+    """
+
+    dataset: Dataset
+    validation: Dataset | None
+    sources: tuple[str, ...]
+    gains: tuple[float, ...]
+    source: str | None
+    codec: Codec | None
+    output_dir: Path
+    device: torch.device
+    seed: int
+    resume: bool
+    report: Callable[[Mapping[str, Any]], None]
+
+
+def import_target(target: str) -> Callable[..., Any]:
+    """The callable behind ``"module:callable"``.
+
+    Raises:
+        PluginError: The module cannot be imported or has no such name.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise PluginError(f"cannot import {module_name!r} of {target!r}: {error}") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        close = difflib.get_close_matches(attribute, dir(module), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise PluginError(f"{module_name!r} has no callable {attribute!r}{hint}")
+    return found  # type: ignore[no-any-return]
+
+
+def build(
+    registered: RegisteredComponent, config: ComponentConfig, context: BuildContext
+) -> Any:
+    """Import the factory, call it, and check that the result has the kind's interface.
+
+    Raises:
+        LqsepError: Whatever the factory says of itself.
+        PluginError: The factory failed otherwise.
+        IncompatiblePluginError: The result is not a component of the kind.
+    """
+    spec = registered.spec
+    factory = import_target(spec.factory)
+    try:
+        component = factory(config, context)
+    except LqsepError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"building {spec.kind} '{registered.qualified_name}' failed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    expected = interface(spec.kind)
+    if not isinstance(component, expected):
+        raise IncompatiblePluginError(
+            f"the factory of {spec.kind} '{registered.qualified_name}' returned a "
+            f"{type(component).__name__}, expected a {expected.__module__}.{expected.__name__}"
+        )
+    return component
+
+
+def interface(kind: Kind) -> type:
+    """The abstract class of a kind."""
+    module = importlib.import_module(f"lqsep.core.interfaces.{kind.value}")
+    found = getattr(module, kind.value.capitalize())
+    assert isinstance(found, type)
+    return found

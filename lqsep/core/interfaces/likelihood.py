@@ -1,0 +1,48 @@
+"""A likelihood says which joint codes explain a frame of the mixture."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from lqsep.core.data import EncodedMixture
+    from lqsep.core.frame_likelihood import FrameLikelihood
+
+
+class BoundLikelihood(ABC):
+    """A likelihood bound to one encoded mixture."""
+
+    n_frames: int
+
+    @abstractmethod
+    def at(
+        self, frame: int, history: Int64[Tensor, "rows sources frames"]
+    ) -> FrameLikelihood:
+        """The likelihood of one frame's joint codes. Most ignore the history of codes so far."""
+
+    def frames(self, start: int, stop: int) -> Float[Tensor, "frames K0 K1"] | None:
+        """Log-likelihood of every pair, for small codebooks without history; None otherwise."""
+        return None
+
+    def adapt(
+        self, marginals: Sequence[Float[Tensor, "frames codebook_size"]]
+    ) -> BoundLikelihood | None:
+        """A likelihood fitted better to this mixture, from posterior marginals; None if fixed."""
+        return None
+
+
+class Likelihood(ABC):
+    """Knows the codec's vectors; `bind` adds the mixture."""
+
+    @abstractmethod
+    def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundLikelihood:
+        """Bind to one encoded segment; ``gains[i]`` is the linear factor of source ``i``.
+
+        Raises:
+            IncompatibleComponentsError: Number of sources or codes do not fit.
+        """

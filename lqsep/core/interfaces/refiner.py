@@ -1,0 +1,38 @@
+"""A refiner post-processes the stems of one segment."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lqsep.core.data import Candidates, DecodedCandidates, EncodedMixture, Mixture, Selection
+from lqsep.core.interfaces.codec import Codec
+
+
+@dataclass(frozen=True)
+class RefineContext:
+    """All that is known when the stems of a segment have been decoded and selected.
+
+    ``mixture`` has its own rate and channels; everything else is at the codec's.
+    """
+
+    mixture: Mixture
+    encoded: EncodedMixture
+    candidates: Candidates
+    decoded: DecodedCandidates
+    selection: Selection
+    codec: Codec
+    gains: tuple[float, ...]
+
+
+class Refiner(ABC):
+    """Takes and gives stems at the mixture's rate and channels."""
+
+    @abstractmethod
+    def refine(
+        self, stems: Float[Tensor, "sources channels samples"], context: RefineContext
+    ) -> Float[Tensor, "sources channels samples"]:
+        """Better stems of the same shape."""

@@ -1,0 +1,39 @@
+"""A sampler turns a posterior over joint code sequences into candidates."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from lqsep.core.data import Candidates
+    from lqsep.core.posterior import SequencePosterior
+
+OnFrame = Callable[[int, int], None]
+"""Called as ``on_frame(frames_done, frames_total)``."""
+
+
+class Sampler(ABC):
+    """Sees a `SequencePosterior` and nothing else."""
+
+    @abstractmethod
+    def sample(
+        self,
+        posterior: SequencePosterior,
+        *,
+        generator: torch.Generator,
+        on_frame: OnFrame | None = None,
+    ) -> Candidates:
+        """Draw or search joint codes for every frame of the posterior.
+
+        Args:
+            posterior: The target.
+            generator: The only source of randomness; lives on the CPU.
+            on_frame: Progress callback.
+
+        Raises:
+            EmptySupportError: No joint code is possible at some frame.
+        """
