@@ -1,0 +1,185 @@
+"""Weights as safetensors files with string metadata, checked when they are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lqsep.core.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The content of a weights file."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a weights file says of itself without its values: shape of every tensor, metadata."""
+
+    shapes: dict[str, tuple[int, ...]]
+    metadata: dict[str, str]
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over the sorted (name, dtype, shape, bytes) of the tensors, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def file_hash(path: str | Path) -> str:
+    """sha256 of a file, as hexadecimal digits.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def save_weights(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> str:
+    """Write a weights file under a temporary name, then rename it into place.
+
+    Returns:
+        sha256 of the file.
+
+    Raises:
+        CheckpointError: The file cannot be written; what was there before stays.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()},
+            temporary,
+            metadata=dict(metadata),
+        )
+        digest = file_hash(temporary)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot write weights to {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest
+
+
+def load_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
+    """Read a weights file onto the CPU.
+
+    Args:
+        path: A safetensors file.
+        sha256: Expected hash of the file; not checked when None.
+
+    Raises:
+        CheckpointError: Missing, damaged, or not the file that was expected.
+    """
+    _check_exists(path)
+    if sha256 is not None:
+        found = file_hash(path)
+        if found != sha256:
+            raise CheckpointError(
+                f"{path} is not the file its model.toml describes: expected sha256 "
+                f"{sha256[:16]}..., got {found[:16]}...; restore the file or train again"
+            )
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+    return Weights(tensors, metadata)
+
+
+def read_header(path: str | Path) -> Header:
+    """Shapes and metadata of a weights file, without reading its tensors.
+
+    Raises:
+        CheckpointError: Missing or damaged.
+    """
+    _check_exists(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            shapes = {
+                name: tuple(int(n) for n in file.get_slice(name).get_shape())
+                for name in file.keys()  # noqa: SIM118
+            }
+            return Header(shapes, dict(file.metadata() or {}))
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
+def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Copy weights into a module; every name and shape must fit.
+
+    Half-precision weights are brought to the module's own precision.
+
+    Raises:
+        CheckpointError: Names or shapes differ; the message names the first of them.
+    """
+    expected = module.state_dict()
+    missing = sorted(set(expected) - set(tensors))
+    extra = sorted(set(tensors) - set(expected))
+    if missing or extra:
+        detail = f"missing {missing[0]!r}" if missing else f"unexpected {extra[0]!r}"
+        raise CheckpointError(
+            f"{path} does not fit the configured model: {detail} "
+            f"({len(missing)} missing, {len(extra)} unexpected tensors)"
+        )
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{path} does not fit the configured model: {name!r} has shape "
+                f"{tuple(tensor.shape)}, the configuration asks for "
+                f"{tuple(expected[name].shape)}"
+            )
+    module.load_state_dict(
+        {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
+    )
+
+
+def check_codec_fingerprint(
+    path: str | Path, metadata: Mapping[str, str], expected: str | None
+) -> None:
+    """Refuse weights that were trained on another codec.
+
+    Weights that name no codec fit any of their size.
+
+    Raises:
+        CheckpointError: The fingerprints differ.
+    """
+    found = metadata.get("codec_fingerprint")
+    if found is not None and expected is not None and found != expected:
+        raise CheckpointError(
+            f"{path} was trained on another codec: expected fingerprint {expected[:16]}..., "
+            f"got {found[:16]}...; use the codec it was trained with or train it again"
+        )
+
+
+def _check_exists(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise CheckpointError(f"no weights file at {path}; train the model or check the path")
+
+
+def _damaged(path: str | Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path} is not a readable safetensors file ({error}); restore it")

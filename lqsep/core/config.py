@@ -1,0 +1,291 @@
+"""The TOML file that assembles a pipeline, validated component by component.
+
+::
+
+    version = 1
+    [codec]
+    type = "lq-vae"
+    [sources.drums]
+    gain = 0.5
+    prior = { type = "transformer", checkpoint = "prior.drums.safetensors" }
+    [likelihood]
+    type = "codebook-sum"
+    [sampler]
+    type = "ancestral"
+    [selector]
+    type = "mean"
+    [[refiners]]
+    type = "wiener"
+
+Each slot is validated with the pydantic model that the component registered; all errors are
+reported at once, each with its path.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from lqsep.core.errors import ConfigError, PluginError
+from lqsep.core.registry import Registry
+from lqsep.core.spec import ComponentConfig, Kind
+
+
+class _SlotError(ValueError):
+    """Carries the errors of a nested component through pydantic."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def _slot(kind: Kind) -> BeforeValidator:
+    def validate(value: Any, info: ValidationInfo) -> ComponentConfig:
+        if isinstance(value, ComponentConfig):
+            return value
+        registry: Registry = (info.context or {})["registry"]
+        if not isinstance(value, Mapping):
+            raise ValueError(f"expected a table with a 'type', got {value!r}")
+        name = value.get("type")
+        if not isinstance(name, str):
+            raise ValueError(f"the table needs a 'type', the name of a {kind}")
+        try:
+            model = registry.find(kind, name).spec.config
+        except PluginError as error:
+            raise _SlotError([f".type: {error}"]) from error
+        try:
+            return model.model_validate(dict(value), context=info.context)
+        except ValidationError as error:
+            raise _SlotError(_lines(error, "")) from error
+
+    return BeforeValidator(validate)
+
+
+CodecSlot = Annotated[SerializeAsAny[ComponentConfig], _slot(Kind.CODEC)]
+PriorSlot = Annotated[SerializeAsAny[ComponentConfig], _slot(Kind.PRIOR)]
+LikelihoodSlot = Annotated[SerializeAsAny[ComponentConfig], _slot(Kind.LIKELIHOOD)]
+SamplerSlot = Annotated[SerializeAsAny[ComponentConfig], _slot(Kind.SAMPLER)]
+SelectorSlot = Annotated[SerializeAsAny[ComponentConfig], _slot(Kind.SELECTOR)]
+RefinerSlot = Annotated[SerializeAsAny[ComponentConfig], _slot(Kind.REFINER)]
+DatasetSlot = Annotated[SerializeAsAny[ComponentConfig], _slot(Kind.DATASET)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(_Section):
+    """One source: its linear factor in the mixture, and its prior."""
+
+    gain: float = Field(default=0.5, gt=0, description="Linear factor of the source in the mixture")
+    prior: PriorSlot
+
+
+class PipelineSection(_Section):
+    """How long inputs are cut."""
+
+    segment: float = Field(default=12.0, gt=0, description="Seconds separated at a time")
+    overlap: float = Field(
+        default=0.1, ge=0, lt=1, description="Share of a segment that overlaps the next one"
+    )
+    prime: bool = Field(
+        default=True, description="Start a segment from the previous one's last codes"
+    )
+
+
+class DataConfig(_Section):
+    """Data sets for training."""
+
+    train: DatasetSlot
+    validation: DatasetSlot | None = None
+
+
+class TrainTables(_Section):
+    """Settings of the trainers; validated with each component's own model when training."""
+
+    codec: dict[str, Any] = Field(default_factory=dict)
+    prior: dict[str, Any] = Field(default_factory=dict)
+
+
+class PipelineConfig(_Section):
+    """A whole pipeline. Source names are the tables below ``[sources]``, in their order."""
+
+    version: Literal[1] = 1
+    model: dict[str, Any] = Field(default_factory=dict, description="Free metadata")
+    codec: CodecSlot
+    sources: dict[str, SourceConfig] = Field(min_length=1)
+    likelihood: LikelihoodSlot
+    sampler: SamplerSlot
+    selector: SelectorSlot
+    refiners: tuple[RefinerSlot, ...] = ()
+    pipeline: PipelineSection = PipelineSection()
+    data: DataConfig | None = None
+    train: TrainTables = TrainTables()
+
+    _base_dir: Path = PrivateAttr(default=Path("."))
+
+    @field_validator("sources")
+    @classmethod
+    def _names(cls, sources: dict[str, SourceConfig]) -> dict[str, SourceConfig]:
+        for name in sources:
+            if not name or name != os.path.basename(name) or name.startswith("."):
+                raise ValueError(f"{name!r} cannot be a source: its name must do as a file name")
+            if name in {"mixture", "residual"}:
+                raise ValueError(f"{name!r} cannot be a source: the name has a meaning of its own")
+        return sources
+
+    @property
+    def base_dir(self) -> Path:
+        """Where relative paths start: the folder of the file."""
+        return self._base_dir
+
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """Gain of every source, in order."""
+        return tuple(source.gain for source in self.sources.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as TOML can hold them (unset values left out)."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """A TOML file as a dictionary.
+
+    Raises:
+        ConfigError: The file is missing or not TOML.
+    """
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a valid TOML file: {error}") from error
+
+
+def load_config(
+    path: str | Path, registry: Registry, overrides: Sequence[str] = ()
+) -> PipelineConfig:
+    """Read and validate a pipeline configuration.
+
+    Args:
+        path: The TOML file; relative paths in it start at its folder.
+        registry: Where components are looked up.
+        overrides: ``"section.key=value"`` settings, applied in order; values are TOML.
+
+    Raises:
+        ConfigError: Every mistake found, each with its path.
+    """
+    data = read_toml(path)
+    for override in overrides:
+        apply_override(data, override)
+    return parse_config(data, registry, base_dir=Path(path).parent, name=str(path))
+
+
+def parse_config(
+    data: Mapping[str, Any],
+    registry: Registry,
+    base_dir: str | Path = ".",
+    name: str = "configuration",
+) -> PipelineConfig:
+    """Validate a configuration given as a dictionary; see `load_config`."""
+    try:
+        config = PipelineConfig.model_validate(dict(data), context={"registry": registry})
+    except ValidationError as error:
+        lines = _lines(error, "")
+        text = "; ".join(line.removeprefix(".") for line in lines)
+        raise ConfigError(f"{name}: {text}") from error
+    config._base_dir = Path(base_dir)
+    return config
+
+
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Set one value in a configuration dictionary: ``"sampler.n_candidates=8"``.
+
+    List items are addressed by their index: ``"refiners.0.exponent=2"``. A value that is not TOML
+    is taken as a string.
+
+    Raises:
+        ConfigError: The setting has no ``=``, or its path leads nowhere.
+    """
+    path, separator, text = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not separator or not all(keys):
+        raise ConfigError(f"cannot apply {override!r}: expected section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    node: Any = data
+    for depth, key in enumerate(keys):
+        last = depth == len(keys) - 1
+        where = ".".join(keys[:depth]) or "the configuration"
+        if isinstance(node, list):
+            if not key.isdigit() or int(key) >= len(node):
+                raise ConfigError(
+                    f"cannot apply {override!r}: {where} is a list of {len(node)}, "
+                    f"expected an index below that, got {key!r}"
+                )
+            if last:
+                node[int(key)] = value
+            else:
+                node = node[int(key)]
+        elif isinstance(node, dict):
+            if last:
+                node[key] = value
+            else:
+                node = node.setdefault(key, {})
+        else:
+            raise ConfigError(f"cannot apply {override!r}: {where} is not a table")
+
+
+def replace_component(data: dict[str, Any], section: str, name: str) -> None:
+    """Put a component with its defaults into a section unless it is that type already.
+
+    ``section`` is a dotted path such as ``sampler`` or ``sources.drums.prior``.
+    """
+    keys = section.split(".")
+    node = data
+    for key in keys[:-1]:
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"cannot replace {section}: {key} is not a table")
+    current = node.get(keys[-1])
+    if not isinstance(current, dict) or current.get("type") != name:
+        node[keys[-1]] = {"type": name}
+
+
+def _lines(error: ValidationError, prefix: str) -> list[str]:
+    """One line per mistake, ``.path.to.field: message``."""
+    lines = []
+    for item in error.errors(include_url=False):
+        path = prefix + "".join(f".{part}" for part in item["loc"])
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, _SlotError):
+            lines.extend(f"{path}{line}" for line in cause.lines)
+            continue
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown field"
+        elif item["type"] == "missing":
+            message = "required, but missing"
+        elif not isinstance(item["input"], Mapping | list | ComponentConfig):
+            message = f"{message[0].lower()}{message[1:]}, got {item['input']!r}"
+        lines.append(f"{path}: {message}")
+    return lines
