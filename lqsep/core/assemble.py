@@ -58,7 +58,7 @@ class TrainContext:
         sources: Names of the pipeline's sources, in order.
         source: The source whose prior is trained; None for a codec.
         codec: The trained codec a prior works on; None for a codec.
-        output_dir: Model directory: weights go here, checkpoints and logs below ``output_dir/logs``.
+        output_dir: Model directory: weights go here, checkpoints and logs into folders below.
         device: Where to train.
         seed: Of everything random.
         resume: Continue from the last checkpoint.
@@ -97,9 +97,7 @@ def import_target(target: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def build(
-    registered: RegisteredComponent, config: ComponentConfig, context: BuildContext
-) -> Any:
+def build(registered: RegisteredComponent, config: ComponentConfig, context: BuildContext) -> Any:
     """Import the factory, call it, and check that the result has the kind's interface.
 
     Raises:

@@ -273,7 +273,7 @@ def replace_component(data: dict[str, Any], section: str, name: str) -> None:
 
 def _lines(error: ValidationError, prefix: str) -> list[str]:
     """One line per mistake, ``.path.to.field: message``."""
-    lines = []
+    lines: list[str] = []
     for item in error.errors(include_url=False):
         path = prefix + "".join(f".{part}" for part in item["loc"])
         cause = item.get("ctx", {}).get("error")

@@ -78,9 +78,7 @@ class Registry:
                 version = entry_point.dist.version
             if entry_point.name in blocked or distribution in blocked:
                 continue
-            candidates.append(
-                _Candidate(entry_point.name, distribution, version, entry_point.load)
-            )
+            candidates.append(_Candidate(entry_point.name, distribution, version, entry_point.load))
         candidates.sort(key=lambda c: (c.distribution, c.name))
         return cls._collect(candidates)
 
@@ -206,9 +204,7 @@ class Registry:
         )
         if self.problems:
             plugins = sorted({f"{p.distribution} ({p.plugin})" for p in self.problems})
-            message += (
-                f" Plugins with problems: {', '.join(plugins)}; see `lqsep components`."
-            )
+            message += f" Plugins with problems: {', '.join(plugins)}; see `lqsep components`."
         return message
 
 

@@ -73,7 +73,7 @@ class ComponentSpec:
 
     Args:
         kind: What it is.
-        name: Lower-case letters, digits and hyphens; used in configurations and on the command line.
+        name: Lower-case letters, digits and hyphens; the name that users write.
         config: Its pydantic model.
         factory: ``"module:callable"``, called as ``factory(config, context)`` with a
             `lqsep.core.assemble.BuildContext`.

@@ -20,9 +20,7 @@ class BoundLikelihood(ABC):
     n_frames: int
 
     @abstractmethod
-    def at(
-        self, frame: int, history: Int64[Tensor, "rows sources frames"]
-    ) -> FrameLikelihood:
+    def at(self, frame: int, history: Int64[Tensor, "rows sources frames"]) -> FrameLikelihood:
         """The likelihood of one frame's joint codes. Most ignore the history of codes so far."""
 
     def frames(self, start: int, stop: int) -> Float[Tensor, "frames K0 K1"] | None:

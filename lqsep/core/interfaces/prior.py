@@ -38,9 +38,7 @@ class Prior(ABC):
     device: torch.device = torch.device("cpu")
 
     @abstractmethod
-    def start(
-        self, n_rows: int, prompt: Int64[Tensor, "rows frames"] | None = None
-    ) -> PriorState:
+    def start(self, n_rows: int, prompt: Int64[Tensor, "rows frames"] | None = None) -> PriorState:
         """State of ``n_rows`` parallel hypotheses, after ``prompt`` if there is one."""
 
     @abstractmethod

@@ -1,0 +1,264 @@
+"""Model directories: a pipeline configuration, its weights and what is known of them.
+
+::
+
+    drums-bass/
+        model.toml                      pipeline configuration plus [model]
+        codec.safetensors
+        prior.drums.safetensors
+        prior.bass.safetensors
+        sums.safetensors                optional
+
+``[model]`` holds version, licence, training data, recipe, measured figures and, in
+``[model.files]``, the sha256 of each file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lqsep.core.assemble import BuildContext, build
+from lqsep.core.checkpoints import file_hash
+from lqsep.core.config import PipelineConfig, load_config, read_toml
+from lqsep.core.errors import (
+    CheckpointError,
+    ConfigError,
+    DeviceError,
+    IncompatibleComponentsError,
+)
+from lqsep.core.interfaces.codec import Codec
+from lqsep.core.interfaces.prior import Prior
+from lqsep.core.registry import Registry
+from lqsep.core.spec import Kind
+from lqsep.core.toml_writer import dump_toml
+
+MODEL_FILE = "model.toml"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded codec and its priors.
+
+    Args:
+        name: Of the directory or configuration file.
+        codec: Built, on the device.
+        priors: By source name, in the order of the configuration.
+        config: The pipeline's configuration.
+        device: Where the tensors live.
+        context: For building further components of the pipeline.
+    """
+
+    name: str
+    codec: Codec
+    priors: Mapping[str, Prior]
+    config: PipelineConfig
+    device: torch.device
+    context: BuildContext
+
+
+def shipped_models() -> dict[str, Path]:
+    """Directories of the models that come with the package, by name."""
+    root = Path(str(resources.files("lqsep"))) / "models"
+    if not root.is_dir():
+        return {}
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{MODEL_FILE}"))}
+
+
+def find_config(name: str | Path) -> Path:
+    """The configuration file behind a shipped model's name, a directory or a ``.toml`` file.
+
+    Raises:
+        CheckpointError: There is no such model.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    if (path / MODEL_FILE).is_file():
+        return path / MODEL_FILE
+    shipped = shipped_models()
+    if str(name) in shipped:
+        return shipped[str(name)] / MODEL_FILE
+    if path.is_dir():
+        raise CheckpointError(f"no {MODEL_FILE} in {path}: it is not a model directory")
+    known = ", ".join(shipped) or "none"
+    raise CheckpointError(
+        f"no model named '{name}': expected a directory with a {MODEL_FILE}, a .toml file, or a "
+        f"shipped model ({known})"
+    )
+
+
+def model_name(config_path: Path) -> str:
+    """How a model is called in output paths: its directory's name, or the file's stem."""
+    if config_path.name == MODEL_FILE:
+        return config_path.resolve().parent.name
+    return config_path.stem
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """``auto`` takes a CUDA device where there is one.
+
+    Raises:
+        DeviceError: Unknown, or not available on this machine.
+    """
+    if isinstance(name, torch.device):
+        device = name
+    elif name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    else:
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise DeviceError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"device '{device}' is not available: {torch.cuda.device_count()} CUDA devices "
+            "found; use cpu or auto"
+        )
+    if device.type not in {"cpu", "cuda"}:
+        raise DeviceError(f"device '{device}' is not supported; use auto, cpu, cuda or cuda:N")
+    return device
+
+
+def load_model(
+    name: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    registry: Registry | None = None,
+    overrides: Sequence[str] = (),
+) -> Model:
+    """Load codec and priors of a model.
+
+    Args:
+        name: A shipped model's name, a model directory, or a ``.toml`` configuration.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or a device.
+        registry: Where components are looked up; discovered when None.
+        overrides: ``"section.key=value"`` settings.
+
+    Raises:
+        CheckpointError: A model or its weights are missing, damaged or do not belong together.
+        ConfigError: The configuration is wrong.
+        DeviceError: The device is not available.
+    """
+    registry = registry or Registry.discover()
+    path = find_config(name)
+    config = load_config(path, registry, overrides)
+    return build_model(config, registry, device, name=model_name(path))
+
+
+def build_model(
+    config: PipelineConfig, registry: Registry, device: str | torch.device, *, name: str
+) -> Model:
+    """Build codec and priors of a validated configuration; see `load_model` for the errors."""
+    resolved = resolve_device(device)
+    context = BuildContext(
+        device=resolved,
+        dtype=torch.float32,
+        sources=tuple(config.sources),
+        gains=config.gains,
+        base_dir=config.base_dir,
+        hashes=_hashes(config.model),
+    )
+    codec: Codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
+    context = replace(context, codec=codec)
+    priors: dict[str, Prior] = {}
+    for source, settings in config.sources.items():
+        registered = registry.find(Kind.PRIOR, settings.prior.type)
+        priors[source] = build(registered, settings.prior, replace(context, source=source))
+    mismatches = [
+        f"prior '{source}' predicts {prior.info.codebook_size} codes, but the codec has "
+        f"{codec.codebook_size(index)} for it"
+        for index, (source, prior) in enumerate(priors.items())
+        if prior.info.codebook_size != codec.codebook_size(index)
+    ]
+    if mismatches:
+        raise IncompatibleComponentsError(
+            f"{name}: {'; '.join(mismatches)}; use priors trained on this codec"
+        )
+    return Model(name, codec, priors, config, resolved, context)
+
+
+def verify_model(name: str | Path) -> dict[str, str]:
+    """Check every file of a model against its sha256.
+
+    Returns:
+        The verified hashes by file name.
+
+    Raises:
+        CheckpointError: A file is missing, or is not what ``model.toml`` says; all are named.
+    """
+    path = find_config(name)
+    declared = _hashes(read_toml(path).get("model", {})) or {}
+    if not declared:
+        raise CheckpointError(f"{path} declares no [model.files]: there is nothing to verify")
+    problems = []
+    for file, expected in declared.items():
+        if not (path.parent / file).is_file():
+            problems.append(f"{file} is missing")
+        elif file_hash(path.parent / file) != expected:
+            problems.append(f"{file} has another sha256 than declared")
+    if problems:
+        raise CheckpointError(f"{path.parent}: {'; '.join(problems)}; restore the files")
+    return declared
+
+
+def update_model_toml(
+    directory: str | Path,
+    *,
+    config: Mapping[str, Any] | None = None,
+    files: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write or update the ``model.toml`` of a directory, atomically.
+
+    Args:
+        directory: The model directory.
+        config: The pipeline as a dictionary, used where there is no ``model.toml`` yet; the
+            ``data`` and ``train`` tables are kept as the recipe under ``[model.recipe]``.
+        files: Names of weight files whose sha256 is (re)computed into ``[model.files]``.
+        changes: Dotted paths and their new values, such as
+            ``{"codec.checkpoint": "codec.safetensors"}``.
+
+    Raises:
+        ConfigError: There is neither a ``model.toml`` nor a ``config``.
+        CheckpointError: A file of ``files`` is missing.
+    """
+    directory = Path(directory)
+    path = directory / MODEL_FILE
+    if path.is_file():
+        data = read_toml(path)
+    elif config is not None:
+        data = {key: value for key, value in config.items() if key not in {"data", "train"}}
+        recipe = {key: config[key] for key in ("data", "train") if config.get(key)}
+        data["model"] = {**config.get("model", {}), **({"recipe": recipe} if recipe else {})}
+    else:
+        raise ConfigError(f"no {MODEL_FILE} in {directory}: it is not a model directory")
+    for dotted, value in (changes or {}).items():
+        node = data
+        *parents, last = dotted.split(".")
+        for key in parents:
+            node = node.setdefault(key, {})
+        node[last] = value
+    hashes = data.setdefault("model", {}).setdefault("files", {})
+    for file in files:
+        hashes[file] = file_hash(directory / file)
+    directory.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(dump_toml(data), encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def _hashes(metadata: Mapping[str, Any]) -> dict[str, str] | None:
+    files = metadata.get("files")
+    if files is None:
+        return None
+    if not isinstance(files, Mapping) or not all(isinstance(v, str) for v in files.values()):
+        raise ConfigError("[model.files] must map file names to sha256 strings")
+    return dict(files)
