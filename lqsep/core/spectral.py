@@ -60,7 +60,7 @@ def stft_magnitude(
             f"n_fft {size.n_fft}, got {tuple(wave.shape)}."
         )
     window = torch.hann_window(size.window_length, device=wave.device, dtype=wave.dtype)
-    return torch.stft(
+    spectrum: Tensor = torch.stft(
         wave,
         size.n_fft,
         hop_length=size.hop_length,
@@ -69,7 +69,8 @@ def stft_magnitude(
         center=True,
         pad_mode="reflect",
         return_complex=True,
-    ).abs()
+    )
+    return spectrum.abs()
 
 
 def multi_magnitudes(

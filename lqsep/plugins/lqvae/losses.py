@@ -12,7 +12,7 @@ levels, and terms that enter neither the total nor a report are not computed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
@@ -127,6 +127,41 @@ class LossTerms:
     commitment_pairs: Tensor
     metrics: tuple[QuantizerMetrics, ...]
     decoded: tuple[Tensor, ...]
+
+    def scalars(self) -> dict[str, float]:
+        """Terms as numbers for a log: sums over levels, then ``name_level<i>`` for each level.
+
+        Quantiser metrics are averaged over levels. Waits for the device, so not for every step.
+        """
+        values = {
+            "total": self.total,
+            "commitment": self.commitment,
+            "commitment_pairs": self.commitment_pairs,
+        }
+        per_level = {
+            "reconstruction": tuple(terms.total for terms in self.reconstruction),
+            "l1": tuple(terms.l1 for terms in self.reconstruction),
+            "l2": tuple(terms.l2 for terms in self.reconstruction),
+            "linf": tuple(terms.linf for terms in self.reconstruction),
+            "spectral": self.spectral or (),
+            "multispectral": self.multispectral or (),
+            "convergence": self.convergence or (),
+            "latent": self.latent,
+        }
+        for name, terms in per_level.items():
+            known = [
+                (level, term)
+                for level, term in zip(self.levels, terms, strict=False)
+                if term is not None
+            ]
+            if known:
+                values[name] = torch.stack([term for _, term in known]).sum()
+            values.update({f"{name}_level{level}": term for level, term in known})
+        for field in fields(QuantizerMetrics):
+            metrics = [getattr(metric, field.name) for metric in self.metrics]
+            if metrics and all(metric is not None for metric in metrics):
+                values[field.name] = torch.stack(metrics).double().mean()
+        return {name: float(value.detach()) for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

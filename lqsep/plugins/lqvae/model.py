@@ -83,7 +83,10 @@ class EncoderBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.stages = nn.Sequential(
-            *(DownStage(width if i else in_channels, width, stride, dilations) for i in range(downs))
+            *(
+                DownStage(width if i else in_channels, width, stride, dilations)
+                for i in range(downs)
+            )
         )
         self.project = nn.Conv1d(width, embedding_dim, 3, padding=1)
 

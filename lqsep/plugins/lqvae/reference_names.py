@@ -56,7 +56,7 @@ def to_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The reference's state dict of ours; running sums and counts have no place in it.
 
     Raises:
-        CheckpointError: A name is not one of our LQ-VAE, or its depth leaves a name undecided.
+        CheckpointError: A name is not one of our LQ-VAE, or an encoder lacks its stages.
     """
     last_stages = _last_stages(state)
     return {

@@ -1,0 +1,48 @@
+"""Fixtures for the whole test suite."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+_PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Numbers recorded from the reference implementation; they live outside the project."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """A file of the folder."""
+        return self.folder / name
+
+    def npz(self, name: str) -> Mapping[str, np.ndarray]:
+        """The arrays of an ``.npz`` file, with or without its suffix in ``name``."""
+        return _load_npz(self.path(name).with_suffix(".npz"))
+
+
+@cache
+def _load_npz(path: Path) -> Mapping[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Golden:
+    """The recorded numbers, from ``LQSEP_GOLDEN`` or a folder beside the project.
+
+    Without the folder, tests that ask for it are skipped; on CI they fail.
+    """
+    folder = Path(os.environ.get("LQSEP_GOLDEN") or _PROJECT_ROOT.parent / "shared" / "golden")
+    if not folder.is_dir():
+        message = f"no recorded reference numbers in {folder}; set LQSEP_GOLDEN to their folder"
+        if os.environ.get("CI"):
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+    return Golden(folder)
