@@ -1,0 +1,453 @@
+"""The separator: the data flow as one method, and what carries it along a long input.
+
+::
+
+    wave ─ codec.analyse ─▶ EncodedMixture ─ likelihood.bind ─▶ BoundLikelihood ┐
+                                              priors (one per source) ─────────┴▶ SequencePosterior
+    SequencePosterior ─ sampler ─▶ Candidates ─ codec.decode ─▶ DecodedCandidates
+    DecodedCandidates ─ selector ─▶ Selection ─ refiners, in order ─▶ Separation(stems, report)
+
+`Separator.separate_segment` is this picture.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from lqsep.core.assemble import build
+from lqsep.core.config import PipelineConfig, load_config
+from lqsep.core.data import (
+    Candidates,
+    DecodedCandidates,
+    EncodedMixture,
+    Mixture,
+    SegmentResult,
+    Selection,
+    Separation,
+)
+from lqsep.core.errors import AudioError
+from lqsep.core.interfaces.codec import Codec
+from lqsep.core.interfaces.likelihood import Likelihood
+from lqsep.core.interfaces.prior import Prior
+from lqsep.core.interfaces.refiner import RefineContext, Refiner
+from lqsep.core.interfaces.sampler import OnFrame, Sampler
+from lqsep.core.interfaces.selector import Selector
+from lqsep.core.memory import in_batches
+from lqsep.core.model_directory import Model, build_model, find_config, model_name
+from lqsep.core.posterior import SequencePosterior
+from lqsep.core.readers import ArrayReader, FileReader, MixtureReader
+from lqsep.core.registry import Registry
+from lqsep.core.report import InputReport, SegmentReport, SeparationReport
+from lqsep.core.resampling import resample
+from lqsep.core.spec import Kind
+from lqsep.core.windows import CrossFader, Segment, SegmentPlan, plan_segments
+
+OnProgress = Callable[[float, float], None]
+"""Called as ``on_progress(done_s, total_s)``, in seconds of audio."""
+
+MixtureLike = str | Path | tuple[npt.ArrayLike, int] | MixtureReader
+"""A path, ``(wave [channels, samples], sample_rate)``, or an open reader."""
+
+# Below this ratio to the louder side, the mid signal counts as silent: -60 dB.
+_SILENT_MID = 1e-3
+
+
+@dataclass(frozen=True)
+class StemBlock:
+    """Finished stretch of the stems, from sample ``start`` on, with the mixture beside it."""
+
+    start: int
+    stems: Float[Tensor, "sources channels samples"]
+    mixture: Float[Tensor, "channels samples"]
+
+
+class Separator:
+    """A pipeline of built components; make one with `from_pretrained` or `from_config`."""
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        priors: Mapping[str, Prior],
+        likelihood: Likelihood,
+        sampler: Sampler,
+        selector: Selector,
+        refiners: Sequence[Refiner] = (),
+        gains: Sequence[float],
+        segment_s: float = 12.0,
+        overlap: float = 0.1,
+        prime: bool = True,
+        device: torch.device | str = "cpu",
+        name: str = "custom",
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.codec = codec
+        self.priors = dict(priors)
+        self.likelihood = likelihood
+        self.sampler = sampler
+        self.selector = selector
+        self.refiners = tuple(refiners)
+        self.gains = tuple(float(gain) for gain in gains)
+        self.segment_s = segment_s
+        self.overlap = overlap
+        self.prime = prime
+        self.device = torch.device(device)
+        self.name = name
+        self.config = dict(config or {})
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources, in order."""
+        return tuple(self.priors)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: str | torch.device = "auto",
+        registry: Registry | None = None,
+        overrides: Sequence[str] = (),
+    ) -> Separator:
+        """Load a model and assemble its pipeline.
+
+        Args:
+            name: A shipped model's name, a model directory, or a ``.toml`` configuration.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or a device.
+            registry: Where components are looked up; discovered when None.
+            overrides: ``"section.key=value"`` settings.
+
+        Raises:
+            CheckpointError: The model or its weights are missing, damaged or do not fit.
+            ConfigError: The configuration is wrong.
+            DeviceError: The device is not available.
+        """
+        registry = registry or Registry.discover()
+        path = find_config(name)
+        config = load_config(path, registry, overrides)
+        return cls.from_config(config, registry=registry, device=device, name=model_name(path))
+
+    @classmethod
+    def from_config(
+        cls,
+        config: PipelineConfig,
+        *,
+        registry: Registry | None = None,
+        device: str | torch.device = "auto",
+        name: str = "custom",
+    ) -> Separator:
+        """Assemble the pipeline of a validated configuration; errors as in `from_pretrained`."""
+        registry = registry or Registry.discover()
+        return cls.from_model(build_model(config, registry, device, name=name), registry)
+
+    @classmethod
+    def from_model(cls, model: Model, registry: Registry) -> Separator:
+        """Add likelihood, sampler, selector and refiners to a loaded model."""
+        config = model.config
+
+        def make(kind: Kind, slot: Any) -> Any:
+            return build(registry.find(kind, slot.type), slot, model.context)
+
+        return cls(
+            codec=model.codec,
+            priors=model.priors,
+            likelihood=make(Kind.LIKELIHOOD, config.likelihood),
+            sampler=make(Kind.SAMPLER, config.sampler),
+            selector=make(Kind.SELECTOR, config.selector),
+            refiners=[make(Kind.REFINER, slot) for slot in config.refiners],
+            gains=config.gains,
+            segment_s=config.pipeline.segment,
+            overlap=config.pipeline.overlap,
+            prime=config.pipeline.prime,
+            device=model.device,
+            name=model.name,
+            config=config.to_dict(),
+        )
+
+    def separate(
+        self, mixture: MixtureLike, *, seed: int = 0, on_progress: OnProgress | None = None
+    ) -> Separation:
+        """Separate a mixture of any length, rate and number of channels.
+
+        Args:
+            mixture: A path, ``(wave [channels, samples], sample_rate)``, or an open reader.
+            seed: The same seed gives the same stems.
+            on_progress: Called with the seconds of audio done and in all.
+
+        Returns:
+            Stems at the mixture's rate, channels and exact length.
+
+        Raises:
+            AudioError: The mixture cannot be read or holds no samples.
+            EmptySupportError: Priors and likelihood allow no code at some frame.
+        """
+        run = self.stream(mixture, seed=seed, on_progress=on_progress)
+        parts = [block.stems for block in run]
+        stems = torch.cat(parts, -1).cpu().numpy().astype(np.float32)
+        return Separation(
+            stems=dict(zip(self.sources, stems, strict=True)),
+            sample_rate=run.reader.sample_rate,
+            report=run.report(),
+        )
+
+    def stream(
+        self, mixture: MixtureLike, *, seed: int = 0, on_progress: OnProgress | None = None
+    ) -> SeparationRun:
+        """Like `separate`, but gives out finished stretches, so that memory stays bounded."""
+        return SeparationRun(self, _reader(mixture), seed, on_progress)
+
+    def posterior(
+        self, mixture: MixtureLike, *, seed: int = 0, on_progress: OnProgress | None = None
+    ) -> list[tuple[Segment, Candidates]]:
+        """Candidates of every segment, with log prior, likelihood and evidence."""
+        run = self.stream(mixture, seed=seed, on_progress=on_progress)
+        return [(segment, result.candidates) for segment, result in run.segments()]
+
+    def separate_segment(
+        self,
+        mixture: Mixture,
+        *,
+        generator: torch.Generator,
+        prompt: Int64[Tensor, "candidates sources frames"] | None = None,
+        on_frame: OnFrame | None = None,
+    ) -> SegmentResult:
+        """Separate one segment: the data flow from the mixture to the refined stems.
+
+        Args:
+            mixture: The segment at its own rate, on the separator's device.
+            generator: The only source of randomness.
+            prompt: Codes that came just before the segment, per candidate.
+            on_frame: Progress of the sampler.
+        """
+        clock = _Clock()
+        with torch.inference_mode():
+            with clock("encode"):
+                wave = self._mono(mixture)
+                encoded = self.codec.analyse(wave[None])
+                bound = self.likelihood.bind(encoded, self.gains)
+                posterior = SequencePosterior(tuple(self.priors.values()), bound, prompt=prompt)
+            with clock("sample"):
+                candidates = self.sampler.sample(posterior, generator=generator, on_frame=on_frame)
+            with clock("decode"):
+                decoded = self._decode(candidates, encoded, wave)
+            with clock("select"):
+                selection = self.selector.select(decoded, wave)
+            with clock("refine"):
+                stems = self._stems(decoded, selection, mixture)
+                context = RefineContext(
+                    mixture, encoded, candidates, decoded, selection, self.codec, self.gains
+                )
+                for refiner in self.refiners:
+                    stems = refiner.refine(stems, context)
+        return SegmentResult(stems, candidates, selection, clock.seconds)
+
+    def _mono(self, mixture: Mixture) -> Float[Tensor, "channels samples"]:
+        """The one signal that is analysed, at the codec's rate."""
+        mid = mixture.wave.mean(0, keepdim=True)
+        if is_mid_silent(mixture.wave):
+            mid = mixture.wave[:1]
+        info = self.codec.info
+        return resample(mid, mixture.sample_rate, info.sample_rate).expand(info.channels, -1)
+
+    def _decode(
+        self, candidates: Candidates, encoded: EncodedMixture, wave: Tensor
+    ) -> DecodedCandidates:
+        n_samples = encoded.n_samples
+        waves = []
+        for source, codes in enumerate(candidates.codes):
+            # Candidates often share their codes (a beam's per source, say): decode each once.
+            unique, place = torch.unique(codes, dim=0, return_inverse=True)
+
+            def decode(start: int, stop: int, source: int = source, u: Tensor = unique) -> Tensor:
+                return self.codec.decode(u[start:stop], n_samples, source, wave)
+
+            waves.append(torch.cat(in_batches(decode, unique.shape[0]))[place])
+        round_trip = wave
+        if encoded.codes is not None:
+            round_trip = self.codec.decode(encoded.codes[None], n_samples, None, wave)[0]
+            round_trip = round_trip / encoded.scale
+        return DecodedCandidates(
+            candidates, torch.stack(waves) / encoded.scale, round_trip, self.gains
+        )
+
+    def _stems(
+        self, decoded: DecodedCandidates, selection: Selection, mixture: Mixture
+    ) -> Float[Tensor, "sources channels samples"]:
+        """Weighted candidates times their gains, at the mixture's rate and channels."""
+        weights = selection.weights.to(decoded.waves)
+        stems = torch.einsum("sk,skcn->scn", weights, decoded.waves)
+        stems = (
+            stems * torch.tensor(self.gains, dtype=stems.dtype, device=stems.device)[:, None, None]
+        )
+        stems = resample(
+            stems.mean(1, keepdim=True),
+            self.codec.info.sample_rate,
+            mixture.sample_rate,
+            n_samples=mixture.wave.shape[-1],
+        )
+        return stems.expand(-1, mixture.wave.shape[0], -1)
+
+
+class SeparationRun:
+    """One input on its way through a separator: iterate over it, then ask for the report.
+
+    Iterating gives `StemBlock` values in order; together they cover the input exactly.
+    """
+
+    def __init__(
+        self,
+        separator: Separator,
+        reader: MixtureReader,
+        seed: int,
+        on_progress: OnProgress | None,
+    ) -> None:
+        if reader.n_samples < 1:
+            raise AudioError(f"{reader.name} has no samples; at least one is needed")
+        self.reader = reader
+        self.plan: SegmentPlan = plan_segments(
+            reader.n_samples,
+            reader.sample_rate,
+            separator.codec.info,
+            separator.segment_s,
+            separator.overlap,
+        )
+        self._separator = separator
+        self._seed = seed
+        self._on_progress = on_progress
+        self._segments: list[SegmentReport] = []
+        self._warnings: list[str] = []
+        self._started = time.perf_counter()
+        self._elapsed = 0.0
+
+    def __iter__(self) -> Iterator[StemBlock]:
+        fader = CrossFader(self.plan)
+        for segment, result in self.segments():
+            stems = fader.push(segment, result.stems)
+            n_samples = stems.shape[-1]
+            mixture = self.reader.read(segment.start, segment.start + n_samples)
+            yield StemBlock(segment.start, stems.cpu(), torch.from_numpy(mixture.copy()))
+
+    def segments(self) -> Iterator[tuple[Segment, SegmentResult]]:
+        """Separate segment after segment, each primed with the previous one's last codes."""
+        prompt: Tensor | None = None
+        separator = self._separator
+        for segment in self.plan.segments:
+            wave = torch.from_numpy(self.reader.read(segment.start, segment.stop).copy())
+            mixture = Mixture(wave.to(separator.device), self.reader.sample_rate, self.reader.name)
+            if mixture.wave.shape[0] > 1 and is_mid_silent(mixture.wave):
+                self._warn(
+                    f"from {segment.start / self.reader.sample_rate:.1f} s on the channels cancel "
+                    "each other: the left channel is separated instead of their mean"
+                )
+            result = separator.separate_segment(
+                mixture,
+                generator=_generator(self._seed, segment.index),
+                prompt=prompt,
+                on_frame=self._on_frame(segment),
+            )
+            if separator.prime:
+                prompt = result.candidates.codes[:, :, : self.plan.hop_frames].transpose(0, 1)
+            self._segments.append(self._segment_report(segment, result))
+            self._elapsed = time.perf_counter() - self._started
+            if self._on_progress is not None:
+                self._on_progress(segment.stop / self.reader.sample_rate, self._total_s)
+            yield segment, result
+
+    def report(self) -> SeparationReport:
+        """What has been run so far."""
+        separator, reader = self._separator, self.reader
+        return SeparationReport(
+            model=separator.name,
+            sources=separator.sources,
+            codec_fingerprint=separator.codec.fingerprint,
+            config=separator.config,
+            device=str(separator.device),
+            seed=self._seed,
+            input=InputReport(
+                reader.name, reader.sample_rate, reader.channels, reader.n_samples, self._total_s
+            ),
+            segments=tuple(self._segments),
+            elapsed_s=self._elapsed,
+            warnings=tuple(self._warnings),
+        )
+
+    @property
+    def _total_s(self) -> float:
+        return self.reader.n_samples / self.reader.sample_rate
+
+    def _warn(self, message: str) -> None:
+        self._warnings.append(message)
+
+    def _on_frame(self, segment: Segment) -> OnFrame | None:
+        callback = self._on_progress
+        if callback is None:
+            return None
+        rate, total_s = self.reader.sample_rate, self._total_s
+
+        def on_frame(done: int, total: int) -> None:
+            position = segment.start + (segment.stop - segment.start) * done / total
+            callback(position / rate, total_s)
+
+        return on_frame
+
+    def _segment_report(self, segment: Segment, result: SegmentResult) -> SegmentReport:
+        candidates, weights = result.candidates, result.selection.weights.cpu().double()
+        mean_weights = weights.mean(0)
+        log_prior = (candidates.log_prior.cpu().double() * weights).sum(1)
+        rate = self.reader.sample_rate
+        return SegmentReport(
+            start_s=segment.start / rate,
+            stop_s=segment.stop / rate,
+            n_frames=int(candidates.codes.shape[-1]),
+            n_candidates=candidates.n_candidates,
+            log_prior=dict(zip(self._separator.sources, log_prior.tolist(), strict=True)),
+            log_likelihood=float(candidates.log_likelihood.cpu().double() @ mean_weights),
+            log_evidence=float(candidates.log_evidence.cpu().double() @ mean_weights),
+            scores=dict(result.selection.scores),
+            timings_s=dict(result.timings),
+        )
+
+
+def is_mid_silent(wave: Float[Tensor, "channels samples"]) -> bool:
+    """Whether the channels' mean is silent although a channel is not."""
+    loudest = float(wave.square().mean(-1).max().sqrt())
+    mid = float(wave.mean(0).square().mean().sqrt())
+    return loudest > 0 and mid < _SILENT_MID * loudest
+
+
+def _reader(mixture: MixtureLike) -> MixtureReader:
+    if isinstance(mixture, str | Path):
+        return FileReader(mixture)
+    if isinstance(mixture, tuple):
+        return ArrayReader(*mixture)
+    return mixture
+
+
+def _generator(seed: int, segment: int) -> torch.Generator:
+    """Randomness of one segment: depends on the seed and the segment's number alone."""
+    state = np.random.SeedSequence([seed, segment]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) & (2**63 - 1))
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start

@@ -1,0 +1,127 @@
+"""What was run, with which versions, and how it went: the content of ``lqsep.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lqsep.core.errors import AudioError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class InputReport:
+    """The mixture: name, rate in Hz, channels, length in samples and in seconds."""
+
+    name: str
+    sample_rate: int
+    channels: int
+    n_samples: int
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class SegmentReport:
+    """One segment.
+
+    Args:
+        start_s: Where it starts and stops in the mixture, in seconds.
+        n_frames: Code frames.
+        n_candidates: Candidates that the sampler gave.
+        log_prior: Per source, mean over candidates weighted as selected; natural log.
+        log_likelihood: Likewise, unnormalised.
+        log_evidence: Likewise.
+        scores: What the selector reports.
+        timings_s: Seconds by stage.
+    """
+
+    start_s: float
+    stop_s: float
+    n_frames: int
+    n_candidates: int
+    log_prior: Mapping[str, float]
+    log_likelihood: float
+    log_evidence: float
+    scores: Mapping[str, float]
+    timings_s: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class SeparationReport:
+    """Everything needed to know what made the stems; ``to_dict`` is the documented schema."""
+
+    model: str
+    sources: Sequence[str]
+    codec_fingerprint: str
+    config: Mapping[str, Any]
+    device: str
+    seed: int
+    input: InputReport
+    segments: Sequence[SegmentReport]
+    elapsed_s: float
+    warnings: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=lambda: versions())
+
+    @property
+    def seconds_per_second(self) -> float:
+        """Seconds of computation per second of audio."""
+        return self.elapsed_s / self.input.duration_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; numbers that are not finite become None."""
+        data = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        data["seconds_per_second"] = self.seconds_per_second
+        cleaned = _finite(data)
+        assert isinstance(cleaned, dict)
+        return cleaned
+
+    def write(self, path: str | Path, extra: Mapping[str, Any] | None = None) -> None:
+        """Write as JSON, under a temporary name first.
+
+        Args:
+            path: The file.
+            extra: Further top-level entries.
+
+        Raises:
+            AudioError: The file cannot be written.
+        """
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({**self.to_dict(), **_finite(dict(extra or {}))}, indent=2)
+            temporary.write_text(text + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of lqsep, Python and the libraries that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for name in ("lqsep", "torch", "torchaudio", "numpy", "soundfile"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
