@@ -1,0 +1,23 @@
+"""The likelihood of one frame's joint codes: the interface and its three forms.
+
+===================== ====================================================================
+`SumTableLikelihood`  the value depends on the code of the pair's sum only (large codebooks)
+`SparseLikelihood`    a list of pairs, one floor for all the others
+`DenseLikelihood`     every pair stored, evaluated in the log domain (small codebooks, tests)
+===================== ====================================================================
+"""
+
+from __future__ import annotations
+
+from lqsep.core.dense_likelihood import DenseLikelihood
+from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
+from lqsep.core.sparse_likelihood import SparseLikelihood
+from lqsep.core.sum_table import SumTableIndex, SumTableLikelihood
+
+__all__ = [
+    "DenseLikelihood",
+    "FrameLikelihood",
+    "SparseLikelihood",
+    "SumTableIndex",
+    "SumTableLikelihood",
+]
