@@ -1,0 +1,68 @@
+# Two commands do everything from a fresh clone: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+# One thread per process is fastest for small tensors; solvers also need the number to be set
+# before torch starts.
+TEST_JOBS ?= 2
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test check lint types docs pytest clean help
+
+help:
+	@echo "make demo    separate the example mixture with the shipped model into ./separated/"
+	@echo "make test    set everything up and run every check"
+	@echo "make check   the checks alone: lint types pytest docs"
+	@echo "make clean   remove the virtual environment and everything built"
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev debian check
+
+check: lint types pytest docs
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+pytest: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+# FluidSynth and a small soundfont, for the tests of `lqsep data render`. Where they cannot be
+# installed those tests say so and are skipped.
+debian:
+	@command -v fluidsynth >/dev/null && test -e /usr/share/sounds/sf2/TimGM6mb.sf2 || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq >/dev/null && \
+	    apt-get install -y -qq --no-install-recommends fluidsynth timgm6mb-soundfont >/dev/null; } || \
+	  echo "fluidsynth and timgm6mb-soundfont are not installed: rendering is not tested"
+.PHONY: debian
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "lqsep needs Python 3.11 or newer, got $$($(PYTHON) -V); set PYTHON=/path/to/python"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch first: its pinned version is then kept by everything that asks for "torch".
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch
+	$(PIP) --editable '.[eval]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist docs/_build separated .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
