@@ -22,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 import torch
 
 from lqsep.core.assemble import BuildContext, build
@@ -37,7 +38,6 @@ from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.prior import Prior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
-from lqsep.core.toml_writer import dump_toml
 
 MODEL_FILE = "model.toml"
 
@@ -250,7 +250,7 @@ def update_model_toml(
         hashes[file] = file_hash(directory / file)
     directory.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(dump_toml(data), encoding="utf-8")
+    temporary.write_text(tomli_w.dumps(data), encoding="utf-8")
     os.replace(temporary, path)
     return path
 

@@ -1,0 +1,107 @@
+"""Weights files: round trip, fingerprints, refusal of what does not fit."""
+
+import hashlib
+
+import pytest
+import torch
+
+from lqsep.core.checkpoints import (
+    check_codec_fingerprint,
+    fingerprint,
+    load_module,
+    load_weights,
+    read_header,
+    save_weights,
+)
+from lqsep.core.errors import CheckpointError
+
+
+def tensors():
+    return {"b": torch.arange(6.0).reshape(2, 3), "a": torch.tensor([1, 2, 3])}
+
+
+def test_round_trip_keeps_values_and_metadata(tmp_path):
+    digest = save_weights(tmp_path / "w.safetensors", tensors(), {"codec_fingerprint": "abc"})
+    weights = load_weights(tmp_path / "w.safetensors", sha256=digest)
+    assert weights.metadata == {"codec_fingerprint": "abc"}
+    for name, tensor in tensors().items():
+        assert torch.equal(weights.tensors[name], tensor)
+    assert digest == hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
+
+
+def test_nothing_but_the_file_is_left_behind(tmp_path):
+    save_weights(tmp_path / "w.safetensors", tensors(), {})
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_header_gives_shapes_without_reading_tensors(tmp_path):
+    save_weights(tmp_path / "w.safetensors", tensors(), {"k": "v"})
+    header = read_header(tmp_path / "w.safetensors")
+    assert header.shapes == {"a": (3,), "b": (2, 3)}
+    assert header.metadata == {"k": "v"}
+
+
+def test_fingerprint_is_the_documented_hash():
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors().items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.numpy().tobytes())
+    assert fingerprint(tensors()) == digest.hexdigest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: {**t, "b": t["b"] + 1},
+        lambda t: {**t, "b": t["b"].reshape(3, 2)},
+        lambda t: {**t, "b": t["b"].double()},
+        lambda t: {"c": t["b"], "a": t["a"]},
+    ],
+)
+def test_fingerprint_sees_name_dtype_shape_and_bytes(change):
+    assert fingerprint(change(tensors())) != fingerprint(tensors())
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x10\x00\x00\x00\x00\x00\x00\x00{}"])
+def test_a_damaged_file_is_refused(tmp_path, content):
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        load_weights(tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        read_header(tmp_path / "w.safetensors")
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, {"a": torch.zeros(1000)}, {})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        load_weights(path)
+
+
+def test_a_missing_file_and_a_wrong_hash_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no weights file"):
+        load_weights(tmp_path / "none.safetensors")
+    save_weights(tmp_path / "w.safetensors", tensors(), {})
+    with pytest.raises(CheckpointError, match="expected sha256"):
+        load_weights(tmp_path / "w.safetensors", sha256="0" * 64)
+
+
+def test_load_module_refuses_other_names_and_shapes():
+    module = torch.nn.Linear(2, 3)
+    good = {k: v.clone() for k, v in module.state_dict().items()}
+    load_module(module, {k: v.half() for k, v in good.items()}, "file")
+    assert module.weight.dtype == torch.float32
+    with pytest.raises(CheckpointError, match="missing 'bias'"):
+        load_module(module, {"weight": good["weight"]}, "file")
+    with pytest.raises(CheckpointError, match="unexpected 'more'"):
+        load_module(module, {**good, "more": torch.zeros(1)}, "file")
+    with pytest.raises(CheckpointError, match=r"shape \(3, 4\)"):
+        load_module(module, {**good, "weight": torch.zeros(3, 4)}, "file")
+
+
+def test_codec_fingerprint_must_match_where_it_is_known():
+    check_codec_fingerprint("file", {}, "a" * 64)
+    check_codec_fingerprint("file", {"codec_fingerprint": "a" * 64}, "a" * 64)
+    with pytest.raises(CheckpointError, match="trained on another codec"):
+        check_codec_fingerprint("file", {"codec_fingerprint": "b" * 64}, "a" * 64)
