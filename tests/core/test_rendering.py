@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,21 @@ class TestCompose:
             last = [part.notes[-1].start_s for part in (piece.drums, piece.bass)]
             assert max(last) > 24.0
             assert min(last) > 12.0
+
+    def test_each_part_rests_in_at_most_a_quarter_of_the_bars(self) -> None:
+        rests = 0
+        for seed in range(200):
+            sections = compose._sections(random.Random(seed), genres.GENRES[0], 16)
+            assert sum(section.n_bars for section in sections) == 16
+            for part in ("bass", "drums"):
+                n_bars = sum(section.n_bars for section in sections if section.tacet == part)
+                assert n_bars <= 4
+                rests += n_bars
+        assert rests > 100
+
+    def test_bass_pitches_are_moved_by_octaves_into_the_range(self) -> None:
+        assert [compose._fold(pitch) for pitch in (3, 28, 42, 43, 70)] == [39, 28, 42, 31, 34]
+        assert compose._fold(58, compose.BASS_HIGH) == 46
 
     def test_uses_many_kits_programs_and_genres_but_only_allowed_ones(self) -> None:
         kits, programs = (0, 1, 24, 25), (33, 38)
