@@ -18,6 +18,8 @@ class BoundLikelihood(ABC):
     """A likelihood bound to one encoded mixture."""
 
     n_frames: int
+    uses_history: bool = False
+    """Whether `at` looks at the history: no bound or exact sums over the sequence then."""
 
     @abstractmethod
     def at(self, frame: int, history: Int64[Tensor, "rows sources frames"]) -> FrameLikelihood:

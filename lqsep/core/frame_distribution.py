@@ -1,0 +1,120 @@
+"""The joint distribution of one frame's codes, for many hypotheses at once.
+
+With the frame's likelihood ``L`` and prior tables ``a = log p0``, ``b = log p1`` (each given that
+hypothesis's past), a pair of codes has
+
+    log p(i, j | past, mixture) = a_i + b_j + log L_ij - log Z,   log Z = log p(mixture | past).
+
+The K x K pairs are never listed per hypothesis. A pair is drawn in two exact stages,
+``p(i) ~ exp(a_i + log sum_j exp(b_j + log L_ij))`` and ``p(j | i) ~ exp(b_j + log L_ij)``, and the
+best pairs are found by `lqsep.core.joint_search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from lqsep.core.filters import Filters, filter_table
+from lqsep.core.frame_likelihood import FrameLikelihood
+from lqsep.core.joint_search import JointTable, Pairs, pairs_kept
+
+
+class FrameDistribution:
+    """``p(codes | past, mixture)`` of one frame under some filters.
+
+    Args:
+        likelihood: Of the frame.
+        tables: Unfiltered log-probabilities, one ``rows codebook_size`` table per source.
+        filters: What may be chosen.
+    """
+
+    filters: Filters
+    log_evidence: Float64[Tensor, " rows"]
+    """Log of the sum of ``exp(a + b + log L)`` over the pairs that the filters leave."""
+
+    def __init__(
+        self,
+        likelihood: FrameLikelihood,
+        tables: Sequence[Float[Tensor, "rows codebook_size"]],
+        filters: Filters,
+    ) -> None:
+        self.filters = filters
+        self._likelihood = likelihood
+        self._log_p0, self._log_p1 = (filter_table(table, filters).double() for table in tables)
+        self._rows = torch.arange(len(self._log_p0), device=self._log_p0.device)
+        self._row_logsum = likelihood.row_logsum(self._log_p0, self._log_p1).double()
+        self.log_evidence = (self._log_p0 + self._row_logsum).logsumexp(1)
+        self._kept: tuple[Pairs, ...] | None = None
+        if filters.restricts_pairs:
+            table = self._table(torch.zeros_like(self.log_evidence))
+            evidence = self.log_evidence.tolist()
+            self._kept = tuple(
+                pairs_kept(table.row(n), log_z, filters) for n, log_z in enumerate(evidence)
+            )
+            self.log_evidence = torch.stack([pairs.score.logsumexp(0) for pairs in self._kept])
+
+    def draw(self, uniform: Float64[Tensor, "rows 2"]) -> Int64[Tensor, "rows sources"]:
+        """One pair per hypothesis, exactly, from two uniform numbers each.
+
+        Every hypothesis needs a possible pair, that is a finite ``log_evidence``.
+        """
+        if self._kept is not None:
+            picks = [
+                pairs.codes[pick_by_cdf(pairs.score[None], uniform[n : n + 1, 0])]
+                for n, pairs in enumerate(self._kept)
+            ]
+            return torch.cat(picks)
+        first = pick_by_cdf(self._log_p0 + self._row_logsum, uniform[:, 0])
+        given_first = self._log_p1 + self._likelihood.rows(self._rows, first)
+        return torch.stack([first, pick_by_cdf(given_first, uniform[:, 1])], 1)
+
+    def best(
+        self, score: Float64[Tensor, " rows"], k: int
+    ) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, "kept sources"]]:
+        """The ``k`` best continuations of hypotheses with these scores, best first: rows, codes."""
+        if self._kept is None:
+            pairs = self._table(score).best(k)
+            return pairs.rows, pairs.codes
+        total = torch.cat([pairs.score + score[n] for n, pairs in enumerate(self._kept)])
+        rows = torch.cat([torch.full_like(pairs.rows, n) for n, pairs in enumerate(self._kept)])
+        order = total.sort(descending=True, stable=True).indices[:k]
+        return rows[order], torch.cat([pairs.codes for pairs in self._kept])[order]
+
+    def score(
+        self, rows: Int64[Tensor, " chosen"], codes: Int64[Tensor, "chosen sources"]
+    ) -> tuple[Float64[Tensor, " chosen"], Float64[Tensor, " chosen"]]:
+        """Filtered log prior plus log likelihood of given pairs, and the log likelihood alone."""
+        log_likelihood = self._likelihood.at(rows, codes)
+        log_prior = self._log_p0[rows, codes[:, 0]] + self._log_p1[rows, codes[:, 1]]
+        return log_prior + log_likelihood, log_likelihood
+
+    def log_proposal(
+        self, rows: Int64[Tensor, " chosen"], score: Float64[Tensor, " chosen"]
+    ) -> Float64[Tensor, " chosen"]:
+        """Log-probability of drawing pairs of the given score (which the filters leave)."""
+        possible = score > float("-inf")
+        return torch.where(possible, score - self.log_evidence[rows], score)
+
+    def _table(self, score: Tensor) -> JointTable:
+        return JointTable(self._likelihood, self._rows, score, self._log_p0, self._log_p1)
+
+
+def pick_by_cdf(
+    log_weight: Float[Tensor, "rows codebook_size"], uniform: Float64[Tensor, " rows"]
+) -> Int64[Tensor, " rows"]:
+    """Draw from unnormalised log weights by inverting the cumulative sum, in float64.
+
+    An item of weight zero is never drawn. Each row needs a finite weight.
+    """
+    log_weight = log_weight.double()
+    weight = (log_weight - log_weight.amax(1, keepdim=True)).exp()
+    cumulative = weight.cumsum(1)
+    target = uniform[:, None] * cumulative[:, -1:]
+    pick = torch.searchsorted(cumulative, target, right=True).clamp(max=weight.shape[1] - 1)
+    # A parallel sum need not be monotone to the last bit, so that a gap could be hit.
+    hit = weight.gather(1, pick) > 0
+    return torch.where(hit, pick, weight.argmax(1, keepdim=True))[:, 0]

@@ -1,0 +1,177 @@
+"""The best pairs of codes of one frame, over all hypotheses, without listing every pair.
+
+A threshold algorithm: a row is one hypothesis ``n`` with one code ``i`` of source 0, and no pair
+in it scores above ``score_n + a_ni + max_j b_nj + max_j L_ij``. Rows are visited from the largest
+bound down, each evaluated whole, until no bound is above the worst value that would be kept. The
+stopping rule is the proof: the result equals that of a search through all pairs.
+
+Sums are float64 and formed in the same order in the bound and in the value, so that rounding, being
+monotone, cannot lift a value above its bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from lqsep.core.filters import Filters
+from lqsep.core.frame_likelihood import FrameLikelihood
+
+# Pairs evaluated at once: 256 rows of a codebook of 2048, 4 MB in float64.
+_PAIRS_AT_ONCE = 2**19
+
+# How many pairs the search for a joint top-p asks for at first, and how much faster it grows.
+_FIRST_PAIRS, _GROWTH = 256, 8
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Scored joint codes, best first; equal scores in the order of row and codes.
+
+    Args:
+        score: ``score_n + log p0 + log p1 + log L``.
+        rows: Hypothesis of each.
+        codes: Source 0, source 1.
+    """
+
+    score: Float64[Tensor, " pairs"]
+    rows: Int64[Tensor, " pairs"]
+    codes: Int64[Tensor, "pairs 2"]
+
+    def __len__(self) -> int:
+        return int(self.score.shape[0])
+
+
+@dataclass(frozen=True)
+class JointTable:
+    """What is needed to score the pairs of one frame.
+
+    Args:
+        likelihood: Of the frame.
+        hypotheses: Their index in the likelihood.
+        score: Of each hypothesis so far; -inf excludes it.
+        log_p0: Prior table of source 0, may hold -inf.
+        log_p1: Prior table of source 1, may hold -inf.
+    """
+
+    likelihood: FrameLikelihood
+    hypotheses: Int64[Tensor, " rows"]
+    score: Float64[Tensor, " rows"]
+    log_p0: Float64[Tensor, "rows K0"]
+    log_p1: Float64[Tensor, "rows K1"]
+
+    def row(self, index: int) -> JointTable:
+        """The table of a single hypothesis."""
+        one = slice(index, index + 1)
+        return JointTable(
+            self.likelihood,
+            self.hypotheses[one],
+            self.score[one],
+            self.log_p0[one],
+            self.log_p1[one],
+        )
+
+    def best(self, k: int) -> Pairs:
+        """The ``k`` best pairs over all rows; fewer when fewer are possible.
+
+        Which of several pairs equal to the last one is kept is not defined.
+        """
+        values = self.score.new_zeros(0)
+        places = self.hypotheses.new_zeros(0)
+        threshold = float("-inf")
+        for bound, rows in self._rows_by_bound():
+            if bound <= threshold:
+                break
+            scores = self._evaluate(rows)
+            found = (scores > threshold).nonzero()
+            values = torch.cat([values, scores[found[:, 0], found[:, 1]]])
+            places = torch.cat([places, rows[found[:, 0]] * self.log_p1.shape[1] + found[:, 1]])
+            if len(values) > k:
+                values, order = values.topk(k)
+                places = places[order]
+            if len(values) == k:
+                threshold = float(values.min())
+        return self._pairs(values, places)
+
+    def above(self, threshold: float) -> Pairs:
+        """Every possible pair that scores ``threshold`` or more."""
+        values, places = [self.score.new_zeros(0)], [self.hypotheses.new_zeros(0)]
+        for bound, rows in self._rows_by_bound():
+            if bound < threshold:
+                break
+            scores = self._evaluate(rows)
+            found = ((scores >= threshold) & (scores > float("-inf"))).nonzero()
+            values.append(scores[found[:, 0], found[:, 1]])
+            places.append(rows[found[:, 0]] * self.log_p1.shape[1] + found[:, 1])
+        return self._pairs(torch.cat(values), torch.cat(places))
+
+    def _rows_by_bound(self) -> Iterator[tuple[float, Tensor]]:
+        """Flat rows ``n * K0 + i`` in chunks, each with its largest bound, from the top down."""
+        bound = self.score[:, None] + self.log_p0
+        bound = bound + self.log_p1.amax(1, keepdim=True)
+        bound = (bound + self.likelihood.row_upper().double()[self._likelihood_rows()]).flatten()
+        size = max(1, _PAIRS_AT_ONCE // self.log_p1.shape[1])
+        # Most searches end after the first chunk: the rest is sorted only when it is asked for.
+        first = bound.topk(min(size, len(bound)))
+        yield float(first.values[0]), first.indices[first.values > float("-inf")]
+        rest = bound.index_fill(0, first.indices, float("-inf")).sort(descending=True)
+        n_rest = int((rest.values > float("-inf")).sum())
+        for start in range(0, n_rest, size):
+            stop = min(start + size, n_rest)
+            yield float(rest.values[start]), rest.indices[start:stop]
+
+    def _likelihood_rows(self) -> Tensor:
+        return self.hypotheses.clamp(max=self.likelihood.n_rows - 1)
+
+    def _evaluate(self, rows: Tensor) -> Tensor:
+        n_codes = self.log_p0.shape[1]
+        n, i = rows // n_codes, rows % n_codes
+        scores = (self.score[n] + self.log_p0[n, i])[:, None] + self.log_p1[n]
+        return scores + self.likelihood.rows(self.hypotheses[n], i).double()
+
+    def _pairs(self, values: Tensor, places: Tensor) -> Pairs:
+        places, order = places.sort()
+        values, by_score = values[order].sort(descending=True, stable=True)
+        places = places[by_score]
+        n_codes = self.log_p0.shape[1], self.log_p1.shape[1]
+        rows, pair = places // (n_codes[0] * n_codes[1]), places % (n_codes[0] * n_codes[1])
+        codes = torch.stack([pair // n_codes[1], pair % n_codes[1]], dim=1)
+        return Pairs(values, rows, codes)
+
+
+def pairs_kept(table: JointTable, log_evidence: float, filters: Filters) -> Pairs:
+    """The pairs that the joint filters leave to one hypothesis: top-k first, then top-p of those.
+
+    Args:
+        table: Of a single hypothesis with score 0.
+        log_evidence: Log of the sum of ``exp(score)`` over all pairs.
+        filters: The joint ones are applied.
+    """
+    if filters.joint_top_k > 0:
+        best = table.best(filters.joint_top_k)
+        kept = table.above(float(best.score[-1])) if len(best) else best
+        if filters.joint_top_p == 1 or not len(kept):
+            return kept
+        crossing = _crossing(kept.score, float(kept.score.logsumexp(0)), filters.joint_top_p)
+        lowest = kept.score[min(crossing, len(kept) - 1)]
+        n_kept = int((kept.score >= lowest).sum())
+        return Pairs(kept.score[:n_kept], kept.rows[:n_kept], kept.codes[:n_kept])
+    n_pairs = _FIRST_PAIRS
+    while True:
+        best = table.best(n_pairs)
+        crossing = _crossing(best.score, log_evidence, filters.joint_top_p)
+        if crossing < len(best):
+            return table.above(float(best.score[crossing]))
+        if len(best) < n_pairs:
+            return best
+        n_pairs *= _GROWTH
+
+
+def _crossing(score: Tensor, log_total: float, top_p: float) -> int:
+    """Place of the first score at which the sum reaches ``top_p`` of the total; may be past all."""
+    reached = (score - log_total).exp().cumsum(0) >= top_p
+    return int(reached.int().argmax()) if bool(reached.any()) else len(score)

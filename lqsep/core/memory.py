@@ -1,0 +1,56 @@
+"""Work in batches that fit: halve the batch when the device runs out of memory, and go on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+logger = logging.getLogger("lqsep")
+
+Result = TypeVar("Result")
+
+
+def in_batches(
+    function: Callable[[int, int], Result], n: int, batch_size: int | None = None
+) -> list[Result]:
+    """Call ``function(start, stop)`` on consecutive ranges that cover ``0 .. n``.
+
+    When a call runs out of device memory its range is tried again in batches half as large; the
+    smaller size is kept for the rest. So ``function`` must be repeatable.
+
+    Args:
+        function: Works on items ``start`` to ``stop`` (exclusive).
+        n: Number of items; 0 makes no call.
+        batch_size: Items per call to begin with; None tries all at once.
+
+    Returns:
+        The results in order.
+
+    Raises:
+        ValueError: ``batch_size`` is below 1.
+        torch.cuda.OutOfMemoryError: A single item does not fit.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+    size = n if batch_size is None else min(batch_size, n)
+    results: list[Result] = []
+    start = 0
+    while start < n:
+        stop = min(start + size, n)
+        try:
+            results.append(function(start, stop))
+        except torch.cuda.OutOfMemoryError:
+            if stop - start == 1:
+                raise
+            size = (stop - start + 1) // 2
+        else:
+            start = stop
+            continue
+        # Outside the handler: its traceback kept the failed call's tensors alive.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        logger.warning("out of device memory with %d at once, going on with %d", stop - start, size)
+    return results

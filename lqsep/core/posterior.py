@@ -1,0 +1,412 @@
+"""The posterior over joint code sequences: priors and likelihood together, frame by frame.
+
+Frame by frame, `lqsep.core.frame_distribution` draws and searches among the joint codes of one
+frame; here the hypotheses, their scores and the priors' states run along the sequence.
+
+Reference: Mancusi et al. 2021, arXiv:2110.05313, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from lqsep.core.data import Candidates
+from lqsep.core.errors import EmptySupportError, IncompatibleComponentsError, ShapeError
+from lqsep.core.filters import Filters
+from lqsep.core.frame_distribution import FrameDistribution
+from lqsep.core.frame_likelihood import FrameLikelihood
+from lqsep.core.interfaces.likelihood import BoundLikelihood
+from lqsep.core.interfaces.prior import Prior, PriorState
+from lqsep.core.prior_windows import window_start
+
+NO_FILTERS = Filters()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Joint codes drawn for one frame, and how.
+
+    Args:
+        codes: Source 0, source 1.
+        log_evidence: ``log Z`` of the frame under the filtered priors, the log of the sum over
+            every pair that the filters leave; ``log p(mixture frame | past)`` when nothing is
+            filtered.
+        log_proposal: Log-probability with which the codes were drawn.
+    """
+
+    codes: Int64[Tensor, "rows sources"]
+    log_evidence: Float64[Tensor, " rows"]
+    log_proposal: Float64[Tensor, " rows"]
+
+
+@dataclass(frozen=True)
+class MarkovPosterior:
+    """A posterior whose priors are first-order Markov chains and whose likelihood has no memory.
+
+    Args:
+        n_frames: Length.
+        log_initial: Per source, of the first frame's code (given the prompt, if there is one).
+        log_transition: Per source, ``[from, to]``.
+        log_likelihood: ``log_likelihood(start, stop)`` gives ``frames K0 K1``.
+    """
+
+    n_frames: int
+    log_initial: tuple[Float[Tensor, " codebook_size"], ...]
+    log_transition: tuple[Float[Tensor, "codebook_size codebook_size"], ...]
+    log_likelihood: Callable[[int, int], Float[Tensor, "frames K0 K1"]]
+
+
+@dataclass
+class PosteriorState:
+    """Parallel hypotheses up to ``frame``. `SequencePosterior.extend` consumes it.
+
+    Args:
+        frame: Next frame; equal to the posterior's ``n_frames`` when all are done.
+        codes: Prompt and frames; what lies ahead is undefined.
+        n_prompt: Frames of the prompt at the start of ``codes``.
+        tables: Per source, unfiltered log-probabilities of the next frame; none when done.
+        likelihood: Of the next frame; None when done.
+        log_prior: Running, without filters (the reference system sums the filtered ones).
+        log_likelihood: Running.
+        log_evidence: Running sum of log Z, under the filters met.
+        log_proposal: Running log-probability of drawing these codes one by one under the filters
+            met.
+        score: Running; log prior under the filters met plus log likelihood. What `top` ranks by.
+    """
+
+    frame: int
+    codes: Int64[Tensor, "rows sources frames"]
+    n_prompt: int
+    tables: tuple[Float[Tensor, "rows codebook_size"], ...]
+    likelihood: FrameLikelihood | None
+    log_prior: Float64[Tensor, "sources rows"]
+    log_likelihood: Float64[Tensor, " rows"]
+    log_evidence: Float64[Tensor, " rows"]
+    log_proposal: Float64[Tensor, " rows"]
+    score: Float64[Tensor, " rows"]
+    _prior_states: list[PriorState] = field(repr=False)
+    _windows: list[int] = field(repr=False)
+    _distribution: FrameDistribution | None = field(default=None, repr=False)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of hypotheses."""
+        return int(self.codes.shape[0])
+
+    @property
+    def history(self) -> Int64[Tensor, "rows sources frames"]:
+        """Codes of the frames so far, without the prompt."""
+        return self.codes[:, :, self.n_prompt : self.n_prompt + self.frame]
+
+
+class SequencePosterior:
+    """Two priors and a likelihood bound to a mixture.
+
+    A state holds parallel hypotheses. `draw` and `top` propose joint codes for its next frame,
+    `extend` goes on with those that a sampler keeps.
+
+    Where a prior's context is shorter than prompt and frames together, it sees windows: they start
+    at 0, hop, 2 hop, ... with half a context as hop, the last one moved back to end with the
+    sequence. A prior whose window is full starts again with the codes already known inside the
+    next one. Scores run on, and the likelihood's frames stay those of the whole sequence.
+
+    Args:
+        priors: One per source.
+        bound: The likelihood of this mixture.
+        prompt: Codes that precede frame 0 and condition the priors only; hypothesis ``n`` starts
+            from row ``n`` modulo the number of rows.
+
+    Raises:
+        IncompatibleComponentsError: There are not two priors.
+        ShapeError: The prompt is not ``rows sources frames`` with at least one row.
+    """
+
+    def __init__(
+        self,
+        priors: Sequence[Prior],
+        bound: BoundLikelihood,
+        *,
+        prompt: Int64[Tensor, "rows sources frames"] | None = None,
+    ) -> None:
+        if len(priors) != 2:
+            raise IncompatibleComponentsError(
+                f"joint inference works on 2 sources, got {len(priors)} priors"
+            )
+        self.priors = tuple(priors)
+        self.bound = bound
+        self.prompt = None if prompt is None else self._checked(prompt)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of the mixture."""
+        return self.bound.n_frames
+
+    @property
+    def device(self) -> torch.device:
+        """Where codes and tables live."""
+        return self.priors[0].device
+
+    def start(
+        self, n_rows: int, prompt: Int64[Tensor, "rows sources frames"] | None = None
+    ) -> PosteriorState:
+        """``n_rows`` hypotheses before frame 0.
+
+        Args:
+            n_rows: Number of hypotheses.
+            prompt: Instead of the posterior's own.
+
+        Raises:
+            IncompatibleComponentsError: Priors and likelihood have different numbers of codes.
+            ShapeError: As for the posterior's own prompt.
+        """
+        prompt = self.prompt if prompt is None else self._checked(prompt)
+        n_prompt = 0 if prompt is None else int(prompt.shape[2])
+        n_sources = len(self.priors)
+        codes = torch.zeros(
+            n_rows, n_sources, n_prompt + self.n_frames, dtype=torch.int64, device=self.device
+        )
+        if prompt is not None:
+            rows = torch.arange(n_rows, device=self.device) % len(prompt)
+            codes[:, :, :n_prompt] = prompt[rows]
+        zeros = torch.zeros(n_rows, dtype=torch.float64, device=self.device)
+        state = PosteriorState(
+            frame=0,
+            codes=codes,
+            n_prompt=n_prompt,
+            tables=(),
+            likelihood=None,
+            log_prior=zeros.repeat(n_sources, 1),
+            log_likelihood=zeros,
+            log_evidence=zeros,
+            log_proposal=zeros,
+            score=zeros,
+            _prior_states=[None] * n_sources,
+            _windows=[-1] * n_sources,
+        )
+        self._advance(state, None)
+        return state
+
+    def draw(
+        self,
+        state: PosteriorState,
+        generator: torch.Generator | None = None,
+        filters: Filters = NO_FILTERS,
+        *,
+        uniform: Float64[Tensor, "rows 2"] | None = None,
+    ) -> Draw:
+        """Draw joint codes of the next frame, one pair per hypothesis, exactly.
+
+        Args:
+            state: Not changed.
+            generator: On the CPU; gives one row of uniform numbers per hypothesis.
+            filters: What may be drawn.
+            uniform: Numbers in [0, 1) to use instead of the generator's; a sampler that works in
+                batches draws them beforehand, so that the batches do not matter.
+
+        Raises:
+            EmptySupportError: All joint codes are impossible for a hypothesis.
+        """
+        frame = self._distribution(state, filters)
+        if bool((frame.log_evidence == float("-inf")).any()):
+            raise _empty_support(state.frame)
+        if uniform is None:
+            uniform = torch.rand(state.n_rows, 2, dtype=torch.float64, generator=generator)
+        codes = frame.draw(uniform.to(self.device))
+        rows = torch.arange(state.n_rows, device=self.device)
+        score, _ = frame.score(rows, codes)
+        return Draw(codes, frame.log_evidence, frame.log_proposal(rows, score))
+
+    def top(
+        self, state: PosteriorState, k: int, filters: Filters = NO_FILTERS
+    ) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, "kept sources"]]:
+        """The ``k`` best continuations by one frame over all hypotheses, best first.
+
+        They are ranked by ``state.score`` plus the filtered priors and the likelihood of the next
+        frame. The search is exact, see `lqsep.core.joint_search`.
+
+        Returns:
+            The row that each continues, and its joint codes; fewer than ``k`` when fewer are
+            possible.
+
+        Raises:
+            EmptySupportError: No hypothesis has a possible continuation.
+            ValueError: ``k`` is below 1.
+        """
+        if k < 1:
+            raise ValueError(f"the number of continuations must be 1 or more, got {k}")
+        rows, codes = self._distribution(state, filters).best(state.score, k)
+        if not len(rows):
+            raise _empty_support(state.frame)
+        return rows, codes
+
+    def extend(
+        self,
+        state: PosteriorState,
+        rows: Int64[Tensor, " new_rows"] | None,
+        codes: Int64[Tensor, "new_rows sources"],
+    ) -> PosteriorState:
+        """Go on with hypotheses ``rows`` (None: all, in order) and these codes of the next frame.
+
+        This is the one place where scores, histories and prior states are re-indexed. The running
+        evidence and proposal grow by what the last `draw` or `top` on this state met, or by the
+        unfiltered values when there was none.
+
+        Args:
+            state: Consumed: not to be used again.
+            rows: May repeat or leave out hypotheses.
+            codes: Joint codes for each.
+
+        Returns:
+            The state before the next frame, priors already advanced.
+        """
+        frame = state._distribution or self._distribution(state, NO_FILTERS)
+        parents = torch.arange(state.n_rows, device=self.device) if rows is None else rows
+        if codes.shape != (len(parents), len(self.priors)):
+            raise ShapeError(
+                f"extending {len(parents)} hypotheses at frame {state.frame}: expected codes of "
+                f"shape {(len(parents), len(self.priors))}, got {tuple(codes.shape)}"
+            )
+        score, log_likelihood = frame.score(parents, codes)
+        log_prior = torch.stack(
+            [table[parents, codes[:, source]] for source, table in enumerate(state.tables)]
+        )
+        all_codes = state.codes if rows is None else state.codes[rows]
+        all_codes[:, :, state.n_prompt + state.frame] = codes
+        new = PosteriorState(
+            frame=state.frame + 1,
+            codes=all_codes,
+            n_prompt=state.n_prompt,
+            tables=(),
+            likelihood=None,
+            log_prior=state.log_prior[:, parents] + log_prior.double(),
+            log_likelihood=state.log_likelihood[parents] + log_likelihood,
+            log_evidence=state.log_evidence[parents] + frame.log_evidence[parents],
+            log_proposal=state.log_proposal[parents] + frame.log_proposal(parents, score),
+            score=state.score[parents] + score,
+            _prior_states=state._prior_states,
+            _windows=state._windows,
+        )
+        self._advance(new, rows)
+        return new
+
+    def candidates(
+        self, state: PosteriorState, order: Int64[Tensor, " candidates"] | None = None
+    ) -> Candidates:
+        """The finished hypotheses, in the given order of rows."""
+        if order is None:
+            order = torch.arange(state.n_rows, device=self.device)
+        return Candidates(
+            codes=state.history[order].transpose(0, 1).contiguous(),
+            log_prior=state.log_prior[:, order],
+            log_likelihood=state.log_likelihood[order],
+            log_evidence=state.log_evidence[order],
+            log_proposal=state.log_proposal[order],
+        )
+
+    def log_upper(self) -> float:
+        """Bound of the sum of log Z along any path, and of any importance weight.
+
+        Infinite, that is no bound, where the likelihood depends on the history.
+        """
+        if self.bound.uses_history:
+            return float("inf")
+        total = 0.0
+        for frame in range(self.n_frames):
+            history = torch.zeros(1, len(self.priors), frame, dtype=torch.int64, device=self.device)
+            total += float(self.bound.at(frame, history).upper.max())
+        return total
+
+    def markov(self) -> MarkovPosterior | None:
+        """The same posterior for exact forward-backward sums.
+
+        None unless every prior is a first-order Markov chain and the likelihood's pairs can be
+        listed. With a prompt of several rows the first row counts.
+        """
+        chains = [prior.transition_matrix() for prior in self.priors]
+        if self.bound.uses_history or self.bound.frames(0, min(1, self.n_frames)) is None:
+            return None
+        log_initial, log_transition = [], []
+        for source, chain in enumerate(chains):
+            if chain is None:
+                return None
+            initial, transition = chain
+            if self.prompt is not None and self.prompt.shape[2]:
+                initial = transition[self.prompt[0, source, -1]]
+            log_initial.append(initial)
+            log_transition.append(transition)
+
+        def log_likelihood(start: int, stop: int) -> Tensor:
+            values = self.bound.frames(start, stop)
+            assert values is not None
+            return values
+
+        return MarkovPosterior(
+            self.n_frames, tuple(log_initial), tuple(log_transition), log_likelihood
+        )
+
+    def adapt(
+        self, marginals: Sequence[Float[Tensor, "frames codebook_size"]]
+    ) -> SequencePosterior | None:
+        """This posterior with a likelihood fitted to the marginals; None if it cannot be."""
+        bound = self.bound.adapt(marginals)
+        if bound is None:
+            return None
+        return SequencePosterior(self.priors, bound, prompt=self.prompt)
+
+    def _advance(self, state: PosteriorState, rows: Tensor | None) -> None:
+        """Fill in what the next frame needs; nothing after the last one."""
+        if state.frame == self.n_frames:
+            state._prior_states = []
+            return
+        position, total = state.n_prompt + state.frame, state.codes.shape[2]
+        tables = []
+        for source, prior in enumerate(self.priors):
+            window = window_start(position, total, prior.info.max_frames)
+            if window != state._windows[source]:
+                known = state.codes[:, source, window:position] if position > window else None
+                prior_state = prior.start(state.n_rows, known)
+                table, prior_state = prior.step(prior_state, None)
+            else:
+                prior_state = state._prior_states[source]
+                if rows is not None:
+                    prior_state = prior.select(prior_state, rows)
+                table, prior_state = prior.step(prior_state, state.codes[:, source, position - 1])
+            tables.append(table)
+            state._prior_states[source] = prior_state
+            state._windows[source] = window
+        state.tables = tuple(tables)
+        state.likelihood = self.bound.at(state.frame, state.history)
+        if state.likelihood.n_codes != tuple(table.shape[1] for table in tables):
+            raise IncompatibleComponentsError(
+                f"the likelihood is for {state.likelihood.n_codes} codes, the priors predict "
+                f"{tuple(table.shape[1] for table in tables)}"
+            )
+
+    def _distribution(self, state: PosteriorState, filters: Filters) -> FrameDistribution:
+        """Of the next frame, remembered in the state."""
+        found = state._distribution
+        if found is None or found.filters != filters:
+            assert state.likelihood is not None, "all frames are done"
+            found = FrameDistribution(state.likelihood, state.tables, filters)
+            state._distribution = found
+        return found
+
+    def _checked(self, prompt: Tensor) -> Tensor:
+        if prompt.ndim != 3 or prompt.shape[1] != len(self.priors) or not len(prompt):
+            raise ShapeError(
+                f"prompt of the posterior: expected rows x {len(self.priors)} sources x frames "
+                f"with a row or more, got shape {tuple(prompt.shape)}"
+            )
+        return prompt.to(self.device)
+
+
+def _empty_support(frame: int) -> EmptySupportError:
+    return EmptySupportError(
+        f"no joint code is possible at frame {frame}: the priors, their filters and the "
+        f"likelihood exclude all of them. Loosen top-k/top-p, or use a likelihood with a floor."
+    )

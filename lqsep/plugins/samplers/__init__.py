@@ -1,0 +1,1 @@
+"""Samplers: from a posterior over joint code sequences to candidates."""

@@ -1,0 +1,44 @@
+"""Settings of the samplers."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lqsep.core.spec import ComponentConfig
+
+
+class FilterConfig(ComponentConfig):
+    """Which codes may be chosen; see `lqsep.core.filters.Filters`."""
+
+    temperature: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="Divides the priors' log-probabilities"
+    )
+    top_k: int = Field(
+        0, ge=0, description="Keep this many most probable codes of each prior; 0 keeps all"
+    )
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="Keep each prior's most probable codes up to this probability"
+    )
+    joint_top_k: int = Field(
+        0, ge=0, description="Keep this many most probable pairs of codes; 0 keeps all"
+    )
+    joint_top_p: float = Field(
+        1.0, gt=0, le=1, description="Keep the most probable pairs of codes up to this probability"
+    )
+
+
+class AncestralConfig(FilterConfig):
+    """Ancestral sampling."""
+
+    type: str = "ancestral"
+    n_candidates: int = Field(16, ge=1, description="Number of draws")
+    batch_size: int | None = Field(
+        None, ge=1, description="Candidates drawn at a time; all of them when not given"
+    )
+
+
+class BeamConfig(FilterConfig):
+    """Beam search."""
+
+    type: str = "beam"
+    beam_width: int = Field(16, ge=1, description="Number of sequences kept, and of candidates")

@@ -1,0 +1,33 @@
+"""Builds the samplers from their settings."""
+
+from __future__ import annotations
+
+from lqsep.core.assemble import BuildContext
+from lqsep.core.filters import Filters
+from lqsep.plugins.samplers.ancestral import AncestralSampler
+from lqsep.plugins.samplers.beam import BeamSampler
+from lqsep.plugins.samplers.config import AncestralConfig, BeamConfig, FilterConfig
+
+
+def build_ancestral(config: AncestralConfig, context: BuildContext) -> AncestralSampler:
+    """An `AncestralSampler`."""
+    return AncestralSampler(
+        n_candidates=config.n_candidates,
+        batch_size=config.batch_size,
+        filters=_filters(config),
+    )
+
+
+def build_beam(config: BeamConfig, context: BuildContext) -> BeamSampler:
+    """A `BeamSampler`."""
+    return BeamSampler(beam_width=config.beam_width, filters=_filters(config))
+
+
+def _filters(config: FilterConfig) -> Filters:
+    return Filters(
+        temperature=config.temperature,
+        top_k=config.top_k,
+        top_p=config.top_p,
+        joint_top_k=config.joint_top_k,
+        joint_top_p=config.joint_top_p,
+    )

@@ -1,0 +1,28 @@
+"""Declares the samplers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lqsep.core.spec import ComponentSpec, Kind, hookimpl
+from lqsep.plugins.samplers.config import AncestralConfig, BeamConfig
+
+
+@hookimpl
+def lqsep_components() -> Iterable[ComponentSpec]:
+    yield ComponentSpec(
+        kind=Kind.SAMPLER,
+        name="ancestral",
+        config=AncestralConfig,
+        factory="lqsep.plugins.samplers.factory:build_ancestral",
+        summary="Draws joint codes frame by frame, exactly, several candidates in parallel",
+        api_version=1,
+    )
+    yield ComponentSpec(
+        kind=Kind.SAMPLER,
+        name="beam",
+        config=BeamConfig,
+        factory="lqsep.plugins.samplers.factory:build_beam",
+        summary="Keeps the most probable joint code sequences; deterministic",
+        api_version=1,
+    )
