@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+import warnings
+from functools import cache, cached_property
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -107,11 +108,13 @@ class SparseLikelihood(FrameLikelihood):
 
     def _scaled_sums(self, n: Tensor, weights: Tensor) -> Tensor:
         floor, excess = self._scaled
-        matrix = torch.sparse_coo_tensor(
-            torch.stack([self._i, self._j]),
+        ends = self._counts.cumsum(0)
+        _announce_csr()
+        matrix = torch.sparse_csr_tensor(
+            torch.cat([ends.new_zeros(1), ends]),
+            self._j,
             excess.to(weights.dtype),
             self.n_codes,
-            is_coalesced=True,
             check_invariants=False,
         )
         return torch.sparse.mm(matrix, weights.T).T + floor * weights.sum(1, keepdim=True)
@@ -146,6 +149,14 @@ class SparseLikelihood(FrameLikelihood):
         if self._has_floor(tau):
             return self.n_codes[0] * self.n_codes[1]
         return int(self._near(tau).sum())
+
+
+@cache
+def _announce_csr() -> None:
+    """Let torch say once, unheard, that CSR matrices are in beta: the warning is not for users."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        torch.eye(1).to_sparse_csr()
 
 
 def _check_pairs(n_codes: tuple[int, int], i: Tensor, j: Tensor) -> None:
