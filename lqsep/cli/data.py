@@ -95,6 +95,7 @@ def render(
     Writes OUTPUT/<train|validation|test>/<track>/{drums,bass}.wav. The same command with more
     tracks adds to the data set; after an interruption it continues.
     """
+    from lqsep.cli.options import current_options
     from lqsep.core.errors import LqsepError
 
     try:
@@ -123,7 +124,7 @@ def render(
         held_out_programs=hold_out_programs,
         midi_dir=midi_dir,
         jobs=jobs,
-        on_track=show,
+        on_track=None if current_options().quiet else show,
     )
     click.echo(
         f"{output}: {summary.n_rendered + summary.n_kept} tracks, {summary.n_seconds:g} s of audio "

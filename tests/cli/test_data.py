@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from lqsep.cli.data import data
+from lqsep.cli.options import GlobalOptions
 
 SMALL_SOUNDFONT = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
 
@@ -38,6 +39,9 @@ def test_renders_and_prints_one_line(tmp_path: Path) -> None:
     assert result.stdout == expected
     assert "rendered 2 of 2 tracks" in result.stderr
     assert (tmp_path / "set/test/0000/bass.wav").is_file()
+    again = CliRunner().invoke(data, arguments, obj=GlobalOptions(verbosity=-1))
+    assert again.stdout == expected.replace("2 rendered, 0 kept", "0 rendered, 2 kept")
+    assert again.stderr == ""
 
 
 @pytest.mark.parametrize("value", ["16;25", "-1", "200"])

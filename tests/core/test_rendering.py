@@ -341,7 +341,7 @@ class TestRenderDataset:
     def test_other_settings_in_the_same_folder(self, soundfont: Path, tmp_path: Path) -> None:
         common = {"n_tracks": {"test": 1}, "soundfont": soundfont}
         render.render_dataset(tmp_path, **common, **self.options)
-        with pytest.raises(ConfigError, match="rendered with settings.*'seed': 3.*'seed': 4"):
+        with pytest.raises(ConfigError, match=r"rendered with settings.seed = 3, now 4\. Use"):
             render.render_dataset(tmp_path, **common, **{**self.options, "seed": 4})
 
     def test_held_out_programs_are_for_validation_and_test(

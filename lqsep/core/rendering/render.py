@@ -259,7 +259,7 @@ def _write_record(
     midi_dir: Path | None,
 ) -> None:
     """Write ``render.json``, after comparing it with the one there."""
-    record = {
+    record: dict[str, Any] = {
         "render_version": _RENDER_VERSION,
         "settings": json.loads(json.dumps(asdict(settings))),
         "soundfont": {"name": soundfont.name, "sha256": synth.sha256_of(soundfont)},
@@ -273,13 +273,29 @@ def _write_record(
             before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ConfigError(f"{path}: not a JSON file ({error}).") from error
-        for key in ("render_version", "settings", "soundfont", "source"):
-            if before.get(key) != record[key]:
-                raise ConfigError(
-                    f"{path}: this folder was rendered with {key} = {before.get(key)}, now it is "
-                    f"{record[key]}. Use the same arguments to add tracks, or another folder."
-                )
+        differences = [
+            f"{key} = {_at(before, key)!r}, now {_at(record, key)!r}"
+            for key in _compared(record)
+            if _at(before, key) != _at(record, key)
+        ]
+        if differences:
+            raise ConfigError(
+                f"{path}: this folder was rendered with {'; '.join(differences)}. Use the same "
+                "arguments to add tracks, or another folder."
+            )
     _write_json(path, record)
+
+
+def _compared(record: Mapping[str, Any]) -> list[str]:
+    """Dotted names of what must not change between two renderings into one folder."""
+    settings = [f"settings.{name}" for name in record["settings"]]
+    return ["render_version", "source", "soundfont.sha256", *settings]
+
+
+def _at(record: Any, key: str) -> Any:
+    for name in key.split("."):
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
 
 
 def _folder(output_dir: Path, track: _Track) -> Path:
