@@ -18,11 +18,12 @@ from lqsep.core.spec import PROJECT, SUPPORTED_API_VERSIONS, ComponentSpec, Hook
 
 @dataclass(frozen=True)
 class RegisteredComponent:
-    """A component and the distribution that provides it."""
+    """A component, the distribution that provides it and the plugin that declares it."""
 
     spec: ComponentSpec
     distribution: str
     version: str
+    plugin: str
 
     @property
     def qualified_name(self) -> str:
@@ -69,14 +70,10 @@ class Registry:
             group: Entry-point group.
             blocked: Entry-point or distribution names to leave out.
         """
-        entry_points = importlib.metadata.entry_points(group=group)
         candidates = []
-        for entry_point in entry_points:
-            distribution, version = "unknown", "unknown"
-            if entry_point.dist is not None:
-                distribution = entry_point.dist.metadata["Name"]
-                version = entry_point.dist.version
-            if entry_point.name in blocked or distribution in blocked:
+        for entry_point in importlib.metadata.entry_points(group=group):
+            distribution, version = _provider(entry_point)
+            if not {entry_point.name, distribution}.isdisjoint(blocked):
                 continue
             candidates.append(_Candidate(entry_point.name, distribution, version, entry_point.load))
         candidates.sort(key=lambda c: (c.distribution, c.name))
@@ -97,61 +94,21 @@ class Registry:
 
     @classmethod
     def _collect(cls, candidates: Iterable[_Candidate]) -> Registry:
-        manager = pluggy.PluginManager(PROJECT)
-        manager.add_hookspecs(Hooks)
         components: list[RegisteredComponent] = []
         problems: list[PluginProblem] = []
-        # Each plugin is loaded, registered and called on its own: pluggy's own entry-point loader
-        # and a joint hook call both stop at the first plugin that raises.
         for candidate in candidates:
-            stage = "load"
-            try:
-                plugin = candidate.load()
-                stage = "register"
-                key = f"{candidate.distribution}:{candidate.name}"
-                manager.register(plugin, name=key)
-                manager.check_pending()
-                stage = "declare"
-                specs = _declared(manager, plugin)
-            except Exception as error:
-                manager.unregister(name=f"{candidate.distribution}:{candidate.name}") if (
-                    manager.has_plugin(f"{candidate.distribution}:{candidate.name}")
-                ) else None
-                problems.append(_problem(candidate, stage, f"{type(error).__name__}: {error}"))
-                continue
+            specs, problem = _declared(candidate)
+            if problem is not None:
+                problems.append(problem)
             for spec in specs:
-                if spec.api_version not in SUPPORTED_API_VERSIONS:
-                    supported = ", ".join(str(v) for v in sorted(SUPPORTED_API_VERSIONS))
-                    problems.append(
-                        _problem(
-                            candidate,
-                            "api",
-                            f"{spec.kind} '{spec.name}' was written for plugin API version "
-                            f"{spec.api_version!r}; this lqsep supports {supported}",
-                        )
-                    )
-                    continue
-                registered = RegisteredComponent(spec, candidate.distribution, candidate.version)
-                twin = next(
-                    (
-                        c
-                        for c in components
-                        if c.spec.kind == spec.kind
-                        and c.qualified_name == registered.qualified_name
-                    ),
-                    None,
+                registered = RegisteredComponent(
+                    spec, candidate.distribution, candidate.version, candidate.name
                 )
-                if twin is not None:
-                    problems.append(
-                        _problem(
-                            candidate,
-                            "name",
-                            f"{spec.kind} '{spec.name}' is declared twice by "
-                            f"{candidate.distribution}; the first one is used",
-                        )
-                    )
-                    continue
-                components.append(registered)
+                problem = _unsupported(registered) or _declared_before(registered, components)
+                if problem is None:
+                    components.append(registered)
+                else:
+                    problems.append(problem)
         problems.extend(_shadowed(components))
         return cls(components, problems)
 
@@ -208,23 +165,73 @@ class Registry:
         return message
 
 
-def _declared(manager: pluggy.PluginManager, plugin: object) -> list[ComponentSpec]:
-    """Call this plugin's own hook implementation only, to know whom its components came from."""
-    others = [p for p in manager.get_plugins() if p is not plugin]
-    specs: list[ComponentSpec] = []
-    results = manager.subset_hook_caller("lqsep_components", others)()
-    if not results:
-        raise ValueError("the plugin does not implement the hook lqsep_components")
-    for result in results:
-        for spec in result:
+def _provider(entry_point: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    """Name and version of the distribution, whose metadata may be incomplete."""
+    if entry_point.dist is None:
+        return "unknown", "unknown"
+    metadata = entry_point.dist.metadata
+    return metadata["Name"] or "unknown", metadata["Version"] or "unknown"
+
+
+def _declared(candidate: _Candidate) -> tuple[list[ComponentSpec], PluginProblem | None]:
+    """Load one plugin and ask it for its components; all of them or a problem.
+
+    Each plugin has a manager of its own: pluggy's entry-point loader and a joint hook call both
+    stop at the first plugin that raises, and do not tell whom a component came from.
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Hooks)
+    stage = "load"
+    try:
+        plugin = candidate.load()
+        stage = "register"
+        manager.register(plugin, name=candidate.name)
+        manager.check_pending()
+        if not manager.hook.lqsep_components.get_hookimpls():
+            raise ValueError("the plugin does not implement the hook lqsep_components")
+        stage = "declare"
+        results = manager.hook.lqsep_components()
+        if not results:  # pluggy drops None
+            raise TypeError("lqsep_components must give an iterable of ComponentSpec, got None")
+        specs = list(results[0])
+        for spec in specs:
             if not isinstance(spec, ComponentSpec):
                 raise TypeError(f"lqsep_components must yield ComponentSpec, got {spec!r}")
-            specs.append(spec)
-    return specs
+    except (Exception, SystemExit) as error:  # a module may even call sys.exit() when imported
+        return [], PluginProblem(
+            candidate.name, candidate.distribution, stage, f"{type(error).__name__}: {error}"
+        )
+    return specs, None
 
 
-def _problem(candidate: _Candidate, stage: str, error: str) -> PluginProblem:
-    return PluginProblem(candidate.name, candidate.distribution, stage, error)
+def _unsupported(component: RegisteredComponent) -> PluginProblem | None:
+    spec = component.spec
+    if spec.api_version in SUPPORTED_API_VERSIONS:
+        return None
+    supported = ", ".join(str(version) for version in sorted(SUPPORTED_API_VERSIONS))
+    return PluginProblem(
+        component.plugin,
+        component.distribution,
+        "api",
+        f"{spec.kind} '{spec.name}' was written for plugin API version {spec.api_version}; "
+        f"this lqsep supports {supported}",
+    )
+
+
+def _declared_before(
+    component: RegisteredComponent, components: Iterable[RegisteredComponent]
+) -> PluginProblem | None:
+    spec = component.spec
+    for other in components:
+        if other.spec.kind == spec.kind and other.qualified_name == component.qualified_name:
+            return PluginProblem(
+                component.plugin,
+                component.distribution,
+                "name",
+                f"{spec.kind} '{spec.name}' is declared twice by {component.distribution}; "
+                f"the one of plugin '{other.plugin}' is used",
+            )
+    return None
 
 
 def _shadowed(components: list[RegisteredComponent]) -> list[PluginProblem]:
@@ -244,7 +251,7 @@ def _shadowed(components: list[RegisteredComponent]) -> list[PluginProblem]:
             owner = "a built-in" if any(c.distribution == PROJECT for c in rivals) else "another"
             problems.append(
                 PluginProblem(
-                    component.spec.name,
+                    component.plugin,
                     component.distribution,
                     "name",
                     f"{component.spec.kind} '{component.spec.name}' is also the name of {owner} "

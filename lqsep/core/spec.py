@@ -99,16 +99,21 @@ class ComponentSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.kind, Kind):
             raise ValueError(f"kind must be a lqsep.Kind, got {self.kind!r}")
-        if not _NAME.fullmatch(self.name):
+        if not (isinstance(self.name, str) and _NAME.fullmatch(self.name)):
             raise ValueError(
                 f"component name must be lower-case letters, digits and single hyphens, "
                 f"got {self.name!r}"
             )
+        # True == 1 would pass for version 1, and a list for no version at all.
+        if type(self.api_version) is not int:
+            raise ValueError(f"api_version must be an integer, got {self.api_version!r}")
         if not (isinstance(self.config, type) and issubclass(self.config, ComponentConfig)):
             raise ValueError(f"config of {self.name!r} must be a subclass of ComponentConfig")
         for field in ("factory", "trainer"):
             target = getattr(self, field)
-            if target is not None and not _TARGET.fullmatch(target):
+            if field == "trainer" and target is None:
+                continue
+            if not (isinstance(target, str) and _TARGET.fullmatch(target)):
                 raise ValueError(f"{field} must look like 'module:callable', got {target!r}")
         if not self.summary or "\n" in self.summary:
             raise ValueError(f"summary of {self.name!r} must be one line")
