@@ -1,0 +1,89 @@
+"""From exceptions to exit codes: what a user did wrong is one line on stderr.
+
+======  ===================================================================================
+code    meaning
+======  ===================================================================================
+0       everything was done
+1       some or all inputs failed; audio errors
+2       usage, configuration, component or device
+3       model or weights
+130     interrupted
+======  ===================================================================================
+
+Exceptions that are not `LqsepError` are faults of the program or of a plugin: they keep their
+traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import TextIO
+
+import click
+
+from lqsep.cli.options import GlobalOptions
+from lqsep.core.errors import LqsepError
+
+INTERRUPTED = 130
+
+
+def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
+    """Call a command and give its exit code; mistakes of the user are printed as one line."""
+    try:
+        result = call()
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("lqsep: interrupted", err=True)
+        return INTERRUPTED
+    except click.UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            _print_error(error, _usage_message(error), options)
+        return error.exit_code
+    except click.ClickException as error:
+        _print_error(error, error.format_message(), options)
+        return error.exit_code
+    except LqsepError as error:
+        _print_error(error, str(error), options)
+        return error.exit_code
+    return result if type(result) is int else 0
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks: its lines joined by spaces."""
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def show_warnings(options: GlobalOptions) -> None:
+    """Print Python warnings as one line on stderr; ``-q`` hides them."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if options.quiet:
+            return
+        where = f" ({category.__name__}, {filename}:{lineno})" if options.debug else ""
+        click.echo(f"lqsep: warning: {one_line(str(message))}{where}", err=True)
+
+    warnings.showwarning = show
+
+
+def _usage_message(error: click.UsageError) -> str:
+    message = error.format_message()
+    if error.ctx is None:
+        return message
+    return f"{message.rstrip('.')} (see '{error.ctx.command_path} --help')"
+
+
+def _print_error(error: Exception, message: str, options: GlobalOptions) -> None:
+    if options.debug:
+        traceback.print_exception(error, file=sys.stderr)
+    click.echo(f"lqsep: error: {one_line(message)}", err=True)
