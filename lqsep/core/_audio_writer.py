@@ -1,0 +1,237 @@
+"""Write an audio file block by block: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+from jaxtyping import Float
+from torch import Tensor
+
+from lqsep.core._audio_common import BLOCK, check_finite, reason
+from lqsep.core._audio_reader import AudioReader
+from lqsep.core.errors import AudioError, ShapeError
+
+ClipMode = Literal["none", "clamp", "rescale"]
+CLIP_MODES: tuple[ClipMode, ...] = ("none", "clamp", "rescale")
+
+WRITABLE_FORMATS = ("wav", "flac", "ogg", "mp3")
+
+_SUBTYPES = {
+    "wav": ("PCM_16", "PCM_24", "FLOAT"),
+    "flac": ("PCM_16", "PCM_24"),
+    "ogg": ("VORBIS",),
+    "mp3": ("MPEG_LAYER_III",),
+}
+
+# A wav file counts its bytes in 32 bits; the rest is room for its header.
+_MAX_WAV_BYTES = (1 << 32) - (1 << 12)
+
+
+class AudioWriter:
+    """Write one file block by block; it appears under its name when all went well.
+
+    A context manager: leaving it renames the file to its name, an exception discards it.
+
+    Args:
+        path: The file; its folder must exist. An older file of that name is replaced.
+        sample_rate: Hz.
+        channels: Rows of every block.
+        format: ``wav``, ``flac``, ``ogg`` or ``mp3``; None takes the path's ending.
+        subtype: ``PCM_16``, ``PCM_24`` or ``FLOAT``. Lossy formats know the default only, which
+            stands for their own coding.
+        clip_mode: What happens to values beyond full scale. ``none``: an integer file saturates,
+            a float or lossy file keeps them; ``clamp``: limited to full scale; ``rescale``: the
+            whole file is divided by its peak where that is above 1.
+
+    Attributes:
+        peak: Largest absolute value met so far.
+        n_clipped: Values beyond full scale that were saturated or limited.
+        scale: Factor applied on `commit`; 1 but for ``rescale``.
+
+    Raises:
+        AudioError: The format cannot hold this, or the folder is missing or not writable.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        sample_rate: int,
+        channels: int,
+        *,
+        format: str | None = None,
+        subtype: str = "PCM_16",
+        clip_mode: ClipMode = "none",
+    ) -> None:
+        self.path = Path(path)
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.peak = 0.0
+        self.n_clipped = 0
+        self.n_samples = 0
+        self.scale = 1.0
+        self._format, self._subtype = _resolve_format(self.path, format, subtype)
+        if clip_mode not in CLIP_MODES:
+            raise AudioError(
+                f"cannot write {self.path}: clip mode must be one of {', '.join(CLIP_MODES)}, "
+                f"got {clip_mode!r}."
+            )
+        self._clip_mode = clip_mode
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            wrong = "it is a folder" if self.path.is_dir() else "its folder does not exist"
+            raise AudioError(f"cannot write {self.path}: {wrong}.")
+        token = uuid.uuid4().hex[:8]
+        self._part = self.path.with_name(f".{self.path.name}.{token}.part")
+        self._draft: Path | None = None
+        self._file = self._open(self._part, self._format, self._subtype)
+        if clip_mode == "rescale":
+            # The factor is known at the end only: the real file was opened to see that it can be.
+            self._file.close()
+            self._draft = self.path.with_name(f".{self.path.name}.{token}.draft.part")
+            self._file = self._open(self._draft, "w64", "FLOAT")
+
+    def write(self, wave: Float[np.ndarray, "channels samples"] | Tensor) -> None:
+        """Append a block.
+
+        Raises:
+            ShapeError: The block does not have the writer's channels.
+            AudioError: A value is NaN or infinite, or the disk refuses.
+        """
+        block = as_array(wave)
+        if block.shape[0] != self.channels:
+            raise ShapeError(
+                f"writing {self.path}: expected (channels, samples) with {self.channels} channels, "
+                f"got shape {block.shape}."
+            )
+        check_finite(block, self.n_samples, self.sample_rate, f"cannot write {self.path}")
+        if block.shape[1]:
+            self.peak = max(self.peak, float(np.abs(block).max()))
+        self.n_samples += block.shape[1]
+        self._append(block, plain=self._draft is not None)
+
+    def commit(self, peak: float | None = None) -> None:
+        """Finish the file and give it its name.
+
+        Args:
+            peak: For ``rescale``: the peak to divide by, where several files share one factor;
+                default this file's own.
+
+        Raises:
+            AudioError: Nothing was written, or the disk refuses.
+        """
+        if self.n_samples == 0:
+            self.discard()
+            raise AudioError(f"cannot write {self.path}: there are no samples to write.")
+        try:
+            self._file.close()
+            if self._draft is not None:
+                self._rescale(self._draft, max(self.peak if peak is None else peak, 1.0))
+            os.replace(self._part, self.path)
+        except (soundfile.SoundFileError, OSError) as error:
+            self.discard()
+            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Drop what was written; the path is left as it was."""
+        self._file.close()
+        for part in (self._part, self._draft):
+            if part is not None:
+                part.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.discard()
+        elif not self._file.closed:
+            self.commit()
+
+    def _open(self, path: Path, format: str, subtype: str) -> Any:
+        try:
+            return soundfile.SoundFile(
+                path, "w", self.sample_rate, self.channels, subtype, format=format.upper()
+            )
+        except (soundfile.SoundFileError, OSError, ValueError) as error:
+            path.unlink(missing_ok=True)
+            raise AudioError(
+                f"cannot write {self.path} as {format} ({self.channels} channels, "
+                f"{self.sample_rate} Hz): {reason(error)}."
+            ) from error
+
+    def _append(self, block: npt.NDArray[np.float32], *, plain: bool) -> None:
+        try:
+            for start in range(0, block.shape[1], BLOCK):
+                part = block[:, start : start + BLOCK].T
+                self._file.write(np.ascontiguousarray(part if plain else self._encode(part)))
+        except (soundfile.SoundFileError, OSError) as error:
+            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+
+    def _encode(self, values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """As the file takes them. libsndfile would round down; this rounds to the nearest."""
+        over = int((np.abs(values) > 1).sum())
+        bits = {"PCM_16": 16, "PCM_24": 24}.get(self._subtype)
+        if bits is not None or self._clip_mode == "clamp":
+            self.n_clipped += over
+        if bits is None:
+            return values.clip(-1, 1) if self._clip_mode == "clamp" else values
+        if self._format == "wav" and self.n_samples * self.channels * bits // 8 > _MAX_WAV_BYTES:
+            raise AudioError(
+                f"cannot write {self.path}: longer than a wav file can be (4 GiB). Use flac."
+            )
+        full = 1 << (bits - 1)
+        codes = np.rint(values.astype(np.float64) * full).clip(-full, full - 1)
+        return codes.astype(np.int16) if bits == 16 else codes.astype(np.int32) << 8
+
+    def _rescale(self, draft: Path, peak: float) -> None:
+        self.scale = 1 / peak
+        self._file = self._open(self._part, self._format, self._subtype)
+        with AudioReader(draft) as reader:
+            for block in reader.blocks():
+                self._append(block * np.float32(self.scale), plain=False)
+        self._file.close()
+        draft.unlink()
+
+
+def _resolve_format(path: Path, format: str | None, subtype: str) -> tuple[str, str]:
+    name = (format or path.suffix.removeprefix(".")).lower()
+    if name not in _SUBTYPES:
+        raise AudioError(
+            f"cannot write {path}: expected a format among {', '.join(WRITABLE_FORMATS)}, "
+            f"got {name!r}."
+        )
+    known = _SUBTYPES[name]
+    if subtype in known:
+        return name, subtype
+    if subtype == "PCM_16":  # the default, which a lossy format replaces by its own
+        return name, known[0]
+    raise AudioError(
+        f"cannot write {path}: {name} holds {', '.join(known)}, not {subtype}; use wav or flac."
+    )
+
+
+def as_array(wave: npt.NDArray[Any] | Tensor) -> npt.NDArray[np.float32]:
+    """A wave as a float32 array ``channels samples``; one axis is one channel."""
+    values = wave.detach().cpu().numpy() if isinstance(wave, Tensor) else np.asarray(wave)
+    if values.ndim == 1:
+        values = values[None]
+    if values.ndim != 2 or values.dtype.kind != "f":
+        raise ShapeError(
+            "writing audio: expected floats of shape (channels, samples), "
+            f"got {values.dtype} of shape {values.shape}."
+        )
+    return values.astype(np.float32, copy=False)
