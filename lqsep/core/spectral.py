@@ -60,7 +60,7 @@ def stft_magnitude(
             f"n_fft {size.n_fft}, got {tuple(wave.shape)}."
         )
     window = torch.hann_window(size.window_length, device=wave.device, dtype=wave.dtype)
-    spectrum: Tensor = torch.stft(
+    spectrum = torch.stft(
         wave,
         size.n_fft,
         hop_length=size.hop_length,
@@ -70,7 +70,8 @@ def stft_magnitude(
         pad_mode="reflect",
         return_complex=True,
     )
-    return spectrum.abs()
+    magnitude: Tensor = spectrum.abs()
+    return magnitude
 
 
 def multi_magnitudes(

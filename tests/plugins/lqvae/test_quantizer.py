@@ -104,21 +104,27 @@ def test_a_zero_threshold_never_divides_by_zero():
 
 
 def test_the_first_training_call_takes_entries_from_the_data():
-    torch.manual_seed(0)
-    quantizer = Quantizer(4, 2, initial_count=3.0, decay=0.0, revival_threshold=0.0)
-    latents = torch.randn(2, 2, 8)
-    # decay 0 forgets the start at once, so look at it through the draw
-    drawn = []
+    quantizer = Quantizer(4, 2)
+    latents = torch.randn(2, 2, 8, generator=torch.Generator().manual_seed(0))
+    draws = []
 
-    def replacement(vectors):
-        drawn.append(vectors[:4].clone())
-        return drawn[-1]
+    def first_rows(vectors):
+        draws.append(vectors)
+        return vectors[:4]
 
-    assert not quantizer.initialised
-    result = quantizer(latents, replacement=replacement)
+    result = quantizer(latents, replacement=first_rows)
     assert quantizer.initialised
-    assert len(drawn) == 2  # the start and one update
     assert result.codes[0, :4].tolist() == [0, 1, 2, 3]
+    assert len(draws) == 2  # the start and the update after it
+    quantizer(latents, replacement=first_rows)
+    assert len(draws) == 3
+
+
+def test_evaluation_does_not_start_the_codebook():
+    quantizer = Quantizer(4, 2).eval()
+    quantizer(torch.ones(1, 2, 8))
+    assert not quantizer.initialised
+    assert not quantizer.codebook.any()
 
 
 def test_starting_counts():
