@@ -272,6 +272,16 @@ class TestSynth:
 class TestRenderDataset:
     options = {"duration_s": 2.0, "seed": 3, "sample_rate": 22050, "n_channels": 1}
 
+    def test_every_track_has_a_seed_of_its_own(self) -> None:
+        seeds = {
+            render.track_seed(seed, split, name)
+            for seed in range(3)
+            for split in render.SPLITS
+            for name in ("0000", "0001", "0010")
+        }
+        assert len(seeds) == 27
+        assert render.track_seed(0, "train", "0000") == render.track_seed(0, "train", "0000")
+
     def test_layout_and_levels(self, soundfont: Path, tmp_path: Path) -> None:
         counts = {"train": 2, "validation": 1, "test": 1}
         seen: list[tuple[int, int]] = []
