@@ -1,0 +1,40 @@
+"""Declares the data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lqsep.core.spec import ComponentSpec, Kind, hookimpl
+from lqsep.plugins.datasets.config import (
+    StemFoldersConfig,
+    SyntheticConfig,
+    TrackFoldersConfig,
+)
+
+
+@hookimpl
+def lqsep_components() -> Iterable[ComponentSpec]:
+    yield ComponentSpec(
+        kind=Kind.DATASET,
+        name="stem-folders",
+        config=StemFoldersConfig,
+        factory="lqsep.plugins.datasets.factory:build_stem_folders",
+        summary="Files <source>/<split>/<track>.wav, paired by name",
+        api_version=1,
+    )
+    yield ComponentSpec(
+        kind=Kind.DATASET,
+        name="track-folders",
+        config=TrackFoldersConfig,
+        factory="lqsep.plugins.datasets.factory:build_track_folders",
+        summary="Files <split>/<track>/<source>.wav, such as MUSDB18-HQ",
+        api_version=1,
+    )
+    yield ComponentSpec(
+        kind=Kind.DATASET,
+        name="synthetic",
+        config=SyntheticConfig,
+        factory="lqsep.plugins.datasets.factory:build_synthetic",
+        summary="Made-up tones and clicks, the same for the same seed",
+        api_version=1,
+    )
