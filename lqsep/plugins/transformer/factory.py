@@ -1,0 +1,71 @@
+"""Builds the transformer prior from its configuration."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lqsep.core.assemble import BuildContext
+from lqsep.core.checkpoints import check_codec_fingerprint, load_module, load_weights
+from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.interfaces.codec import Codec
+from lqsep.plugins.transformer.config import TransformerConfig
+from lqsep.plugins.transformer.model import TransformerModel
+from lqsep.plugins.transformer.prior import TransformerPrior
+
+
+def build_prior(config: TransformerConfig, context: BuildContext) -> TransformerPrior:
+    """A prior with its weights, on the context's device.
+
+    Raises:
+        CheckpointError: The weights are missing, damaged, of other sizes or of another codec.
+        IncompatibleComponentsError: There is no codec whose vectors it could use.
+    """
+    if context.codec is None or context.source is None:
+        raise IncompatibleComponentsError(
+            "building a transformer prior: it needs the codec's code vectors and its source's "
+            "name; build the codec first"
+        )
+    name = config.checkpoint or checkpoint_name(context.source)
+    path = context.path(name)
+    weights = load_weights(path, sha256=(context.hashes or {}).get(name))
+    check_codec_fingerprint(path, weights.metadata, context.codec.fingerprint)
+    source = context.sources.index(context.source)
+    model = build_model(config, codec_codebook(context.codec, source, context.device))
+    load_module(model, weights.tensors, path)
+    model.to(context.device)
+    model.set_block_dtype(context.dtype)
+    return TransformerPrior(model)
+
+
+def build_model(
+    config: TransformerConfig, codebook: Float[Tensor, "codebook_size embedding_dim"]
+) -> TransformerModel:
+    """The network with fresh weights, on the CPU, float32."""
+    return TransformerModel(
+        codebook.cpu(),
+        width=config.width,
+        depth=config.depth,
+        heads=config.heads,
+        max_frames=config.max_frames,
+        attention=config.attention,
+        blocks=config.blocks if config.attention == "factored" else 1,
+        m_attn=config.m_attn,
+        m_mlp=config.m_mlp,
+        dropout=config.dropout,
+    )
+
+
+def codec_codebook(
+    codec: Codec, source: int, device: torch.device
+) -> Float[Tensor, "codebook_size embedding_dim"]:
+    """The vectors of all codes that a source may use; ``device`` is the codec's."""
+    codes = torch.arange(codec.codebook_size(source), device=device)
+    with torch.no_grad():
+        return codec.embed(codes[None], source)[0]
+
+
+def checkpoint_name(source: str) -> str:
+    """Weights file of a source's prior where the configuration names none."""
+    return f"prior.{source}.safetensors"

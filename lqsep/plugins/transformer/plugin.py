@@ -1,0 +1,20 @@
+"""Declares the transformer prior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lqsep.core.spec import ComponentSpec, Kind, hookimpl
+from lqsep.plugins.transformer.config import TransformerConfig
+
+
+@hookimpl
+def lqsep_components() -> Iterable[ComponentSpec]:
+    yield ComponentSpec(
+        kind=Kind.PRIOR,
+        name="transformer",
+        config=TransformerConfig,
+        factory="lqsep.plugins.transformer.factory:build_prior",
+        summary="Transformer with factored or dense attention over the codec's code vectors",
+        api_version=1,
+    )
