@@ -12,6 +12,7 @@ convergence).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -70,8 +71,7 @@ def stft_magnitude(
         pad_mode="reflect",
         return_complex=True,
     )
-    magnitude: Tensor = spectrum.abs()
-    return magnitude
+    return cast(Tensor, spectrum.abs())
 
 
 def multi_magnitudes(
