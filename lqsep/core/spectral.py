@@ -71,7 +71,7 @@ def stft_magnitude(
         pad_mode="reflect",
         return_complex=True,
     )
-    return cast(Tensor, spectrum.abs())
+    return spectrum.abs()
 
 
 def multi_magnitudes(
@@ -86,7 +86,7 @@ def magnitude_distance(
     estimate: Float[Tensor, "batch bins stft_frames"],
 ) -> Float[Tensor, " batch"]:
     """Frobenius norm of the difference; its gradient at equality is 0."""
-    return torch.linalg.vector_norm(target - estimate, dim=(1, 2))
+    return cast(Tensor, torch.linalg.vector_norm(target - estimate, dim=(1, 2)))
 
 
 def multi_magnitude_distance(
