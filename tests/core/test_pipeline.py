@@ -1,0 +1,181 @@
+"""The separator on a codec whose codes add up: what goes in, what comes out, long inputs."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lqsep.core.audio import write_audio
+from lqsep.core.data import Mixture, Selection
+from lqsep.core.errors import AudioError
+from lqsep.core.interfaces.selector import Selector
+from lqsep.core.pipeline import Separator, is_mid_silent
+from lqsep.core.windows import CrossFader
+from lqsep.plugins.samplers.ancestral import AncestralSampler
+from lqsep.plugins.samplers.beam import BeamSampler
+from lqsep.testing.toys import AddingCodec, AddingLikelihood, random_markov_prior
+
+RATE = 8000
+
+
+class First(Selector):
+    """The first candidate."""
+
+    def select(self, decoded, mixture):
+        weights = torch.zeros(decoded.waves.shape[:2])
+        weights[:, 0] = 1
+        return Selection(weights, {"first": 1.0})
+
+
+def make(*, sampler=None, segment_s=0.05, overlap=0.2, prime=True, gains=(0.5, 0.5)):
+    generator = torch.Generator().manual_seed(3)
+    # With unequal gains all sums of two levels differ: one pair of codes explains a frame, and the
+    # stems are known.
+    codec = AddingCodec((0.0, 0.1, 0.35))
+    priors = {name: random_markov_prior(3, generator) for name in ("drums", "bass")}
+    return Separator(
+        codec=codec,
+        priors=priors,
+        likelihood=AddingLikelihood(codec, sigma=0.005),
+        sampler=sampler or BeamSampler(beam_width=4),
+        selector=First(),
+        gains=gains,
+        segment_s=segment_s,
+        overlap=overlap,
+        prime=prime,
+        name="toy",
+    )
+
+
+def example(n_frames=300, gains=(0.5, 0.5), seed=0):
+    """A mixture that the model explains, and its stems."""
+    generator = np.random.default_rng(seed)
+    levels = np.array([0.0, 0.1, 0.35])
+    stems = levels[generator.integers(0, 3, (2, n_frames))] * np.array(gains)[:, None]
+    stems = stems.repeat(4, 1).astype(np.float32)
+    return stems.sum(0, keepdims=True), stems
+
+
+def test_stems_have_the_mixtures_length_channels_and_rate():
+    separator = make()
+    for rate in (8000, 11025, 44100):
+        for channels in (1, 2):
+            for n_samples in (1, 7, 3001):
+                wave = np.random.default_rng(0).normal(size=(channels, n_samples)) * 0.1
+                result = separator.separate((wave, rate))
+                assert result.sample_rate == rate
+                for stem in result.stems.values():
+                    assert stem.shape == (channels, n_samples)
+                    assert stem.dtype == np.float32
+
+
+def test_asymmetric_gains_stay_with_their_sources():
+    gains = (0.8, 0.3)
+    mixture, stems = example(gains=gains)
+    result = make(gains=gains).separate((mixture, RATE))
+    # The likelihood tells each frame's pair with sigma 0.005 against gaps of 0.025, so
+    # all frames are right; swapped gains would put most of them wrong.
+    for stem, truth in zip(result.stems.values(), stems, strict=True):
+        assert np.mean(np.abs(stem[0] - truth) < 1e-4) > 0.99
+
+
+def test_a_long_input_equals_its_segments_cross_faded():
+    mixture, _ = example(n_frames=500)
+    separator = make(prime=False)
+    whole = separator.separate((mixture, RATE), seed=5)
+    run = separator.stream((mixture, RATE), seed=5)
+    assert len(run.plan.segments) > 4
+    fader = CrossFader(run.plan)
+    parts = []
+    for segment in run.plan.segments:
+        alone = separator.separate_segment(
+            Mixture(torch.from_numpy(mixture[:, segment.start : segment.stop]), RATE),
+            generator=torch.Generator().manual_seed(0),
+        )
+        parts.append(fader.push(segment, alone.stems))
+    # the beam is deterministic: the same numbers, exactly
+    joined = torch.cat(parts, -1).numpy()
+    assert np.array_equal(np.stack(list(whole.stems.values())), joined)
+
+
+def test_segments_are_primed_with_the_codes_before_them():
+    mixture, _ = example(n_frames=500)
+    primed = make(prime=True)
+    result = primed.posterior((mixture, RATE))
+    plan = primed.stream((mixture, RATE)).plan
+    (_, before), (second, after) = result[0], result[1]
+    prompt = before.codes[:, :, : plan.hop_frames].transpose(0, 1)
+    alone = primed.separate_segment(
+        Mixture(torch.from_numpy(mixture[:, second.start : second.stop]), RATE),
+        generator=torch.Generator().manual_seed(0),
+        prompt=prompt,
+    )
+    assert torch.equal(alone.candidates.log_prior, after.log_prior)
+    unprimed = make(prime=False).posterior((mixture, RATE))[1][1]
+    assert not torch.allclose(unprimed.log_prior, after.log_prior)
+
+
+def test_blocks_cover_the_input_and_bring_the_mixture_along():
+    mixture, _ = example(n_frames=400)
+    run = make().stream((mixture, RATE))
+    blocks = list(run)
+    assert [b.start for b in blocks] == [
+        sum(x.stems.shape[-1] for x in blocks[:n]) for n in range(len(blocks))
+    ]
+    assert np.array_equal(torch.cat([b.mixture for b in blocks], -1).numpy(), mixture)
+
+
+def test_the_same_seed_gives_the_same_stems_and_another_seed_others():
+    wave = np.random.default_rng(1).normal(size=(1, 2000)).astype(np.float32) * 0.1
+    separator = make(sampler=AncestralSampler(n_candidates=3))
+    first, again, other = (separator.separate((wave, RATE), seed=s) for s in (1, 1, 2))
+    for name in first.stems:
+        assert np.array_equal(first.stems[name], again.stems[name])
+    assert any(not np.array_equal(first.stems[n], other.stems[n]) for n in first.stems)
+
+
+def test_channels_that_cancel_are_separated_from_the_left_one():
+    gains = (0.8, 0.3)
+    mixture, stems = example(gains=gains)
+    result = make(gains=gains).separate((np.concatenate([mixture, -mixture]), RATE))
+    assert np.mean(np.abs(result.stems["drums"][0] - stems[0]) < 1e-4) > 0.99
+    assert "cancel" in result.report.warnings[0]
+    assert not is_mid_silent(torch.zeros(2, 10))
+    assert not is_mid_silent(torch.ones(2, 10))
+
+
+def test_the_report_says_what_ran(tmp_path):
+    mixture, _ = example()
+    seen = []
+    result = make().separate((mixture, RATE), seed=9, on_progress=lambda *x: seen.append(x))
+    total_s = mixture.shape[1] / RATE
+    assert seen[-1] == (total_s, total_s)
+    assert all(a[0] <= total_s for a in seen)
+    result.save(tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "lqsep.json").read_text())
+    assert report["schema_version"] == 1
+    assert report["seed"] == 9
+    assert report["input"]["n_samples"] == mixture.shape[1]
+    assert report["sources"] == ["drums", "bass"]
+    assert {"encode", "sample", "decode", "select", "refine"} == set(
+        report["segments"][0]["timings_s"]
+    )
+    assert report["segments"][0]["scores"] == {"first": 1.0}
+    assert report["segments"][-1]["stop_s"] == pytest.approx(total_s)
+    assert (tmp_path / "out" / "drums.wav").is_file()
+
+
+def test_a_file_is_read_in_stretches_and_gives_the_arrays_result(tmp_path):
+    mixture, _ = example()
+    write_audio(tmp_path / "mix.wav", mixture, RATE, subtype="FLOAT")
+    from_file = make().separate(tmp_path / "mix.wav")
+    from_array = make().separate((mixture, RATE))
+    for name in from_file.stems:
+        assert np.array_equal(from_file.stems[name], from_array.stems[name])
+    assert from_file.report.input.name == "mix"
+
+
+def test_no_samples_is_an_error():
+    with pytest.raises(AudioError, match="no samples"):
+        make().separate((np.zeros((1, 0)), RATE))
