@@ -59,8 +59,6 @@ class SparseLikelihood(FrameLikelihood):
         self.floor = floor
         self._i, self._j, self._values = i[order], j[order], values[order]
         upper = float(values.max()) if len(values) else floor
-        if len(values) < n_codes[0] * n_codes[1]:
-            upper = max(upper, floor)
         self.upper: Float64[Tensor, " rows"] = self._values.new_tensor([upper])
         counts = torch.bincount(self._i, minlength=n_codes[0])
         self._counts = counts

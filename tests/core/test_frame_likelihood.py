@@ -217,22 +217,46 @@ def test_priors_and_likelihood_disagree(kind: str, route: str, gap: float) -> No
     assert error < 4e-6
 
 
-def test_disagreement_beyond_float64_in_one_hypothesis_only() -> None:
-    """The hypotheses that need no repair and those that do come out in their own places."""
+@pytest.mark.parametrize("per_row", [False, True])
+def test_disagreement_in_some_hypotheses_only(per_row: bool) -> None:
+    """Hypotheses that need float64, the log domain or neither come out in their own places."""
     generator = torch.Generator().manual_seed(5)
     k = 16
     table = torch.arange(k, dtype=torch.int32)[:, None].expand(k, k).contiguous()
-    values = torch.zeros(k).double()
-    values[k // 2 :] = -2000.0
+    values = torch.randn(N_HYPOTHESES if per_row else 1, k, generator=generator).double()
+    values[:, k // 2 :] -= 2000.0
+    values += 300.0 * torch.arange(len(values))[:, None]
     likelihood = SumTableLikelihood(SumTableIndex(table, k), values)
     log_p0, log_p1 = log_priors(generator, k, k)
-    log_p0[2, : k // 2] = -torch.inf  # only codes 2000 nats below the best
-    log_p0[3, : k // 2] = -100.0  # float64 would do here
+    log_p0[2, : k // 2] = -torch.inf  # only codes 2000 nats below the best are left
+    log_p0[4, : k // 2] -= 2100.0  # these outweigh the others, which do not underflow
     found = likelihood.row_logsum(log_p0, log_p1)
-    expected = row_logsum(values[table.long()][None], log_p1)
-    assert torch.allclose(found[2, k // 2 :], expected[2, k // 2 :], rtol=1e-12)
-    others = [0, 1, 3, 4]
-    assert torch.allclose(found[others, : k // 2], expected[others, : k // 2], atol=1e-6)
+    expected = row_logsum(values[:, table.long()], log_p1)
+    for hypothesis in (2, 4):
+        torch.testing.assert_close(
+            found[hypothesis, k // 2 :], expected[hypothesis, k // 2 :], rtol=1e-12, atol=0
+        )
+    others = [0, 1, 3]
+    torch.testing.assert_close(
+        found[others, : k // 2], expected[others, : k // 2], rtol=0, atol=LOG_SUM_TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("per_row", [False, True])
+def test_float64_comes_before_the_log_domain(per_row: bool) -> None:
+    """Up to some 650 nats a second product does, without one exponential per pair."""
+    generator = torch.Generator().manual_seed(8)
+    k = 16
+    table = torch.arange(k, dtype=torch.int32).expand(k, k).contiguous()
+    values = torch.randn(N_HYPOTHESES if per_row else 1, k, generator=generator).double()
+    values[:, 1:] -= 400.0
+    log_p0, log_p1 = log_priors(generator, k, k)
+    log_p1[1:3, 0] = -torch.inf
+    likelihood = SumTableLikelihood(SumTableIndex(table, k), values)
+    likelihood.rows = None  # type: ignore[method-assign, assignment]
+    found = likelihood.row_logsum(log_p0, log_p1)
+    expected = row_logsum(values[:, table.long()], log_p1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=LOG_SUM_TOLERANCE)
 
 
 def test_nothing_is_possible() -> None:
