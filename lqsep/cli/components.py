@@ -10,6 +10,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.tables import print_table
 from lqsep.core.errors import PluginError
 from lqsep.core.registry import RegisteredComponent, Registry
@@ -20,7 +21,7 @@ _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multipl
 _LENGTHS = {"min_length": "at least {} long", "max_length": "at most {} long"}
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=LazyGroup, invoke_without_command=True)
 @click.option("--kind", type=_KIND, help="Components of this kind only.")
 @click.option(
     "--block",

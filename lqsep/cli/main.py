@@ -41,10 +41,11 @@ add_global_options(cli)
 
 
 class _LogFormatter(logging.Formatter):
-    """``lqsep: warning: ...`` on one line, like errors."""
+    """``lqsep: warning: ...`` on one line, like errors; a traceback, if there is one, before it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"lqsep: {record.levelname.lower()}: {one_line(record.getMessage())}"
+        line = f"lqsep: {record.levelname.lower()}: {one_line(record.getMessage())}"
+        return f"{self.formatException(record.exc_info)}\n{line}" if record.exc_info else line
 
 
 class _StderrHandler(logging.Handler):

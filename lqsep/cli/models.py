@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.tables import print_table
 from lqsep.core.errors import LqsepError
 
 
-@click.group()
+@click.group(cls=LazyGroup)
 def models() -> None:
     """List, show and verify models."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
 else:  # not generic in all versions of click
     _ParamType = click.ParamType
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass
@@ -182,9 +184,17 @@ class Setting(_ParamType):
         return str(value)
 
 
-def set_option(help: str = "Set one value of the configuration; may be repeated.") -> Any:
+def set_option(command: F) -> F:
     """The option ``-p/--set section.key=value``, passed on as a tuple ``settings``."""
-    return click.option("-p", "--set", "settings", type=Setting(), multiple=True, help=help)
+    return click.option(
+        "-p",
+        "--set",
+        "settings",
+        type=Setting(),
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Set one value of the configuration; may be repeated.",
+    )(command)
 
 
 def split_names(value: str) -> list[str]:

@@ -1,0 +1,116 @@
+"""``lqsep config``: make, check and show pipeline configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lqsep.cli.config_template import TEMPLATE
+from lqsep.cli.lazy import LazyGroup
+from lqsep.cli.options import set_option
+from lqsep.cli.pipeline_options import PipelineChanges, PipelineSource, read_pipeline
+from lqsep.core.config import PipelineConfig
+from lqsep.core.errors import ConfigError
+from lqsep.core.registry import Registry
+
+_name_option = click.option("-n", "--name", help="A shipped model's name or a model directory.")
+
+
+@click.group(cls=LazyGroup)
+def config() -> None:
+    """Make, check and show pipeline configurations (TOML)."""
+
+
+@config.command()
+@click.option("-o", "--out", help="File to write; it must not exist yet.  [stdout]")
+@_name_option
+def init(out: str | None, name: str | None) -> None:
+    """Write a configuration to start from: one for training, or that of a model."""
+    text = TEMPLATE if name is None else _model_text(name)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with open(out, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ConfigError(f"{out} exists already; choose another name with --out") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+@config.command()
+@click.argument("file", type=click.Path(exists=True))
+def check(file: str) -> None:
+    """Validate FILE; where its weights are there, load them and see that all parts fit.
+
+    FILE may also be a model directory.
+    """
+    registry = Registry.discover()
+    source = read_pipeline(file, PipelineChanges(), registry)
+    parsed = source.parse(registry)
+    missing = [f for f in _weight_files(parsed) if not (parsed.base_dir / f).is_file()]
+    if missing:
+        click.echo(f"{file}: the settings are valid; not there yet: {', '.join(missing)}")
+        return
+    _assemble(parsed, registry, source)
+    click.echo(f"{file}: the settings are valid, the weights fit")
+
+
+@config.command()
+@click.argument("file", required=False, type=click.Path(exists=True))
+@_name_option
+@set_option
+def show(file: str | None, name: str | None, settings: Sequence[str]) -> None:
+    """Print the configuration in FILE, or of a model, with every default filled in."""
+    import tomli_w
+
+    if (file is None) == (name is None):
+        raise click.UsageError("give a FILE or a model with --name, one of them")
+    registry = Registry.discover()
+    source = read_pipeline(file or name or "", PipelineChanges(settings=settings), registry)
+    click.echo(tomli_w.dumps(source.parse(registry).to_dict()), nl=False)
+
+
+def _model_text(name: str) -> str:
+    """A model's configuration, for a file anywhere: paths to its own files are made absolute."""
+    import tomli_w
+
+    source = read_pipeline(name, PipelineChanges(), Registry.discover())
+    return tomli_w.dumps(_with_absolute_paths(source.data, source.base_dir.resolve()))
+
+
+def _with_absolute_paths(value: Any, folder: Path) -> Any:
+    if isinstance(value, dict):
+        return {
+            # [model.files] maps names to hashes: the keys are what the components call the files.
+            (_absolute(key, folder) if key.endswith(".safetensors") else key): (
+                _with_absolute_paths(item, folder)
+            )
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_with_absolute_paths(item, folder) for item in value]
+    return _absolute(value, folder) if isinstance(value, str) else value
+
+
+def _absolute(text: str, folder: Path) -> str:
+    return str(folder / text) if text and (folder / text).is_file() else text
+
+
+def _weight_files(parsed: PipelineConfig) -> Iterator[str]:
+    """Names of the weight files that the components name in their settings."""
+    slots = [parsed.codec, *(s.prior for s in parsed.sources.values()), parsed.likelihood]
+    for slot in slots:
+        for value in slot.model_dump().values():
+            if isinstance(value, str) and value.endswith(".safetensors"):
+                yield value
+
+
+def _assemble(parsed: PipelineConfig, registry: Registry, source: PipelineSource) -> None:
+    from lqsep.core.pipeline import Separator
+
+    Separator.from_config(parsed, registry=registry, device="cpu", name=source.name)

@@ -1,0 +1,143 @@
+"""Where stems are written, and as what: the file-name template and the format."""
+
+from __future__ import annotations
+
+import string
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Literal
+
+from lqsep.cli.inputs import REPORT_FILE
+from lqsep.cli.options import did_you_mean
+from lqsep.core.errors import ConfigError
+
+DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
+RESIDUAL = "residual"
+_FIELDS = ("track", "stem", "ext")
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """How the results of a run are written.
+
+    Args:
+        root: ``<out>/<model>``.
+        stems: Sources that are written.
+        residual: Whether the mixture minus the sum of all stems is written too.
+        template: File name below ``root``, checked by `check_template`.
+        format: ``wav``, ``flac``, ``ogg`` or ``mp3``.
+        subtype: ``PCM_16``, ``PCM_24`` or ``FLOAT``.
+        clip_mode: ``none``, ``clamp`` or ``rescale`` (all files of a track by one factor).
+    """
+
+    root: Path
+    stems: tuple[str, ...]
+    residual: bool = False
+    template: str = DEFAULT_TEMPLATE
+    format: str = "wav"
+    subtype: str = "PCM_16"
+    clip_mode: Literal["none", "clamp", "rescale"] = "none"
+
+    def paths(self, track: str) -> dict[str, Path]:
+        """The file of each stem of a track, and of the residual."""
+        names = (*self.stems, RESIDUAL) if self.residual else self.stems
+        return {
+            name: self.root / self.template.format(track=track, stem=name, ext=self.format)
+            for name in names
+        }
+
+    def report_path(self, track: str) -> Path:
+        """The track's ``lqsep.json``."""
+        return self.root / track / REPORT_FILE
+
+    def is_complete(self, track: str) -> bool:
+        """Whether a track's report and every file of it are there."""
+        return all(p.is_file() for p in (self.report_path(track), *self.paths(track).values()))
+
+
+def check_template(template: str) -> None:
+    """Refuse a file-name template that cannot work, before anything is computed.
+
+    Raises:
+        ConfigError: Unknown or malformed fields; no ``{stem}``; a path that leads out of the
+            output folder; another ending than ``.{ext}``.
+    """
+    wrong = f"cannot use the file name template {template!r}: "
+    known = ", ".join(f"{{{name}}}" for name in _FIELDS)
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ConfigError(f"{wrong}{error}; expected {known} and plain text") from error
+    fields = [part[1:] for part in parts if part[1] is not None]
+    for name, spec, conversion in fields:
+        if name not in _FIELDS:
+            hint = did_you_mean(str(name), _FIELDS) or ";"
+            raise ConfigError(f"{wrong}unknown field {{{name}}}{hint} known: {known}")
+        if spec or conversion:
+            raise ConfigError(f"{wrong}{{{name}}} takes no format or conversion")
+    if "stem" not in [name for name, *_ in fields]:
+        raise ConfigError(f"{wrong}without {{stem}} all stems would be one file")
+    path = PurePath(template.format(track="t", stem="s", ext="e"))
+    if path.is_absolute() or ".." in path.parts:
+        raise ConfigError(f"{wrong}it must stay below the output folder")
+    if path.suffix != ".e" or template.endswith(("/", "\\")):
+        raise ConfigError(f"{wrong}it must end in .{{ext}}")
+
+
+def check_distinct(settings: OutputSettings, tracks: Sequence[str]) -> None:
+    """Refuse a template by which two results would be written to one file.
+
+    Raises:
+        ConfigError: Two stems, or stems of two tracks, share a path.
+    """
+    owners: dict[str, str] = {}
+    for track in tracks:
+        for stem, path in settings.paths(track).items():
+            other = owners.setdefault(str(path).casefold(), f"{track}/{stem}")
+            if other != f"{track}/{stem}":
+                raise ConfigError(
+                    f"by the file name template {settings.template!r}, {other} and "
+                    f"{track}/{stem} would both be {path}; use {{track}} in it"
+                )
+
+
+def check_format(format: str, subtype: str) -> None:
+    """Refuse a sample format that the file format does not have.
+
+    Raises:
+        ConfigError: Such as float samples in a flac file.
+    """
+    known = {"wav": ("PCM_16", "PCM_24", "FLOAT"), "flac": ("PCM_16", "PCM_24")}
+    if subtype not in known.get(format, ("PCM_16",)):
+        flag = "--float32" if subtype == "FLOAT" else "--int24"
+        raise ConfigError(f"{flag} does not go with --format {format}; use --format wav")
+
+
+def check_writable(folder: Path) -> None:
+    """Make the output folder and see that files can be written there.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to the output folder {folder}: {error.strerror or error}; "
+            "choose another with --out"
+        ) from error
+
+
+def remove_empty(folders: Iterable[Path], root: Path) -> None:
+    """Remove folders that hold nothing, and those above them up to ``root``."""
+    for folder in folders:
+        while folder != root and root in folder.parents:
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or not there
+                break
+            folder = folder.parent

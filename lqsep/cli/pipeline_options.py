@@ -1,0 +1,156 @@
+"""The flags that change a model's pipeline: which components, which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lqsep.cli.options import did_you_mean
+from lqsep.core.config import (
+    PipelineConfig,
+    apply_override,
+    parse_config,
+    read_toml,
+    replace_component,
+)
+from lqsep.core.errors import ConfigError
+from lqsep.core.registry import Registry
+from lqsep.core.spec import Kind
+
+NO_REFINER = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineChanges:
+    """What the command line changes, applied in the order of the fields.
+
+    Args:
+        components: Component name by section (``codec``, ``likelihood``, ``sampler``,
+            ``selector``): replaces the whole table by that component's defaults unless the type
+            is unchanged.
+        refiners: Names, in order, of the refiners to use instead; ``("none",)`` for none at all.
+        priors: Name of the prior by source.
+        gains: By source.
+        n_candidates: Sets the sampler's number of candidates.
+        sigma: Sets the likelihood's.
+        segment_s: Seconds separated at a time.
+        overlap: Share of a segment that overlaps the next one.
+        settings: ``section.key=value``.
+    """
+
+    components: Mapping[str, str] = field(default_factory=dict)
+    refiners: Sequence[str] = ()
+    priors: Sequence[tuple[str, str]] = ()
+    gains: Sequence[tuple[str, float]] = ()
+    n_candidates: int | None = None
+    sigma: float | None = None
+    segment_s: float | None = None
+    overlap: float | None = None
+    settings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class PipelineSource:
+    """A pipeline as plain values, which another process can read: see `parse`."""
+
+    data: dict[str, Any]
+    base_dir: Path
+    name: str
+    path: Path
+
+    def parse(self, registry: Registry) -> PipelineConfig:
+        """The validated configuration.
+
+        Raises:
+            ConfigError: Every mistake found.
+        """
+        return parse_config(self.data, registry, self.base_dir, name=str(self.path))
+
+
+def read_pipeline(name: str | Path, changes: PipelineChanges, registry: Registry) -> PipelineSource:
+    """Read a model's or a file's configuration and apply the changes.
+
+    Raises:
+        CheckpointError: There is no such model.
+        ConfigError: A change does not fit the pipeline.
+    """
+    from lqsep.core.model_directory import find_config, model_name
+
+    path = find_config(name)
+    data = read_toml(path)
+    apply_changes(data, changes, registry)
+    return PipelineSource(data, path.parent, model_name(path), path)
+
+
+def apply_changes(data: dict[str, Any], changes: PipelineChanges, registry: Registry) -> None:
+    """Change a configuration, given as a dictionary, in place.
+
+    Raises:
+        ConfigError: An unknown source, or a component without the field that a flag sets.
+    """
+    for section, component in changes.components.items():
+        replace_component(data, section, component)
+    if changes.refiners:
+        data["refiners"] = _refiners(data.get("refiners", []), changes.refiners)
+    for source, component in changes.priors:
+        replace_component(_source(data, source, "--prior"), "prior", component)
+    for source, gain in changes.gains:
+        _source(data, source, "--gain")["gain"] = gain
+    if changes.n_candidates is not None:
+        fields = ("beam_width", "n_candidates")
+        _set_field(data, Kind.SAMPLER, fields, changes.n_candidates, "--candidates", registry)
+    if changes.sigma is not None:
+        _set_field(data, Kind.LIKELIHOOD, ("sigma",), changes.sigma, "--sigma", registry)
+    if changes.segment_s is not None:
+        data.setdefault("pipeline", {})["segment"] = changes.segment_s
+    if changes.overlap is not None:
+        data.setdefault("pipeline", {})["overlap"] = changes.overlap
+    for setting in changes.settings:
+        apply_override(data, setting)
+
+
+def _refiners(current: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The named refiners; one that is there already keeps its settings."""
+    if NO_REFINER in names:
+        if len(names) > 1:
+            raise ConfigError(f"--refiner {NO_REFINER} does not go with other refiners")
+        return []
+    present = {table.get("type"): table for table in current}
+    return [dict(present.get(name, {"type": name})) for name in names]
+
+
+def _source(data: dict[str, Any], source: str, flag: str) -> dict[str, Any]:
+    sources = data.get("sources", {})
+    if not isinstance(sources, dict) or not isinstance(sources.get(source), dict):
+        known = list(sources) if isinstance(sources, dict) else []
+        hint = did_you_mean(source, known) or ";"
+        raise ConfigError(f"{flag}: no source named '{source}'{hint} sources: {', '.join(known)}")
+    found = sources[source]
+    assert isinstance(found, dict)
+    return found
+
+
+def _set_field(
+    data: dict[str, Any],
+    kind: Kind,
+    fields: Sequence[str],
+    value: float,
+    flag: str,
+    registry: Registry,
+) -> None:
+    """Set the first of the fields that the section's component has."""
+    table = data.get(kind.value)
+    name = table.get("type") if isinstance(table, dict) else None
+    if not isinstance(table, dict) or not isinstance(name, str):
+        raise ConfigError(f"{flag}: the configuration has no [{kind}] with a type")
+    known = registry.find(kind, name).spec.config.model_fields
+    for field_name in fields:
+        if field_name in known:
+            table[field_name] = value
+            return
+    raise ConfigError(
+        f"{flag}: {kind} '{name}' has no setting {' or '.join(fields)}; "
+        f"its settings are {', '.join(n for n in known if n != 'type') or 'none'}"
+    )

@@ -1,0 +1,371 @@
+"""``lqsep separate``: its options, and what is checked before the long computation."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from lqsep.cli.inputs import find_inputs, track_names
+from lqsep.cli.options import (
+    Seconds,
+    SourceValue,
+    current_options,
+    did_you_mean,
+    set_option,
+    split_names,
+)
+from lqsep.cli.outputs import (
+    DEFAULT_TEMPLATE,
+    OutputSettings,
+    check_distinct,
+    check_format,
+    check_template,
+    check_writable,
+)
+from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
+from lqsep.cli.progress import ProgressBars
+from lqsep.cli.separate_run import Track, TrackResult, TrackSettings, check_input, run_track
+from lqsep.cli.workers import WorkerSetup, run_in_processes
+from lqsep.core.errors import ConfigError
+
+DEFAULT_MODEL = "drums-bass"
+
+logger = logging.getLogger(__name__)
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-n", "--name", help=f"Model: a shipped name or a directory.  [{DEFAULT_MODEL}]")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Pipeline configuration (TOML), instead of --name.",
+)
+@click.option("-o", "--out", default="separated", show_default=True, help="Output folder.")
+@click.option(
+    "-d", "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
+@click.option("--codec", metavar="NAME", help="Use another codec, with its defaults.")
+@click.option("--likelihood", metavar="NAME", help="Use another likelihood.")
+@click.option("--sampler", metavar="NAME", help="Use another sampler.")
+@click.option("--selector", metavar="NAME", help="Use another selector.")
+@click.option(
+    "--refiner",
+    "refiners",
+    metavar="NAME",
+    multiple=True,
+    help="Use these refiners instead, in order; may be repeated; 'none' for none.",
+)
+@click.option(
+    "--prior",
+    "priors",
+    type=SourceValue(),
+    metavar="SOURCE=NAME",
+    multiple=True,
+    help="Use another prior for a source; may be repeated.",
+)
+@click.option(
+    "--gain",
+    "gains",
+    type=SourceValue(number=True),
+    metavar="SOURCE=F",
+    multiple=True,
+    help="Linear factor of a source in the mixture; may be repeated.",
+)
+@set_option
+@click.option("--candidates", type=click.IntRange(min=1), help="Candidates that are drawn.")
+@click.option(
+    "--sigma", type=click.FloatRange(min=0, min_open=True), help="Width of the likelihood."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="The same seed gives the same stems.",
+)
+@click.option(
+    "--start", type=Seconds(), default=0.0, metavar="S", help="Begin S seconds into the file."
+)
+@click.option(
+    "--duration", type=Seconds(positive=True), metavar="S", help="Separate S seconds only."
+)
+@click.option(
+    "--segment", type=Seconds(positive=True), metavar="S", help="Seconds separated at a time."
+)
+@click.option(
+    "--overlap",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of a segment that overlaps the next one.",
+)
+@click.option("--stems", metavar="A,B", help="Write these stems only.")
+@click.option("--residual", is_flag=True, help="Also write the mixture minus the sum of all stems.")
+@click.option(
+    "--filename",
+    "template",
+    default=DEFAULT_TEMPLATE,
+    show_default=True,
+    help="Names of the files below OUT/MODEL.",
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["wav", "flac", "ogg", "mp3"]),
+    default="wav",
+    show_default=True,
+    help="File format.",
+)
+@click.option("--float32", is_flag=True, help="Write 32-bit float samples (wav).")
+@click.option("--int24", is_flag=True, help="Write 24-bit samples (wav, flac).")
+@click.option(
+    "--clip-mode",
+    type=click.Choice(["none", "clamp", "rescale"]),
+    default="none",
+    show_default=True,
+    help="Beyond full scale: as the format does, limited, or all files of a track made quieter.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON document.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Tracks separated at a time, each in a process with a model of its own.",
+)
+@click.option("--skip-existing", is_flag=True, help="Skip tracks whose results are there.")
+@click.pass_context
+def separate(context: click.Context, /, **options: Any) -> None:
+    """Separate audio files into their sources.
+
+    INPUT is a file, a folder (all audio files below it) or a glob pattern. Stems are written to
+    OUT/MODEL/TRACK/STEM.wav, with a report in OUT/MODEL/TRACK/lqsep.json.
+    """
+    with _ending_on_sigterm():
+        results = _separate(**options)
+    if any(result.status == "failed" for result in results):
+        context.exit(1)
+
+
+def _separate(
+    inputs: Sequence[str],
+    name: str | None,
+    config: str | None,
+    out: str,
+    device: str,
+    template: str,
+    file_format: str,
+    float32: bool,
+    int24: bool,
+    stems: str | None,
+    residual: bool,
+    clip_mode: Any,
+    seed: int,
+    start: float,
+    duration: float | None,
+    as_json: bool,
+    jobs: int,
+    skip_existing: bool,
+    **pipeline_options: Any,
+) -> list[TrackResult]:
+    """Check everything, then separate; cheap checks come first."""
+    if name is not None and config is not None:
+        raise click.UsageError("give --name or --config, not both")
+    if float32 and int24:
+        raise click.UsageError("give --float32 or --int24, not both")
+    check_template(template)
+    subtype = "FLOAT" if float32 else "PCM_24" if int24 else "PCM_16"
+    check_format(file_format, subtype)
+
+    from lqsep.core.audio import READABLE_EXTENSIONS
+    from lqsep.core.model_directory import resolve_device
+    from lqsep.core.registry import Registry
+
+    resolve_device(device)
+    registry = Registry.discover()
+    changes = _changes(**pipeline_options)
+    pipeline = read_pipeline(config or name or DEFAULT_MODEL, changes, registry)
+    sources = tuple(pipeline.parse(registry).sources)
+    output = OutputSettings(
+        root=Path(out) / pipeline.name,
+        stems=_chosen(stems, sources),
+        residual=residual,
+        template=template,
+        format=file_format,
+        subtype=subtype,
+        clip_mode=clip_mode,
+    )
+    files, missing = find_inputs(inputs, READABLE_EXTENSIONS, skip=Path(out))
+    tracks = [Track(*pair) for pair in zip(files, track_names(files), strict=True)]
+    check_distinct(output, [track.name for track in tracks])
+    check_writable(output.root)
+
+    settings = TrackSettings(output, seed, start, duration)
+    with _Results(output.root, pipeline.name, as_json=as_json) as results:
+        for text, error in missing:
+            results.add(TrackResult(text, None, "failed", error=error))
+        todo = []
+        for track in tracks:
+            known = _skipped(track, output) if skip_existing else None
+            known = known or check_input(track, settings)
+            if known is None:
+                todo.append(track)
+            else:
+                results.add(known)
+        setup = WorkerSetup(pipeline, device, settings, current_options())
+        _run(todo, jobs, setup, results)
+    results.print_summary()
+    return results.all
+
+
+def _changes(
+    *,
+    refiners: Sequence[str],
+    priors: Sequence[tuple[str, str]],
+    gains: Sequence[tuple[str, float]],
+    settings: Sequence[str],
+    candidates: int | None,
+    sigma: float | None,
+    segment: float | None,
+    overlap: float | None,
+    **components: str | None,
+) -> PipelineChanges:
+    return PipelineChanges(
+        components={section: name for section, name in components.items() if name is not None},
+        refiners=refiners,
+        priors=priors,
+        gains=gains,
+        settings=settings,
+        n_candidates=candidates,
+        sigma=sigma,
+        segment_s=segment,
+        overlap=overlap,
+    )
+
+
+def _chosen(stems: str | None, sources: Sequence[str]) -> tuple[str, ...]:
+    """The sources that ``--stems`` names, in the order of the pipeline."""
+    if stems is None:
+        return tuple(sources)
+    names = split_names(stems)
+    for name in names:
+        if name not in sources:
+            hint = did_you_mean(name, sources) or ";"
+            raise ConfigError(
+                f"--stems: no source named '{name}'{hint} sources: {', '.join(sources)}"
+            )
+    if not names:
+        raise ConfigError(f"--stems names no source; sources: {', '.join(sources)}")
+    return tuple(source for source in sources if source in names)
+
+
+def _skipped(track: Track, output: OutputSettings) -> TrackResult | None:
+    if not output.is_complete(track.name):
+        return None
+    return TrackResult(
+        str(track.path),
+        track.name,
+        "skipped",
+        files={name: str(path) for name, path in output.paths(track.name).items()},
+        report=str(output.report_path(track.name)),
+    )
+
+
+def _run(tracks: Sequence[Track], jobs: int, setup: WorkerSetup, results: _Results) -> None:
+    """Separate the tracks here, or in several processes."""
+    if len(tracks) > 1 and jobs > 1:
+        run_in_processes(tracks, jobs, setup, results.progress, results.add)
+    elif tracks:
+        separator = setup.build()
+        for track in tracks:
+
+            def on_progress(done_s: float, total_s: float, track: Track = track) -> None:
+                results.progress(track, done_s, total_s)
+
+            results.add(run_track(separator, track, setup.settings, on_progress))
+
+
+class _Results:
+    """Collects results, and shows them and the progress as they come; a context manager."""
+
+    def __init__(self, root: Path, model: str, *, as_json: bool) -> None:
+        self.all: list[TrackResult] = []
+        self._root = root
+        self._model = model
+        self._as_json = as_json
+        self._bars = ProgressBars(enabled=False if current_options().quiet else None)
+
+    def __enter__(self) -> _Results:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bars.close()
+
+    def progress(self, track: Track, done_s: float, total_s: float) -> None:
+        self._bars.update(track.name, done_s, total_s)
+
+    def add(self, result: TrackResult) -> None:
+        self.all.append(result)
+        if result.track is not None:
+            self._bars.finish(result.track)
+        with self._bars.paused():
+            for warning in result.warnings:
+                logger.warning("%s", warning)
+            if result.status == "failed":
+                logger.error("%s", result.error)
+            elif not self._as_json:
+                click.echo(self._line(result))
+
+    def print_summary(self) -> None:
+        """The JSON document; and on stderr, which inputs failed."""
+        if self._as_json:
+            click.echo(json.dumps(self._document(), indent=2))
+        failures = [result for result in self.all if result.status == "failed"]
+        if failures:
+            names = ", ".join(result.input for result in failures)
+            logger.error("%d of %d inputs failed: %s", len(failures), len(self.all), names)
+
+    def _line(self, result: TrackResult) -> str:
+        if result.status == "skipped":
+            return f"{result.track}: skipped, its results are there"
+        names = ", ".join(result.files)
+        folder = self._root / str(result.track)
+        return f"{result.track}: {names} in {folder} ({result.elapsed_s:.1f} s)"
+
+    def _document(self) -> dict[str, Any]:
+        counts = {
+            status: sum(result.status == status for result in self.all)
+            for status in ("done", "skipped", "failed")
+        }
+        return {
+            "model": self._model,
+            "output": str(self._root),
+            "counts": counts,
+            "tracks": [result.to_dict() for result in self.all],
+        }
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, so that unfinished files are removed."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
