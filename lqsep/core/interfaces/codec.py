@@ -37,6 +37,9 @@ class Codec(ABC):
     """Sound to codes and back. ``source`` is an index; None asks for the shared codebook."""
 
     info: CodecInfo
+    level: float | None = None
+    """RMS to which `analyse` brings the mixture; None = as it is. Stems for training a prior stand
+    at ``level / hypot(gains)``, see `lqsep.core.audio_pool.stem_level`."""
     fingerprint: str
     """sha256 over the sorted (name, dtype, shape, bytes) of the tensors; see
     `lqsep.core.checkpoints.fingerprint`."""

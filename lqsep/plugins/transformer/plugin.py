@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from lqsep.core.spec import ComponentSpec, Kind, hookimpl
 from lqsep.plugins.transformer.config import TransformerConfig
+from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 
 
 @hookimpl
@@ -17,4 +18,6 @@ def lqsep_components() -> Iterable[ComponentSpec]:
         factory="lqsep.plugins.transformer.factory:build_prior",
         summary="Transformer with factored or dense attention over the codec's code vectors",
         api_version=1,
+        trainer="lqsep.plugins.transformer.train:train_prior",
+        train_config=TransformerTrainConfig,
     )

@@ -1,0 +1,38 @@
+"""Settings of the shared training loop; light, so that plugins can declare them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class LoopSettings(BaseModel):
+    """What `lqsep.core.training.fit` needs to know; trainers extend it with their own fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(default=10_000, ge=1, description="Optimiser steps of the whole run.")
+    max_minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="Stop after this much training time, resumed parts included; the learning "
+        "rate then follows the clock where it is ahead of the steps.",
+    )
+    learning_rate: float = Field(default=3e-4, gt=0, description="Peak learning rate of Adam.")
+    warmup_steps: int = Field(default=100, ge=0, description="Steps of linear warm-up.")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="cosine", description="Course of the learning rate after the warm-up."
+    )
+    final_learning_rate: float = Field(
+        default=0.05, ge=0, le=1, description="End of the cosine, as a share of the peak."
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay (AdamW).")
+    clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Arithmetic of the networks; auto is bfloat16 on a GPU, float32 on a CPU.",
+    )
+    log_every: int = Field(default=20, ge=1, description="Steps between reports.")
+    validate_every: int = Field(default=500, ge=1, description="Steps between validations.")
+    checkpoint_every: int = Field(default=500, ge=1, description="Steps between checkpoints.")

@@ -1,0 +1,154 @@
+"""The codec ``lq-vae``: the top level of an LQ-VAE behind the `Codec` interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from lqsep.core.checkpoints import fingerprint
+from lqsep.core.data import EncodedMixture
+from lqsep.core.errors import CheckpointError, ShapeError
+from lqsep.core.interfaces.codec import Codec, CodecInfo
+from lqsep.plugins.lqvae.model import LQVAE
+
+# A near-silent mixture is not blown up beyond this factor (40 dB), so silence stays silence.
+MAX_GAIN = 100.0
+
+# Running averages and flags of the quantisers serve training only.
+_TRAINING_ONLY = ("code_sum", "code_count", "initialised")
+
+
+class LQVAECodec(Codec):
+    """Codes and decodes at the top level; one codebook for all sources.
+
+    Args:
+        model: Trained networks; put into evaluation mode.
+        sample_rate: Hz.
+        level: RMS to which `analyse` brings the mixture; None leaves it as it is.
+
+    Example:
+        >>> model = LQVAE(embedding_dim=4, codebook_size=8, width=4, depth=1)
+        >>> codec = LQVAECodec(model, sample_rate=8000)
+        >>> codes = codec.encode(torch.zeros(1, 1, 100))  # hop 64
+        >>> codes.shape, codec.decode(codes, n_samples=100).shape
+        (torch.Size([1, 2]), torch.Size([1, 1, 100]))
+    """
+
+    def __init__(self, model: LQVAE, *, sample_rate: int, level: float | None = None) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.level = level
+        self._top = model.levels - 1
+        self.info = CodecInfo(
+            sample_rate=sample_rate,
+            channels=1,
+            hop_length=model.hop_lengths[self._top],
+            embedding_dim=model.embedding_dim,
+        )
+        self.fingerprint = fingerprint(inference_tensors(model))
+
+    def codebook_size(self, source: int) -> int:
+        return self.model.codebook_size
+
+    @torch.no_grad()
+    def analyse(self, wave: Float[Tensor, "batch channels samples"]) -> EncodedMixture:
+        if wave.shape[0] != 1:
+            raise ShapeError(
+                f"lq-vae analysis: expected one segment (1, 1, samples), got {tuple(wave.shape)}."
+            )
+        scale = self._scale(wave)
+        latents = self._latents(wave * scale)
+        return EncodedMixture(
+            latents=latents[0].movedim(0, 1),
+            codes=self.model.quantizer(self._top).encode(latents)[0],
+            scale=scale,
+            n_samples=wave.shape[2],
+        )
+
+    @torch.no_grad()
+    def encode(
+        self, wave: Float[Tensor, "batch channels samples"], source: int | None = None
+    ) -> Int64[Tensor, "batch frames"]:
+        return self.model.quantizer(self._top).encode(self._latents(wave))
+
+    def embed(
+        self, codes: Int64[Tensor, "batch frames"], source: int | None = None
+    ) -> Float[Tensor, "batch frames embedding_dim"]:
+        return self.model.codebook(self._top)[codes]
+
+    @torch.no_grad()
+    def decode(
+        self,
+        codes: Int64[Tensor, "batch frames"],
+        n_samples: int,
+        source: int | None = None,
+        mixture: Float[Tensor, "channels samples"] | None = None,
+    ) -> Float[Tensor, "batch channels samples"]:
+        """Sound of the codes, cut to ``n_samples``.
+
+        Raises:
+            ShapeError: ``n_samples`` is not within the last frame.
+        """
+        hop, frames = self.info.hop_length, codes.shape[1]
+        if -(-n_samples // hop) != frames:
+            raise ShapeError(
+                f"lq-vae decoding: {frames} frames of {hop} samples cannot give {n_samples} "
+                f"samples; expected {max(frames - 1, 0) * hop + 1} to {frames * hop}."
+            )
+        return self.model.decode(codes, self._top)[:, :, :n_samples]
+
+    def _latents(self, wave: Tensor) -> Tensor:
+        """Latents of a wave padded with zeros to whole frames."""
+        if wave.ndim != 3 or wave.shape[1] != 1 or wave.shape[2] == 0:
+            raise ShapeError(
+                "lq-vae encoding: expected mono waves (batch, 1, samples) of one sample or more, "
+                f"got {tuple(wave.shape)}."
+            )
+        padded = F.pad(wave, (0, -wave.shape[2] % self.info.hop_length))
+        codebook = self.model.codebook(self._top)
+        return self.model.encode_latents(padded.to(codebook), self._top)
+
+    def _scale(self, wave: Tensor) -> float:
+        """Factor that brings a wave to the codec's level."""
+        rms = float(wave.double().square().mean().sqrt()) if wave.numel() else 0.0
+        if self.level is None or rms == 0.0:
+            return 1.0
+        return min(self.level / rms, MAX_GAIN)
+
+
+def inference_tensors(model: LQVAE) -> dict[str, Tensor]:
+    """The tensors that coding and decoding need: what is stored and fingerprinted."""
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name.rpartition(".")[2] not in _TRAINING_ONLY
+    }
+
+
+def load_inference_tensors(model: LQVAE, tensors: Mapping[str, Tensor]) -> None:
+    """Copy stored tensors into a model; the quantisers' averages start from the entries.
+
+    Raises:
+        CheckpointError: Names or shapes differ.
+    """
+    expected = inference_tensors(model)
+    missing, unknown = sorted(expected.keys() - tensors), sorted(tensors.keys() - expected)
+    if missing or unknown:
+        raise CheckpointError(
+            f"missing tensors: {', '.join(missing) or 'none'}; unknown: "
+            f"{', '.join(unknown) or 'none'}. Check the codec's sizes in the configuration."
+        )
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{name} has shape {tuple(tensor.shape)}, expected "
+                f"{tuple(expected[name].shape)}. Check the codec's sizes in the configuration."
+            )
+    model.load_state_dict(dict(tensors), strict=False)
+    for level in range(model.levels):
+        quantizer = model.quantizer(level)
+        quantizer.restart_counts(quantizer.initial_count)
+        quantizer.initialised.fill_(True)

@@ -1,0 +1,218 @@
+"""Trains an LQ-VAE on random clips of all sources.
+
+A batch pairs clips of one source with clips of another, from any tracks and positions: the codec
+never sees which stems belong together.
+
+Reference: Mancusi et al. 2021, arXiv:2110.05313, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from lqsep.core.assemble import TrainContext
+from lqsep.core.audio_pool import AudioPool, stem_level
+from lqsep.core.checkpoints import save_weights
+from lqsep.core.training import Task, autocast, fit
+from lqsep.plugins.lqvae.codec import inference_tensors
+from lqsep.plugins.lqvae.config import LQVAEConfig
+from lqsep.plugins.lqvae.factory import build_model
+from lqsep.plugins.lqvae.losses import Bandwidth, LossWeights, lqvae_loss, measure_bandwidth
+from lqsep.plugins.lqvae.model import LQVAE
+from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
+
+# Clips measured for the scale of the losses.
+_BANDWIDTH_CLIPS = 64
+
+
+def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: TrainContext) -> None:
+    """Train and write ``config.checkpoint`` below ``context.output_dir``.
+
+    Raises:
+        AudioError: The data set has no audio.
+        LqsepError: The training diverged.
+    """
+    gains = context.gains
+    level = stem_level(config.level, gains)
+    pool = AudioPool(context.dataset, context.sources, config.sample_rate, level=level)
+    held_out = None
+    if context.validation is not None:
+        held_out = AudioPool(context.validation, context.sources, config.sample_rate, level=level)
+    # Weights are drawn under the run's seed, apart from what the loop draws later.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.seed)
+        model = build_model(
+            config,
+            decay=train_config.decay,
+            revival_threshold=train_config.revival_threshold,
+            initial_count=train_config.initial_count,
+        )
+    task = CodecTask(
+        model.to(context.device),
+        pool,
+        held_out,
+        train_config,
+        gains=gains,
+        seed=context.seed,
+        device=context.device,
+    )
+    result = fit(
+        task,
+        train_config,
+        name="codec",
+        output_dir=context.output_dir,
+        device=context.device,
+        seed=context.seed,
+        resume=context.resume,
+        report=context.report,
+    )
+    metadata = {"component": "lq-vae", "steps": str(result.step), "seed": str(context.seed)}
+    metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in result.validation.items()}
+    save_weights(context.output_dir / config.checkpoint, inference_tensors(model), metadata)
+
+
+class CodecTask(Task):
+    """One LQ-VAE and where its clips come from.
+
+    Args:
+        model: Trained in place.
+        pool: Training audio.
+        held_out: Validation audio, or None.
+        train_config: Batch, augmentation and loss settings.
+        gains: Linear factor of every source in a mixture.
+        seed: Of the fixed clips (scale of the losses, validation).
+        device: Of the model.
+    """
+
+    model: LQVAE
+
+    def __init__(
+        self,
+        model: LQVAE,
+        pool: AudioPool,
+        held_out: AudioPool | None,
+        train_config: LQVAETrainConfig,
+        *,
+        gains: tuple[float, ...],
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.model, self.pool, self.gains, self.device = model, pool, gains, device
+        self.gain_db = train_config.gain_db
+        self.half_batch = train_config.batch_size // 2
+        hop = model.hop_lengths[-1]
+        self.clip_samples = -(-train_config.clip_samples // hop) * hop
+        self.weights = LossWeights(
+            **{name: getattr(train_config, name) for name in LossWeights.__dataclass_fields__}
+        )
+        generator = torch.Generator().manual_seed(seed)
+        self.bandwidth = self._measure(generator)
+        self.held_out: Tensor | None = None
+        if held_out is not None:
+            sources = range(len(held_out.sources))
+            self.held_out = torch.stack(
+                [
+                    self._clips(held_out, s, train_config.validation_clips, generator)
+                    for s in sources
+                ]
+            )
+        for module in (*model.encoders, *model.decoders):
+            # Only the convolutions: codebook distances need float32.
+            module.forward = _in_context(module.forward, device, train_config.precision)
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        first, second, gains = self._pair(generator)
+        halves = [self._clips(self.pool, s, self.half_batch, generator) for s in (first, second)]
+        batch = torch.cat(halves)
+        if self.gain_db:
+            decibel = (2 * torch.rand(len(batch), 1, 1, generator=generator) - 1) * self.gain_db
+            batch = batch * 10 ** (decibel / 20)
+        terms = lqvae_loss(
+            self.model, batch.to(self.device), self.bandwidth, self.weights, gains=gains
+        )
+        top = terms.metrics[-1]
+        figures: dict[str, Tensor | float] = {
+            "l2": terms.reconstruction[-1].l2.detach(),
+            "commitment": terms.commitment.detach(),
+            "commitment_pairs": terms.commitment_pairs.detach(),
+            "latent": torch.stack(terms.latent).sum().detach(),
+            "latent_norm": top.latent_norm,
+        }
+        if terms.multispectral is not None:
+            figures["multispectral"] = terms.multispectral[-1].detach()
+        if top.entropy is not None and top.kept is not None:
+            figures["perplexity"] = top.entropy.exp()
+            figures["codes_alive"] = top.kept / self.model.codebook_size
+        return terms.total, figures
+
+    def validate(self) -> Mapping[str, float]:
+        if self.held_out is None:
+            return {}
+        stems = self.held_out.to(self.device)
+        used = torch.zeros(self.model.codebook_size, dtype=torch.bool, device=self.device)
+        figures, codes = {}, []
+        for source, name in enumerate(self.pool.sources):
+            codes.append(self.model.encode(stems[source], self.model.levels - 1))
+            used[codes[-1].flatten()] = True
+            figures[f"sdr_{name}"] = self._round_trip(stems[source], codes[-1])
+        first, second, gains = self._pair(None)
+        mixed = gains[0] * stems[first] + gains[1] * stems[second]
+        top = self.model.levels - 1
+        mixed_codes = self.model.encode(mixed, top)
+        figures["sdr_mixture"] = self._round_trip(mixed, mixed_codes)
+        # Does the code of the sum of latents say the same as the code of the summed waves?
+        a, b = (self.model.lookup(codes[s], top) for s in (first, second))
+        summed = gains[0] * a + gains[1] * b
+        quantizer = self.model.quantizer(top)
+        figures["sum_agreement"] = float((quantizer.encode(summed) == mixed_codes).float().mean())
+        latents = self.model.encode_latents(mixed, top)
+        figures["sum_distance"] = float((summed - latents).square().mean().sqrt())
+        figures["latent_spread"] = float(latents.std())
+        figures["code_spread"] = float(quantizer.codebook.std(0).square().mean().sqrt())
+        figures["codes_used"] = float(used.float().mean())
+        return figures
+
+    def _pair(self, generator: torch.Generator | None) -> tuple[int, int, tuple[float, float]]:
+        """Two sources of a batch and their gains; the first two when nothing is drawn."""
+        count = len(self.gains)
+        if count == 1:
+            return 0, 0, (0.5, 0.5)
+        first, second = 0, 1
+        if count > 2 and generator is not None:
+            chosen = torch.randperm(count, generator=generator)[:2].sort().values
+            first, second = int(chosen[0]), int(chosen[1])
+        return first, second, (self.gains[first], self.gains[second])
+
+    def _clips(
+        self, pool: AudioPool, source: int, count: int, generator: torch.Generator
+    ) -> Tensor:
+        clips = [pool.clip(source, self.clip_samples, generator) for _ in range(count)]
+        return torch.stack(clips)[:, None]
+
+    def _measure(self, generator: torch.Generator) -> Bandwidth:
+        count = -(-_BANDWIDTH_CLIPS // len(self.gains))
+        sources = range(len(self.gains))
+        return measure_bandwidth(
+            torch.cat([self._clips(self.pool, s, count, generator) for s in sources])
+        )
+
+    def _round_trip(self, wave: Tensor, codes: Tensor) -> float:
+        """SDR of the decoded codes in dB, pooled over the clips."""
+        error = wave - self.model.decode(codes, self.model.levels - 1)
+        ratio = wave.square().sum() / error.square().sum().clamp(min=1e-12)
+        return float(10 * ratio.clamp(min=1e-12).log10())
+
+
+def _in_context(
+    forward: Callable[[Tensor], Tensor], device: torch.device, precision: str
+) -> Callable[[Tensor], Tensor]:
+    """``forward`` run in the precision of the networks, with a float32 result."""
+
+    def wrapped(features: Tensor) -> Tensor:
+        with autocast(device, precision):
+            return forward(features).float()
+
+    return wrapped

@@ -1,0 +1,25 @@
+"""Settings of the transformer prior's trainer."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lqsep.core.training_settings import LoopSettings
+
+
+class TransformerTrainConfig(LoopSettings):
+    """The loop's settings and how codes are made from audio."""
+
+    batch_size: int = Field(default=16, ge=1, description="Windows of the context per step.")
+    versions: int = Field(
+        default=4,
+        ge=1,
+        description="Times every track is encoded; all but the first are shifted by less than a "
+        "frame, which gives other codes for the same sound, and get a random gain.",
+    )
+    gain_db: float = Field(
+        default=0.0, ge=0, description="Random gain of those versions, plus or minus, dB."
+    )
+    validation_windows: int = Field(
+        default=32, ge=1, description="Windows of the context in a validation."
+    )
