@@ -84,5 +84,9 @@ class Codec(ABC):
     def power(
         self, codes: Int64[Tensor, "batch frames"], source: int
     ) -> Float[Tensor, "batch bins frames"] | None:
-        """Power spectrum that the codes stand for; None when the codec has none of its own."""
+        """Power spectrum that the codes stand for; None when the codec has none of its own.
+
+        Bins are evenly spaced from 0 Hz to the Nyquist frequency; frame ``t`` is centred on the
+        middle of its samples, ``(t + 1/2) * hop_length``.
+        """
         return None

@@ -8,6 +8,9 @@ from lqsep.core.errors import AudioError, ConfigError
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 from lqsep.plugins.datasets import plugin
+from lqsep.plugins.datasets.folders import FolderDataset
+from lqsep.plugins.datasets.layouts import find_stem_folders, find_track_folders
+from lqsep.testing.contracts import DatasetContract
 
 
 @pytest.fixture
@@ -51,6 +54,24 @@ def track_folders(tmp_path):
         (tmp_path / "test" / track / "cover.jpg").write_bytes(b"jpg")
     (tmp_path / "test" / "empty").mkdir()
     return tmp_path
+
+
+class TestStemFolders(DatasetContract):
+    @pytest.fixture(autouse=True)
+    def files(self, stem_folders):
+        self.root = stem_folders / "data"
+
+    def make(self):
+        return FolderDataset(find_stem_folders(self.root, "train"))
+
+
+class TestTrackFolders(DatasetContract):
+    @pytest.fixture(autouse=True)
+    def files(self, track_folders):
+        self.root = track_folders
+
+    def make(self):
+        return FolderDataset(find_track_folders(self.root, "test"))
 
 
 def test_stem_folders(registry, stem_folders):

@@ -3,6 +3,12 @@ import pytest
 
 from lqsep.core.errors import ConfigError
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
+from lqsep.testing.contracts import DatasetContract
+
+
+class TestSynthetic(DatasetContract):
+    def make(self):
+        return SyntheticDataset(n_tracks=2, duration_s=0.5)
 
 
 def test_the_same_for_the_same_seed():

@@ -1,0 +1,28 @@
+"""Declares the refiners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lqsep.core.spec import ComponentSpec, Kind, hookimpl
+from lqsep.plugins.refiners.config import ConsistencyConfig, WienerConfig
+
+
+@hookimpl
+def lqsep_components() -> Iterable[ComponentSpec]:
+    yield ComponentSpec(
+        kind=Kind.REFINER,
+        name="wiener",
+        config=WienerConfig,
+        factory="lqsep.plugins.refiners.factory:build_wiener",
+        summary="Soft masks on the mixture's spectrum, at its own rate and channels",
+        api_version=1,
+    )
+    yield ComponentSpec(
+        kind=Kind.REFINER,
+        name="consistency",
+        config=ConsistencyConfig,
+        factory="lqsep.plugins.refiners.factory:build_consistency",
+        summary="Makes the stems sum to the mixture",
+        api_version=1,
+    )

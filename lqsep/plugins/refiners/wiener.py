@@ -1,0 +1,187 @@
+"""Soft masks on the mixture's spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lqsep.core.interfaces.refiner import RefineContext, Refiner
+
+# Window lengths are multiples of this: even, with a hop of a quarter, and quick to transform.
+_WINDOW_STEP = 64
+
+# Added to every source's share, relative to the loudest: where all powers vanish (120 dB below,
+# at exponent 2) the masks tend to equal parts.
+_FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """Masks on a grid of evenly spaced bins (0 Hz to ``nyquist_hz``) and frames."""
+
+    mask: Float[Tensor, "sources bins frames"]
+    nyquist_hz: float
+    first_s: float
+    hop_s: float
+
+
+class WienerRefiner(Refiner):
+    """Gives each source its share of the mixture, per time and frequency.
+
+    A source's power is that of its decoded candidates, times its gain, averaged with the
+    selection's weights; for a codec with power spectra of its own, those are used. From the
+    powers ``p`` the mask of source ``s`` is ``p_s^(e/2) / sum_t p_t^(e/2)``. It is made at the
+    codec's rate and carried over to the mixture's spectrum by linear interpolation in Hz and
+    seconds. Above the codec's Nyquist frequency it repeats the mean over its top octave. All
+    channels share the masks; the phase is the mixture's. The masks sum to one, thus the stems to
+    the mixture.
+
+    The stems given are not used, but for their shape: they are the same decoded waves.
+
+    Args:
+        exponent: ``e``; 2 is the Wiener filter.
+        window_s: Seconds in a window of the transforms, 93 ms by default; the hop is a quarter.
+
+    Reference: Liutkus and Badeau 2015, "Generalized Wiener filtering with fractional power
+    spectrograms", ICASSP, equation 6.
+    """
+
+    def __init__(self, *, exponent: float = 2.0, window_s: float = 2048 / 22_050) -> None:
+        self._exponent = exponent
+        self._window_s = window_s
+
+    def refine(
+        self, stems: Float[Tensor, "sources channels samples"], context: RefineContext
+    ) -> Float[Tensor, "sources channels samples"]:
+        mixture = context.mixture
+        spectrum = stft(mixture.wave, self._window(mixture.sample_rate))
+        share = self._shares(context)
+        mask = self._on_the_mixture(share, context, spectrum.shape[1:])
+        return istft(mask[:, None] * spectrum, stems.shape[-1]).to(stems.dtype)
+
+    def _window(self, sample_rate: int) -> int:
+        """Samples in a window at this rate."""
+        return _WINDOW_STEP * max(1, round(self._window_s * sample_rate / _WINDOW_STEP))
+
+    def _shares(self, context: RefineContext) -> _Shares:
+        """Masks on the grid of the codec."""
+        rate = context.codec.info.sample_rate
+        powers = _codec_powers(context)
+        if powers is not None:
+            hop_s = context.codec.info.hop_length / rate
+            first_s = hop_s / 2
+        else:
+            window = self._window(rate)
+            powers = _wave_powers(context, window)
+            hop_s, first_s = window / 4 / rate, 0.0
+        loudest = powers.max()
+        scaled = (powers / loudest if loudest > 0 else powers) ** (self._exponent / 2) + _FLOOR
+        return _Shares(scaled / scaled.sum(0), rate / 2, first_s, hop_s)
+
+    def _on_the_mixture(
+        self, shares: _Shares, context: RefineContext, grid: torch.Size
+    ) -> Float[Tensor, "sources bins frames"]:
+        """Masks on the grid of the mixture's spectrum, ``bins frames``."""
+        rate = context.mixture.sample_rate
+        device = shares.mask.device
+        hz = torch.linspace(0, rate / 2, grid[0], dtype=torch.float64, device=device)
+        hop_s = self._window(rate) / 4 / rate
+        time = torch.arange(grid[1], dtype=torch.float64, device=device) * hop_s
+        n_bins = shares.mask.shape[1]
+        mask = _interpolate(shares.mask, hz / shares.nyquist_hz * (n_bins - 1), 1)
+        # From half of the highest frequency on: the top octave.
+        top = shares.mask[:, n_bins // 2 :].mean(1, keepdim=True)
+        mask = torch.where((hz > shares.nyquist_hz)[:, None], top, mask)
+        return _interpolate(mask, (time - shares.first_s) / shares.hop_s, 2)
+
+
+def stft(
+    wave: Float[Tensor, "rows samples"], window_length: int
+) -> Float[Tensor, "rows bins frames"]:
+    """Complex spectrum with a Hann window and a hop of a quarter, frame 0 centred on sample 0.
+
+    Silence on both sides, so that waves of any length from one sample on have one.
+    """
+    return torch.stft(
+        wave,
+        window_length,
+        window_length // 4,
+        window=torch.hann_window(window_length, dtype=wave.dtype, device=wave.device),
+        center=True,
+        pad_mode="constant",
+        return_complex=True,
+    )
+
+
+def istft(
+    spectrum: Float[Tensor, "*rows bins frames"], n_samples: int
+) -> Float[Tensor, "*rows samples"]:
+    """Inverse of `stft`, exactly ``n_samples`` long."""
+    window_length = 2 * (spectrum.shape[-2] - 1)
+    rows = torch.istft(
+        spectrum.flatten(0, -3),
+        window_length,
+        window_length // 4,
+        window=torch.hann_window(window_length, dtype=spectrum.real.dtype, device=spectrum.device),
+        center=True,
+        length=n_samples,
+    )
+    return rows.view(*spectrum.shape[:-2], n_samples)
+
+
+def _wave_powers(
+    context: RefineContext, window_length: int
+) -> Float[Tensor, "sources bins frames"]:
+    waves = context.decoded.waves
+
+    def power(source: int, candidate: int) -> Tensor:
+        return stft(waves[source, candidate], window_length).abs().square().mean(0)
+
+    return _average(context, power)
+
+
+def _codec_powers(context: RefineContext) -> Float[Tensor, "sources bins frames"] | None:
+    codes = context.candidates.codes
+    if context.codec.power(codes[0, :1], 0) is None:
+        return None
+
+    def power(source: int, candidate: int) -> Tensor:
+        found = context.codec.power(codes[source, candidate : candidate + 1], source)
+        assert found is not None, "a codec has powers for all sources or for none"
+        return found[0]
+
+    return _average(context, power)
+
+
+def _average(
+    context: RefineContext, power: Callable[[int, int], Tensor]
+) -> Float[Tensor, "sources bins frames"]:
+    """Mean over the candidates that have weight, one after the other, times the gain squared."""
+    averages = []
+    for source, weights in enumerate(context.selection.weights.tolist()):
+        terms = (
+            weight * power(source, candidate)
+            for candidate, weight in enumerate(weights)
+            if weight > 0
+        )
+        total = next(terms)
+        for term in terms:
+            total += term
+        averages.append(total * context.gains[source] ** 2)
+    return torch.stack(averages)
+
+
+def _interpolate(values: Tensor, position: Float[Tensor, " points"], axis: int) -> Tensor:
+    """Values at fractional indices along an axis, linear; beyond the ends they stay constant."""
+    last = values.shape[axis] - 1
+    position = position.clamp(0, last)
+    lower = position.floor().long()
+    upper = (lower + 1).clamp(max=last)
+    shape = [1] * values.ndim
+    shape[axis] = -1
+    fraction = (position - lower).to(values.dtype).view(shape)
+    return torch.lerp(values.index_select(axis, lower), values.index_select(axis, upper), fraction)

@@ -1,0 +1,1 @@
+"""How much each decoded candidate counts."""
