@@ -153,11 +153,11 @@ def pairs_kept(table: JointTable, log_evidence: float, filters: Filters) -> Pair
     """
     if filters.joint_top_k > 0:
         best = table.best(filters.joint_top_k)
-        kept = table.above(float(best.score[-1])) if len(best) else best
+        kept = table.above(_just_below(best.score[-1])) if len(best) else best
         if filters.joint_top_p == 1 or not len(kept):
             return kept
         crossing = _crossing(kept.score, float(kept.score.logsumexp(0)), filters.joint_top_p)
-        lowest = kept.score[min(crossing, len(kept) - 1)]
+        lowest = _just_below(kept.score[min(crossing, len(kept) - 1)])
         n_kept = int((kept.score >= lowest).sum())
         return Pairs(kept.score[:n_kept], kept.rows[:n_kept], kept.codes[:n_kept])
     n_pairs = _FIRST_PAIRS
@@ -165,10 +165,15 @@ def pairs_kept(table: JointTable, log_evidence: float, filters: Filters) -> Pair
         best = table.best(n_pairs)
         crossing = _crossing(best.score, log_evidence, filters.joint_top_p)
         if crossing < len(best):
-            return table.above(float(best.score[crossing]))
+            return table.above(_just_below(best.score[crossing]))
         if len(best) < n_pairs:
             return best
         n_pairs *= _GROWTH
+
+
+def _just_below(score: Tensor) -> float:
+    """Keeps a score that comes out a rounding error lower when it is computed again."""
+    return float(score) - 1e-12 * (1 + abs(float(score)))
 
 
 def _crossing(score: Tensor, log_total: float, top_p: float) -> int:

@@ -8,8 +8,7 @@ Reference: Mancusi et al. 2021, arXiv:2110.05313, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -19,89 +18,14 @@ from lqsep.core.data import Candidates
 from lqsep.core.errors import EmptySupportError, IncompatibleComponentsError, ShapeError
 from lqsep.core.filters import Filters
 from lqsep.core.frame_distribution import FrameDistribution
-from lqsep.core.frame_likelihood import FrameLikelihood
 from lqsep.core.interfaces.likelihood import BoundLikelihood
-from lqsep.core.interfaces.prior import Prior, PriorState
+from lqsep.core.interfaces.prior import Prior
+from lqsep.core.posterior_state import Draw, MarkovPosterior, PosteriorState
 from lqsep.core.prior_windows import window_start
 
+__all__ = ["Draw", "MarkovPosterior", "PosteriorState", "SequencePosterior"]
+
 NO_FILTERS = Filters()
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Joint codes drawn for one frame, and how.
-
-    Args:
-        codes: Source 0, source 1.
-        log_evidence: ``log Z`` of the frame under the filtered priors, the log of the sum over
-            every pair that the filters leave; ``log p(mixture frame | past)`` when nothing is
-            filtered.
-        log_proposal: Log-probability with which the codes were drawn.
-    """
-
-    codes: Int64[Tensor, "rows sources"]
-    log_evidence: Float64[Tensor, " rows"]
-    log_proposal: Float64[Tensor, " rows"]
-
-
-@dataclass(frozen=True)
-class MarkovPosterior:
-    """A posterior whose priors are first-order Markov chains and whose likelihood has no memory.
-
-    Args:
-        n_frames: Length.
-        log_initial: Per source, of the first frame's code (given the prompt, if there is one).
-        log_transition: Per source, ``[from, to]``.
-        log_likelihood: ``log_likelihood(start, stop)`` gives ``frames K0 K1``.
-    """
-
-    n_frames: int
-    log_initial: tuple[Float[Tensor, " codebook_size"], ...]
-    log_transition: tuple[Float[Tensor, "codebook_size codebook_size"], ...]
-    log_likelihood: Callable[[int, int], Float[Tensor, "frames K0 K1"]]
-
-
-@dataclass
-class PosteriorState:
-    """Parallel hypotheses up to ``frame``. `SequencePosterior.extend` consumes it.
-
-    Args:
-        frame: Next frame; equal to the posterior's ``n_frames`` when all are done.
-        codes: Prompt and frames; what lies ahead is undefined.
-        n_prompt: Frames of the prompt at the start of ``codes``.
-        tables: Per source, unfiltered log-probabilities of the next frame; none when done.
-        likelihood: Of the next frame; None when done.
-        log_prior: Running, without filters (the reference system sums the filtered ones).
-        log_likelihood: Running.
-        log_evidence: Running sum of log Z, under the filters met.
-        log_proposal: Running log-probability of drawing these codes one by one under the filters
-            met.
-        score: Running; log prior under the filters met plus log likelihood. What `top` ranks by.
-    """
-
-    frame: int
-    codes: Int64[Tensor, "rows sources frames"]
-    n_prompt: int
-    tables: tuple[Float[Tensor, "rows codebook_size"], ...]
-    likelihood: FrameLikelihood | None
-    log_prior: Float64[Tensor, "sources rows"]
-    log_likelihood: Float64[Tensor, " rows"]
-    log_evidence: Float64[Tensor, " rows"]
-    log_proposal: Float64[Tensor, " rows"]
-    score: Float64[Tensor, " rows"]
-    _prior_states: list[PriorState] = field(repr=False)
-    _windows: list[int] = field(repr=False)
-    _distribution: FrameDistribution | None = field(default=None, repr=False)
-
-    @property
-    def n_rows(self) -> int:
-        """Number of hypotheses."""
-        return int(self.codes.shape[0])
-
-    @property
-    def history(self) -> Int64[Tensor, "rows sources frames"]:
-        """Codes of the frames so far, without the prompt."""
-        return self.codes[:, :, self.n_prompt : self.n_prompt + self.frame]
 
 
 class SequencePosterior:
@@ -368,6 +292,7 @@ class SequencePosterior:
         for source, prior in enumerate(self.priors):
             window = window_start(position, total, prior.info.max_frames)
             if window != state._windows[source]:
+                state._prior_states[source] = None  # A full cache goes before a new one comes.
                 known = state.codes[:, source, window:position] if position > window else None
                 prior_state = prior.start(state.n_rows, known)
                 table, prior_state = prior.step(prior_state, None)

@@ -187,8 +187,28 @@ class DenseBound(BoundLikelihood):
     def at(self, frame: int, history: Int64[Tensor, "rows sources frames"]) -> DenseLikelihood:
         return DenseLikelihood(self.log_likelihood[frame])
 
-    def frames(self, start: int, stop: int) -> Float[Tensor, "frames K0 K1"]:
+    def frames(self, start: int, stop: int) -> Float[Tensor, "frames K0 K1"] | None:
         return self.log_likelihood[start:stop]
+
+
+class EchoBound(DenseBound):
+    """Favours one pair by ``bonus`` nats: the sums of each source's codes so far, modulo K."""
+
+    uses_history = True
+
+    def __init__(self, log_likelihood: Float[Tensor, "frames K0 K1"], bonus: float = 2.0) -> None:
+        super().__init__(log_likelihood)
+        self.bonus = bonus
+
+    def at(self, frame: int, history: Int64[Tensor, "rows sources frames"]) -> DenseLikelihood:
+        values = self.log_likelihood[frame].repeat(len(history), 1, 1)
+        n = torch.arange(len(history))
+        echo = history.sum(2) % torch.tensor(values.shape[1:])
+        values[n, echo[:, 0], echo[:, 1]] += self.bonus
+        return DenseLikelihood(values)
+
+    def frames(self, start: int, stop: int) -> None:
+        return None
 
 
 class AddingLikelihood(Likelihood):
