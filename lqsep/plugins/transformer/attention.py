@@ -121,17 +121,3 @@ class SelfAttention(nn.Module):
         result = attend(query, key, value, self.pattern, self.block_frames, dropout)
         projected: Tensor = self.out(result.transpose(1, 2).reshape(rows, frames, -1))
         return projected
-
-    def step(
-        self, hidden: Float[Tensor, "rows width"], cache: KVCache, layer: int
-    ) -> Float[Tensor, "rows width"]:
-        """The next frame, seeing what the cache holds."""
-        rows = hidden.shape[0]
-        qkv = F.linear(hidden, self.qkv.weight, self.qkv.bias)
-        qkv = qkv.view(rows, 3, self.heads, self.head_dim)
-        seen = cache.append(layer, qkv[:, 1:])
-        if seen is None:
-            return self.out.bias.expand_as(hidden)
-        key, value = seen
-        result = F.scaled_dot_product_attention(qkv[:, 0].unsqueeze(2), key, value)
-        return F.linear(result.view(rows, -1), self.out.weight, self.out.bias)

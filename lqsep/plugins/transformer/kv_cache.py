@@ -133,12 +133,12 @@ class KVCache:
             source = rows[changed]
             for data, pattern in zip(self._data, self.patterns, strict=True):
                 filled = self._filled(data, pattern)
-                filled[changed] = filled[source]
+                filled.index_copy_(0, changed, filled.index_select(0, source))
             return
         for layer, pattern in enumerate(self.patterns):
             old = self._data[layer]
             new = old.new_empty(rows.shape[0], *old.shape[1:])
-            self._filled(new, pattern).copy_(self._filled(old, pattern)[rows])
+            self._filled(new, pattern).copy_(self._filled(old, pattern).index_select(0, rows))
             self._data[layer] = new
 
     def _filled(self, data: Tensor, pattern: Pattern) -> Tensor:

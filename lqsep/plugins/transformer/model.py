@@ -13,7 +13,7 @@ from lqsep.plugins.transformer.kv_cache import KVCache
 # Standard deviation of initial weights, as in GPT-2.
 _INITIAL_STD = 0.02
 # x * sigmoid(1.702 x) approximates the Gaussian error linear unit (arXiv:1606.08415).
-_QUICK_GELU = 1.702
+QUICK_GELU = 1.702
 
 
 class LayerNorm(nn.LayerNorm):
@@ -35,9 +35,9 @@ class Mlp(nn.Module):
         self.out = nn.Linear(hidden, width)
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        h = F.linear(x, self.hidden.weight, self.hidden.bias)
-        h = h * torch.sigmoid(_QUICK_GELU * h)
-        return F.linear(h, self.out.weight, self.out.bias)
+        h = self.hidden(x)
+        out: Tensor = self.out(h * torch.sigmoid(QUICK_GELU * h))
+        return out
 
 
 class Block(nn.Module):
@@ -61,14 +61,6 @@ class Block(nn.Module):
         a = self._drop(self.attention(self.attention_norm(x), cache, layer))
         m = self._drop(self.mlp(self.mlp_norm(x + a)))
         return x + a + m
-
-    def step(
-        self, x: Float[Tensor, "rows width"], cache: KVCache, layer: int
-    ) -> Float[Tensor, "rows width"]:
-        """The next frame."""
-        x = x + self.attention.step(self.attention_norm(x), cache, layer)
-        m: Tensor = self.mlp(self.mlp_norm(x))
-        return x + m
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
@@ -168,26 +160,6 @@ class TransformerModel(nn.Module):
         logits = self._run(inputs, cache)[:, -1]
         cache.advance(inputs.shape[1])
         return logits
-
-    def step(
-        self, codes: Int64[Tensor, " rows"], cache: KVCache, table: Tensor | None = None
-    ) -> Float[Tensor, "rows codebook_size"]:
-        """Append one code per row; logits of the next frame.
-
-        ``table`` is `token_table`, computed before, when many steps follow.
-        """
-        table = self.token_table() if table is None else table
-        x = F.embedding(codes, table) + self.positions[cache.position]
-        x = x.to(self.block_dtype)
-        for layer, block in enumerate(self.blocks):
-            x = block.step(x, cache, layer)  # type: ignore[operator]
-        cache.advance(1)
-        return F.linear(x.float(), self.output.weight)
-
-    def token_table(self) -> Float[Tensor, "codebook_size width"]:
-        """Embedding of every code."""
-        table: Tensor = self.embedding(self.codebook)
-        return table
 
     def new_cache(self, rows: int) -> KVCache:
         """An empty cache for this model."""

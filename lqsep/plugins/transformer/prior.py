@@ -13,6 +13,7 @@ from lqsep.core.errors import ShapeError
 from lqsep.core.interfaces.prior import Prior, PriorInfo
 from lqsep.plugins.transformer.kv_cache import KVCache
 from lqsep.plugins.transformer.model import TransformerModel
+from lqsep.plugins.transformer.stepper import Stepper
 
 # Logits that log_prob holds at a time: 16 M float32 values are 64 MB.
 _MAX_LOGITS = 1 << 24
@@ -37,7 +38,7 @@ class TransformerPrior(Prior):
         self.model = model.eval().requires_grad_(False)
         self.info = PriorInfo(model.output.out_features, model.max_frames)
         self.device = model.start.device
-        self._table = model.token_table()
+        self._stepper = Stepper(model)
 
     def start(
         self, n_rows: int, prompt: Int64[Tensor, "rows frames"] | None = None
@@ -82,7 +83,7 @@ class TransformerPrior(Prior):
                 "is full; start again from a prompt of the last frames"
             )
         with torch.inference_mode():
-            logits = self.model.step(codes, state.cache, self._table)
+            logits = self._stepper.step(codes, state.cache)
         return _log_softmax(logits), state
 
     def select(self, state: TransformerState, rows: Int64[Tensor, " new_rows"]) -> TransformerState:
