@@ -27,7 +27,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -44,6 +44,8 @@ from pydantic import (
 from lqsep.core.errors import ConfigError, PluginError
 from lqsep.core.registry import Registry
 from lqsep.core.spec import ComponentConfig, Kind
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class _SlotError(ValueError):
@@ -213,6 +215,19 @@ def parse_config(
         raise ConfigError(f"{name}: {text}") from error
     config._base_dir = Path(base_dir)
     return config
+
+
+def parse_settings(model: type[ModelT], data: Mapping[str, Any], name: str) -> ModelT:
+    """Validate one table on its own, such as a trainer's settings.
+
+    Raises:
+        ConfigError: Every mistake found, each with its path below ``name``.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        lines = "; ".join(line.removeprefix(".") for line in _lines(error, ""))
+        raise ConfigError(f"{name}: {lines}") from error
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:

@@ -1,0 +1,90 @@
+"""``lqsep train``: its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lqsep.cli.options import set_option
+
+
+def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of both commands, in the order of their help."""
+    options = [
+        click.option(
+            "--config",
+            "config_path",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            required=True,
+            help="Pipeline configuration with [data] and [train] tables (TOML).",
+        ),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Path(file_okay=False, path_type=Path),
+            required=True,
+            help="Model directory: weights, model.toml, checkpoints, logs.",
+        ),
+        set_option,
+        click.option("--resume", is_flag=True, help="Continue from the last checkpoint."),
+        click.option(
+            "-d", "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+        ),
+        click.option("--seed", default=0, show_default=True, help="Of everything random."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group()
+def train() -> None:
+    """Train the parts of a model.
+
+    Train the codec first, then the priors on its codes. Ctrl-C writes a checkpoint, from which
+    --resume goes on.
+    """
+
+
+@train.command()
+@_common_options
+def codec(
+    config_path: Path, output: Path, settings: Sequence[str], resume: bool, device: str, seed: int
+) -> None:
+    """Train the codec on the sounds of all sources."""
+    from lqsep.cli.train_progress import TrainingProgress
+    from lqsep.cli.train_run import TrainRun
+
+    with TrainingProgress() as progress:
+        run = TrainRun.open(
+            config_path, output, settings, device, seed=seed, resume=resume, report=progress.report
+        )
+        weights = run.train_codec()
+    click.echo(str(weights))
+
+
+@train.command()
+@_common_options
+@click.option("--source", metavar="NAME", help="Train this source's prior.  [all, in turn]")
+def prior(
+    config_path: Path,
+    output: Path,
+    settings: Sequence[str],
+    resume: bool,
+    device: str,
+    seed: int,
+    source: str | None,
+) -> None:
+    """Train the priors of the sources on the codes of a trained codec."""
+    from lqsep.cli.train_progress import TrainingProgress
+    from lqsep.cli.train_run import TrainRun
+
+    with TrainingProgress() as progress:
+        run = TrainRun.open(
+            config_path, output, settings, device, seed=seed, resume=resume, report=progress.report
+        )
+        for name in run.chosen_sources(source):
+            click.echo(str(run.train_prior(name)))

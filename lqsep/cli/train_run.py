@@ -1,0 +1,223 @@
+"""One training run: from a configuration to weights and a model.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqsep.cli.options import did_you_mean
+from lqsep.core.assemble import BuildContext, TrainContext, build, import_target
+from lqsep.core.checkpoints import read_header
+from lqsep.core.config import PipelineConfig, load_config, parse_settings, read_toml
+from lqsep.core.errors import CheckpointError, ConfigError, LqsepError, PluginError
+from lqsep.core.model_directory import MODEL_FILE, resolve_device, update_model_toml
+from lqsep.core.registry import RegisteredComponent, Registry
+from lqsep.core.spec import ComponentConfig, Kind
+
+if TYPE_CHECKING:
+    from lqsep.core.interfaces.codec import Codec
+    from lqsep.core.interfaces.dataset import Dataset
+
+# Trainers put their validation figures into the weights' metadata under this prefix.
+_VALIDATION = "validation/"
+
+
+@dataclass(frozen=True)
+class TrainRun:
+    """A validated configuration and everything its trainers share.
+
+    Args:
+        config: The pipeline; its weights go to the model directory whatever its own folder is.
+        registry: Where components are found.
+        context: For the trainers; its source and codec are filled in per training.
+        build_context: For the codec that priors work on, based on the model directory.
+    """
+
+    config: PipelineConfig
+    registry: Registry
+    context: TrainContext
+    build_context: BuildContext
+
+    @classmethod
+    def open(
+        cls,
+        config_path: Path,
+        output: Path,
+        settings: Sequence[str],
+        device: str,
+        *,
+        seed: int,
+        resume: bool,
+        report: Callable[[Mapping[str, Any]], None],
+    ) -> TrainRun:
+        """Read the configuration and its data sets.
+
+        Raises:
+            ConfigError: The configuration is wrong, or names no training data.
+            DeviceError: The device is not available.
+        """
+        import torch
+
+        registry = Registry.discover()
+        config = load_config(config_path, registry, settings)
+        if config.data is None:
+            raise ConfigError(
+                f"{config_path}: training needs a [data.train] table that names a data set; "
+                "`lqsep components` lists the kinds there are"
+            )
+        build_context = BuildContext(
+            device=resolve_device(device),
+            dtype=torch.float32,
+            sources=tuple(config.sources),
+            gains=config.gains,
+            base_dir=config.base_dir,
+        )
+        train = _dataset(config.data.train, "data.train", registry, build_context)
+        validation = None
+        if config.data.validation is not None:
+            slot = config.data.validation
+            validation = _dataset(slot, "data.validation", registry, build_context)
+        context = TrainContext(
+            dataset=train,
+            validation=validation,
+            sources=build_context.sources,
+            gains=config.gains,
+            source=None,
+            codec=None,
+            output_dir=output,
+            device=build_context.device,
+            seed=seed,
+            resume=resume,
+            report=report,
+        )
+        return cls(config, registry, context, replace(build_context, base_dir=output))
+
+    def chosen_sources(self, source: str | None) -> tuple[str, ...]:
+        """The named source, or all of them.
+
+        Raises:
+            ConfigError: There is no such source.
+        """
+        names = tuple(self.config.sources)
+        if source is None:
+            return names
+        if source not in names:
+            raise ConfigError(
+                f"no source named '{source}'{did_you_mean(source, names)}; "
+                f"the configuration has: {', '.join(names)}"
+            )
+        return (source,)
+
+    def train_codec(self) -> Path:
+        """Train the codec; returns its weights file."""
+        registered = self.registry.find(Kind.CODEC, self.config.codec.type)
+        settings = self.config.train.codec
+        return self._train(
+            registered, self.config.codec, settings, "codec", "codec.safetensors", self.context
+        )
+
+    def train_prior(self, source: str) -> Path:
+        """Train the prior of one source on the trained codec; returns its weights file.
+
+        Raises:
+            CheckpointError: The codec's weights are missing from the model directory.
+        """
+        prior = self.config.sources[source].prior
+        registered = self.registry.find(Kind.PRIOR, prior.type)
+        context = replace(self.context, source=source, codec=self._codec())
+        return self._train(
+            registered,
+            prior,
+            self.config.train.prior,
+            f"sources.{source}.prior",
+            f"prior.{source}.safetensors",
+            context,
+        )
+
+    def _train(
+        self,
+        registered: RegisteredComponent,
+        config: ComponentConfig,
+        settings: Mapping[str, Any],
+        section: str,
+        default_name: str,
+        context: TrainContext,
+    ) -> Path:
+        spec = registered.spec
+        if spec.trainer is None or spec.train_config is None:
+            raise ConfigError(f"{spec.kind} '{spec.name}' has no trainer: it cannot be trained")
+        train_config = parse_settings(spec.train_config, settings, f"train.{spec.kind}")
+        name = getattr(config, "checkpoint", None) or default_name
+        if "checkpoint" in type(config).model_fields:
+            config = config.model_copy(update={"checkpoint": name})
+        trainer = import_target(spec.trainer)
+        try:
+            context.output_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write to {context.output_dir}: {error.strerror}; choose another --output"
+            ) from error
+        try:
+            trainer(config, train_config, context)
+        except LqsepError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"training {spec.kind} '{registered.qualified_name}' failed: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        path = context.output_dir / name
+        if not path.is_file():
+            raise PluginError(
+                f"the trainer of {spec.kind} '{registered.qualified_name}' wrote no {path}"
+            )
+        recipe = {**settings, "seed": context.seed}
+        self._update_model(section, config, name, {f"model.recipe.train.{spec.kind}": recipe})
+        return path
+
+    def _update_model(
+        self, section: str, config: ComponentConfig, name: str, changes: dict[str, Any]
+    ) -> None:
+        """Describe new weights in model.toml: configuration, hash, validation figures, recipe."""
+        metadata = read_header(self.context.output_dir / name).metadata
+        metrics = {
+            key.removeprefix(_VALIDATION): float(value)
+            for key, value in sorted(metadata.items())
+            if key.startswith(_VALIDATION)
+        }
+        changes[section] = config.model_dump(mode="json", exclude_none=True)
+        if metrics:
+            changes[f"model.metrics.{section}"] = metrics
+        update_model_toml(
+            self.context.output_dir, config=self.config.to_dict(), files=[name], changes=changes
+        )
+
+    def _codec(self) -> Codec:
+        config = self.config.codec
+        registered = self.registry.find(Kind.CODEC, config.type)
+        path = self.context.output_dir / MODEL_FILE
+        declared = read_toml(path).get("model", {}).get("files") if path.is_file() else None
+        context = replace(self.build_context, hashes=declared)
+        try:
+            codec: Codec = build(registered, config, context)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"training a prior: the codec cannot be loaded: {error}. Train it into "
+                f"{self.context.output_dir} first (lqsep train codec)"
+            ) from error
+        return codec
+
+
+def _dataset(
+    config: ComponentConfig, where: str, registry: Registry, context: BuildContext
+) -> Dataset:
+    dataset: Dataset = build(registry.find(Kind.DATASET, config.type), config, context)
+    missing = [source for source in context.sources if source not in dataset.sources]
+    if missing or len(dataset) == 0:
+        raise ConfigError(
+            f"{where}: expected tracks with stems {', '.join(context.sources)}, found "
+            f"{len(dataset)} tracks with {', '.join(dataset.sources) or 'no stems'}"
+        )
+    return dataset
