@@ -74,9 +74,9 @@ def certified_row_logsum(
             return result
     m, i = doubtful.nonzero(as_tuple=True)
     n = pending[m]
-    for part in torch.arange(len(n), device=n.device).split(
-        max(1, _REPAIR_VALUES // log_p1.shape[1])
-    ):
+    step = max(1, _REPAIR_VALUES // log_p1.shape[1])
+    for start in range(0, len(n), step):
+        part = slice(start, start + step)
         values = likelihood.rows(n[part], i[part]) + log_p1[n[part]]
         result[n[part], i[part]] = values.logsumexp(1)
     return result

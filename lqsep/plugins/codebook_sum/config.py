@@ -1,0 +1,31 @@
+"""Configuration of the likelihood ``codebook-sum``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from lqsep.core.spec import ComponentConfig
+
+
+class CodebookSumConfig(ComponentConfig):
+    """How far the mixture may lie from the quantised sum, and where the sums are stored."""
+
+    type: str = "codebook-sum"
+    sigma: float = Field(
+        default=0.2,
+        gt=0,
+        allow_inf_nan=False,
+        description="Standard deviation per latent dimension, in units of the codec's latents.",
+    )
+    target: Literal["quantised", "unquantised"] = Field(
+        default="quantised",
+        description="What the sum is compared with: the vector of the mixture's code, or the "
+        "mixture's latent before quantising.",
+    )
+    table: str | None = Field(
+        default=None,
+        description="File with the sums of all pairs of codes, written by `lqsep sums`, relative "
+        "to the configuration; none builds them when they are needed.",
+    )

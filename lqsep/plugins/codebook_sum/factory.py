@@ -1,0 +1,52 @@
+"""Builds the likelihood ``codebook-sum`` from its configuration."""
+
+from __future__ import annotations
+
+import torch
+
+from lqsep.core.assemble import BuildContext
+from lqsep.core.checkpoints import check_codec_fingerprint
+from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.interfaces.codec import Codec
+from lqsep.plugins.codebook_sum.config import CodebookSumConfig
+from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood, check_two_sources
+from lqsep.plugins.codebook_sum.table import load_table
+
+
+def build_likelihood(config: CodebookSumConfig, context: BuildContext) -> CodebookSumLikelihood:
+    """The likelihood, with its stored table of sums if it has one.
+
+    Raises:
+        CheckpointError: The table is missing, damaged, or of another codec.
+        IncompatibleComponentsError: Not two sources, or no codebook that they share.
+    """
+    check_two_sources(len(context.sources))
+    assert context.codec is not None, "the codec is built first"
+    table = None
+    if config.table is not None:
+        path = context.path(config.table)
+        table = load_table(path, sha256=(context.hashes or {}).get(config.table))
+        metadata = {"codec_fingerprint": table.codec_fingerprint}
+        check_codec_fingerprint(path, metadata, context.codec.fingerprint)
+    return CodebookSumLikelihood(
+        shared_codebook(context.codec, context.device),
+        sigma=config.sigma,
+        target=config.target,
+        table=table,
+    )
+
+
+def shared_codebook(codec: Codec, device: torch.device) -> torch.Tensor:
+    """The vectors ``K D`` of a codec with one codebook for two sources.
+
+    Raises:
+        IncompatibleComponentsError: The sources have codebooks of different sizes.
+    """
+    sizes = codec.codebook_size(0), codec.codebook_size(1)
+    if sizes[0] != sizes[1]:
+        raise IncompatibleComponentsError(
+            f"building likelihood 'codebook-sum': expected a codec with one codebook for both "
+            f"sources, got {sizes[0]} and {sizes[1]} codes; use another codec or likelihood"
+        )
+    codes = torch.arange(sizes[0], device=device)
+    return codec.embed(codes[None])[0].detach()
