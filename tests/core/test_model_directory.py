@@ -1,0 +1,185 @@
+"""Model directories: found, loaded, verified, updated; what does not fit is refused."""
+
+import shutil
+
+import pytest
+import torch
+
+from lqsep import Registry, load_model
+from lqsep.core.checkpoints import load_weights, save_weights
+from lqsep.core.config import read_toml
+from lqsep.core.errors import (
+    CheckpointError,
+    ConfigError,
+    DeviceError,
+    IncompatibleComponentsError,
+)
+from lqsep.core.model_directory import (
+    find_config,
+    model_name,
+    resolve_device,
+    update_model_toml,
+    verify_model,
+)
+
+
+@pytest.fixture
+def model(tiny_model, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(tiny_model, tmp_path / "copy")
+
+
+def test_a_directory_is_loaded_by_its_path(model):
+    loaded = load_model(model)
+    assert loaded.name == "copy"
+    assert list(loaded.priors) == ["drums", "bass"]
+    size = loaded.codec.codebook_size(0)
+    assert loaded.priors["bass"].info.codebook_size == size
+    assert loaded.device == torch.device("cpu")
+
+
+def test_the_configuration_file_itself_will_do(model):
+    assert find_config(model / "model.toml") == model / "model.toml"
+    assert model_name(model / "model.toml") == "copy"
+    assert model_name(model / "other.toml") == "other"
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "no/such/model.toml"])
+def test_an_unknown_name_says_what_there_is(name):
+    with pytest.raises(CheckpointError, match="expected a directory with a model.toml"):
+        find_config(name)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no model.toml in"):
+        find_config(tmp_path)
+
+
+def test_a_changed_file_is_found_when_loading_and_verifying(model):
+    assert set(verify_model(model)) == {p.name for p in model.glob("*.safetensors")}
+    path = model / "codec.safetensors"
+    weights = load_weights(path)
+    save_weights(path, {k: v + 1 for k, v in weights.tensors.items()}, weights.metadata)
+    with pytest.raises(CheckpointError, match="codec.safetensors has another sha256"):
+        verify_model(model)
+    with pytest.raises(CheckpointError, match="expected sha256"):
+        load_model(model)
+
+
+def test_every_missing_file_is_named(model):
+    for path in model.glob("prior*.safetensors"):
+        path.unlink()
+    with pytest.raises(CheckpointError, match=r"prior.*bass.*missing; prior.*drums.*missing"):
+        verify_model(model)
+
+
+def test_a_prior_of_another_codec_is_refused(model):
+    path = model / "codec.safetensors"
+    weights = load_weights(path)
+    save_weights(path, {k: v + 1 for k, v in weights.tensors.items()}, weights.metadata)
+    update_model_toml(model, files=["codec.safetensors"])
+    with pytest.raises(CheckpointError, match="trained on another codec") as caught:
+        load_model(model)
+    assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
+
+
+def test_sizes_that_do_not_fit_are_refused(model):
+    with pytest.raises(CheckpointError, match="shape"):
+        load_model(model, overrides=["codec.codebook_size=16"])
+
+
+def test_priors_of_another_size_are_all_named():
+    from lqsep.core.config import parse_config
+    from lqsep.core.model_directory import build_model
+
+    registry = Registry.from_plugins(lqsep=_Mismatched())
+    config = parse_config(
+        {
+            "codec": {"type": "adding"},
+            "sources": {"a": {"prior": {"type": "wide"}}, "b": {"prior": {"type": "wide"}}},
+            "likelihood": {"type": "adding"},
+            "sampler": {"type": "adding"},
+            "selector": {"type": "adding"},
+        },
+        registry,
+    )
+    with pytest.raises(IncompatibleComponentsError, match=r"'a' predicts 5 .*'b' predicts 5"):
+        build_model(config, registry, "cpu", name="x")
+
+
+class _Mismatched:
+    from lqsep import hookimpl
+
+    @hookimpl
+    def lqsep_components(self):
+        from lqsep import ComponentConfig, ComponentSpec, Kind
+
+        for kind, name in [
+            (Kind.CODEC, "adding"),
+            (Kind.PRIOR, "wide"),
+            (Kind.LIKELIHOOD, "adding"),
+            (Kind.SAMPLER, "adding"),
+            (Kind.SELECTOR, "adding"),
+        ]:
+            yield ComponentSpec(
+                kind=kind,
+                name=name,
+                config=ComponentConfig,
+                factory=f"{__name__}:build_{kind}",
+                summary="for a test",
+                api_version=1,
+            )
+
+
+def build_codec(config, context):
+    from lqsep.testing.toys import AddingCodec
+
+    return AddingCodec()
+
+
+def build_prior(config, context):
+    from lqsep.testing.toys import random_markov_prior
+
+    return random_markov_prior(5, torch.Generator().manual_seed(0))
+
+
+def test_devices():
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type in {"cpu", "cuda"}
+    for wrong, words in [("cuda:99", "not available"), ("tpu", "unknown"), ("meta", "supported")]:
+        with pytest.raises(DeviceError, match=words) as caught:
+            resolve_device(wrong)
+        assert caught.value.exit_code == 2
+
+
+def test_updating_keeps_what_is_there_and_hashes_files(model):
+    before = read_toml(model / "model.toml")
+    (model / "codec.safetensors").write_bytes(b"x")
+    update_model_toml(
+        model, files=["codec.safetensors"], changes={"likelihood.sigma": 0.5, "model.new": "y"}
+    )
+    after = read_toml(model / "model.toml")
+    assert after["likelihood"]["sigma"] == 0.5
+    assert after["model"]["new"] == "y"
+    changed = {
+        k
+        for k in after["model"]["files"]
+        if after["model"]["files"][k] != before["model"]["files"][k]
+    }
+    assert changed == {"codec.safetensors"}
+    assert after["sources"] == before["sources"]
+
+
+def test_a_new_directory_keeps_the_recipe_as_metadata(tmp_path):
+    config = {"codec": {"type": "x"}, "train": {"codec": {"steps": 3}}, "model": {"licence": "MIT"}}
+    update_model_toml(tmp_path / "new", config=config)
+    written = read_toml(tmp_path / "new" / "model.toml")
+    assert written["model"]["recipe"]["train"] == {"codec": {"steps": 3}}
+    assert written["model"]["licence"] == "MIT"
+    assert "train" not in written
+    with pytest.raises(ConfigError, match="not a model directory"):
+        update_model_toml(tmp_path / "empty")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        update_model_toml(tmp_path / "new", files=["absent.safetensors"])
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["model.toml"]
