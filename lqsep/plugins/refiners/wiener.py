@@ -10,13 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.interfaces.refiner import RefineContext, Refiner
-
-# Window lengths are multiples of this: even, with a hop of a quarter, and quick to transform.
-_WINDOW_STEP = 64
-
-# Added to every source's share, relative to the loudest: where all powers vanish (120 dB below,
-# at exponent 2) the masks tend to equal parts.
-_FLOOR = 1e-12
+from lqsep.core.masking import (
+    DEFAULT_WINDOW_S,
+    interpolate,
+    istft,
+    soft_masks,
+    stft,
+    window_length,
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class WienerRefiner(Refiner):
     spectrograms", ICASSP, equation 6.
     """
 
-    def __init__(self, *, exponent: float = 2.0, window_s: float = 2048 / 22_050) -> None:
+    def __init__(self, *, exponent: float = 2.0, window_s: float = DEFAULT_WINDOW_S) -> None:
         self._exponent = exponent
         self._window_s = window_s
 
@@ -64,8 +65,7 @@ class WienerRefiner(Refiner):
         return istft(mask[:, None] * spectrum, stems.shape[-1]).to(stems.dtype)
 
     def _window(self, sample_rate: int) -> int:
-        """Samples in a window at this rate."""
-        return _WINDOW_STEP * max(1, round(self._window_s * sample_rate / _WINDOW_STEP))
+        return window_length(sample_rate, self._window_s)
 
     def _shares(self, context: RefineContext) -> _Shares:
         """Masks on the grid of the codec."""
@@ -78,9 +78,7 @@ class WienerRefiner(Refiner):
             window = self._window(rate)
             powers = _wave_powers(context, window)
             hop_s, first_s = window / 4 / rate, 0.0
-        loudest = powers.max()
-        scaled = (powers / loudest if loudest > 0 else powers) ** (self._exponent / 2) + _FLOOR
-        return _Shares(scaled / scaled.sum(0), rate / 2, first_s, hop_s)
+        return _Shares(soft_masks(powers, self._exponent), rate / 2, first_s, hop_s)
 
     def _on_the_mixture(
         self, shares: _Shares, context: RefineContext, grid: torch.Size
@@ -92,54 +90,18 @@ class WienerRefiner(Refiner):
         hop_s = self._window(rate) / 4 / rate
         time = torch.arange(grid[1], dtype=torch.float64, device=device) * hop_s
         n_bins = shares.mask.shape[1]
-        mask = _interpolate(shares.mask, hz / shares.nyquist_hz * (n_bins - 1), 1)
+        mask = interpolate(shares.mask, hz / shares.nyquist_hz * (n_bins - 1), 1)
         # From half of the highest frequency on: the top octave.
         top = shares.mask[:, n_bins // 2 :].mean(1, keepdim=True)
         mask = torch.where((hz > shares.nyquist_hz)[:, None], top, mask)
-        return _interpolate(mask, (time - shares.first_s) / shares.hop_s, 2)
+        return interpolate(mask, (time - shares.first_s) / shares.hop_s, 2)
 
 
-def stft(
-    wave: Float[Tensor, "rows samples"], window_length: int
-) -> Float[Tensor, "rows bins frames"]:
-    """Complex spectrum with a Hann window and a hop of a quarter, frame 0 centred on sample 0.
-
-    Silence on both sides, so that waves of any length from one sample on have one.
-    """
-    return torch.stft(
-        wave,
-        window_length,
-        window_length // 4,
-        window=torch.hann_window(window_length, dtype=wave.dtype, device=wave.device),
-        center=True,
-        pad_mode="constant",
-        return_complex=True,
-    )
-
-
-def istft(
-    spectrum: Float[Tensor, "*rows bins frames"], n_samples: int
-) -> Float[Tensor, "*rows samples"]:
-    """Inverse of `stft`, exactly ``n_samples`` long."""
-    window_length = 2 * (spectrum.shape[-2] - 1)
-    rows = torch.istft(
-        spectrum.flatten(0, -3),
-        window_length,
-        window_length // 4,
-        window=torch.hann_window(window_length, dtype=spectrum.real.dtype, device=spectrum.device),
-        center=True,
-        length=n_samples,
-    )
-    return rows.view(*spectrum.shape[:-2], n_samples)
-
-
-def _wave_powers(
-    context: RefineContext, window_length: int
-) -> Float[Tensor, "sources bins frames"]:
+def _wave_powers(context: RefineContext, window: int) -> Float[Tensor, "sources bins frames"]:
     waves = context.decoded.waves
 
     def power(source: int, candidate: int) -> Tensor:
-        return stft(waves[source, candidate], window_length).abs().square().mean(0)
+        return stft(waves[source, candidate], window).abs().square().mean(0)
 
     return _average(context, power)
 
@@ -173,15 +135,3 @@ def _average(
             total += term
         averages.append(total * context.gains[source] ** 2)
     return torch.stack(averages)
-
-
-def _interpolate(values: Tensor, position: Float[Tensor, " points"], axis: int) -> Tensor:
-    """Values at fractional indices along an axis, linear; beyond the ends they stay constant."""
-    last = values.shape[axis] - 1
-    position = position.clamp(0, last)
-    lower = position.floor().long()
-    upper = (lower + 1).clamp(max=last)
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    fraction = (position - lower).to(values.dtype).view(shape)
-    return torch.lerp(values.index_select(axis, lower), values.index_select(axis, upper), fraction)

@@ -1,0 +1,197 @@
+"""How close an estimate is to a reference, in dB.
+
+Conventions: waves are ``channels samples`` (or ``samples``), estimate and reference of the same
+shape; all channels count together, as one long vector; computed in float64. ``s`` is the
+reference, ``e`` the estimate, ``|.|`` the Euclidean norm.
+
+Metrics: `sdr` and `si_sdr` of whole waves, and of windows (`windowed_sdr`, `windowed_si_sdr`).
+They differ: `sdr` punishes a wrong level, `si_sdr` does not. Neither allows for filtering, as
+bss_eval's SDR does; on windows of a single source, museval's (version 4) equals `sdr`.
+
+References: Le Roux et al. 2019, "SDR - half-baked or well done?", arXiv:1811.02508; Stöter, Liutkus
+and Ito 2018, "The 2018 signal separation evaluation campaign", arXiv:1804.06267 (windows, medians).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from lqsep.core.errors import ShapeError
+
+Wave = Float[Tensor, "..."] | npt.NDArray[Any]
+"""``channels samples`` or ``samples``."""
+
+SILENCE_DB = -80.0
+"""A window whose RMS is below this, relative to full scale, counts as silent."""
+
+
+@dataclass(frozen=True)
+class WindowedScore:
+    """One value per window that counts.
+
+    Args:
+        values: dB, in order of time; windows with a silent reference are left out.
+        n_silent: How many those are.
+    """
+
+    values: tuple[float, ...]
+    n_silent: int
+
+    @property
+    def median(self) -> float:
+        """NaN when no window counts."""
+        return statistics.median(self.values) if self.values else math.nan
+
+    @property
+    def mean(self) -> float:
+        """NaN when no window counts."""
+        return statistics.fmean(self.values) if self.values else math.nan
+
+
+def sdr(reference: Wave, estimate: Wave) -> float:
+    """Ratio of energies, ``10 log10(|s|^2 / |s - e|^2)``.
+
+    Infinite when both are equal; NaN when the reference has no energy.
+
+    Raises:
+        ShapeError: The shapes differ, or there are no samples.
+    """
+    s, e = _pair(reference, estimate)
+    return float(_sdr(s.flatten(), e.flatten()))
+
+
+def si_sdr(reference: Wave, estimate: Wave) -> float:
+    """The scale-invariant ratio, ``10 log10(|a s|^2 / |a s - e|^2)`` with ``a = <e, s> / |s|^2``.
+
+    No mean is subtracted. NaN when the reference has no energy, minus infinity when the estimate
+    has nothing of it.
+
+    Raises:
+        ShapeError: The shapes differ, or there are no samples.
+
+    Reference: Le Roux et al. 2019, equation 3 (equivalently 5).
+    """
+    s, e = _pair(reference, estimate)
+    return float(_si_sdr(s.flatten(), e.flatten()))
+
+
+def windowed_sdr(
+    reference: Wave,
+    estimate: Wave,
+    sample_rate: int,
+    *,
+    window_s: float = 1.0,
+    hop_s: float | None = None,
+    silence_db: float = SILENCE_DB,
+) -> WindowedScore:
+    """`sdr` of every window; its ``median`` is the usual figure of a track.
+
+    Args:
+        reference: The true source.
+        estimate: What was found.
+        sample_rate: Hz.
+        window_s: Length of a window; a wave that is shorter is one window.
+        hop_s: From one window's start to the next, default the length: no overlap. A rest that
+            does not fill a window is left out.
+        silence_db: Windows whose reference has a lower RMS are left out.
+
+    Raises:
+        ShapeError: The shapes differ, or there are no samples.
+    """
+    return _windowed(_sdr, reference, estimate, sample_rate, window_s, hop_s, silence_db)
+
+
+def windowed_si_sdr(
+    reference: Wave,
+    estimate: Wave,
+    sample_rate: int,
+    *,
+    window_s: float = 4.0,
+    hop_s: float | None = 2.0,
+    silence_db: float = SILENCE_DB,
+) -> WindowedScore:
+    """`si_sdr` of every window; arguments as `windowed_sdr`."""
+    return _windowed(_si_sdr, reference, estimate, sample_rate, window_s, hop_s, silence_db)
+
+
+def silent_windows(
+    wave: Wave,
+    sample_rate: int,
+    *,
+    window_s: float = 1.0,
+    hop_s: float | None = None,
+    silence_db: float = SILENCE_DB,
+) -> Bool[Tensor, " windows"]:
+    """Which windows of a wave are silent, to leave out those where any source is."""
+    return _silent(_windows(_double(wave), sample_rate, window_s, hop_s), silence_db)
+
+
+def _windowed(
+    metric: Callable[[Tensor, Tensor], Tensor],
+    reference: Wave,
+    estimate: Wave,
+    sample_rate: int,
+    window_s: float,
+    hop_s: float | None,
+    silence_db: float,
+) -> WindowedScore:
+    s, e = (_windows(wave, sample_rate, window_s, hop_s) for wave in _pair(reference, estimate))
+    silent = _silent(s, silence_db)
+    values = metric(s[~silent], e[~silent])
+    return WindowedScore(tuple(values.tolist()), int(silent.sum()))
+
+
+def _windows(
+    wave: Float64[Tensor, "channels samples"],
+    sample_rate: int,
+    window_s: float,
+    hop_s: float | None,
+) -> Float64[Tensor, "windows values"]:
+    length = min(wave.shape[1], max(1, round(window_s * sample_rate)))
+    hop = length if hop_s is None else max(1, round(hop_s * sample_rate))
+    return wave.unfold(1, length, hop).transpose(0, 1).flatten(1)
+
+
+def _silent(windows: Float64[Tensor, "windows values"], silence_db: float) -> Tensor:
+    return windows.square().mean(1) <= 10 ** (silence_db / 10)
+
+
+def _sdr(s: Float64[Tensor, "*windows values"], e: Float64[Tensor, "*windows values"]) -> Tensor:
+    return _db(s.square().sum(-1), (s - e).square().sum(-1))
+
+
+def _si_sdr(s: Float64[Tensor, "*windows values"], e: Float64[Tensor, "*windows values"]) -> Tensor:
+    scale = (e * s).sum(-1, keepdim=True) / s.square().sum(-1, keepdim=True)
+    return _db((scale * s).square().sum(-1), (scale * s - e).square().sum(-1))
+
+
+def _db(signal: Tensor, distortion: Tensor) -> Tensor:
+    """0 / 0 is NaN, as it should be."""
+    return 10 * torch.log10(signal / distortion)
+
+
+def _double(wave: Wave) -> Float64[Tensor, "channels samples"]:
+    # A copy: torch warns of arrays that may not be written to.
+    tensor = torch.from_numpy(wave.astype(float)) if isinstance(wave, np.ndarray) else wave
+    tensor = tensor.detach().double()
+    return tensor[None] if tensor.ndim == 1 else tensor
+
+
+def _pair(reference: Wave, estimate: Wave) -> tuple[Tensor, Tensor]:
+    s, e = _double(reference), _double(estimate)
+    if s.shape != e.shape or s.ndim != 2 or s.numel() == 0:
+        raise ShapeError(
+            "comparing waves: expected equal shapes (channels, samples) with at least one sample, "
+            f"got reference {tuple(s.shape)} and estimate {tuple(e.shape)}."
+        )
+    return s, e.to(s.device)
