@@ -1,0 +1,287 @@
+"""``lqsep train``: weights, model.toml, resuming, interruptions, mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lqsep.cli.main import run
+from lqsep.cli.train_progress import TrainingProgress
+from lqsep.core.checkpoints import file_hash, load_weights
+from lqsep.core.config import read_toml
+from lqsep.core.model_directory import load_model, verify_model
+
+PRIOR = '{ type = "transformer", width = 8, depth = 1, heads = 1, max_frames = 16, blocks = 4 }'
+CONFIG = f"""
+version = 1
+[codec]
+type = "lq-vae"
+sample_rate = 2000
+downs_t = [2]
+strides_t = [4]
+multipliers = [1]
+width = 4
+depth = 1
+embedding_dim = 3
+codebook_size = 8
+level = 0.1
+[sources.drums]
+prior = {PRIOR}
+[sources.bass]
+prior = {PRIOR}
+[likelihood]
+type = "codebook-sum"
+[sampler]
+type = "ancestral"
+[selector]
+type = "mean"
+[data.train]
+type = "synthetic"
+n_tracks = 2
+duration_s = 1.0
+sample_rate = 2000
+[data.validation]
+type = "synthetic"
+n_tracks = 1
+duration_s = 1.0
+sample_rate = 2000
+seed = 5
+[train.codec]
+steps = 20
+batch_size = 2
+clip_samples = 1104
+validation_clips = 1
+log_every = 1
+validate_every = 10
+checkpoint_every = 5
+[train.prior]
+steps = 4
+batch_size = 2
+validation_windows = 2
+versions = 1
+validate_every = 2
+"""
+
+
+class Train:
+    """Runs ``lqsep train`` on a tiny configuration."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.config = folder / "recipe.toml"
+        self.config.write_text(CONFIG)
+        self.model = folder / "model"
+        self._capsys = capsys
+        self.stdout = self.stderr = ""
+
+    def arguments(self, *arguments: object, model: Path | None = None) -> list[str]:
+        what, *rest = map(str, arguments)
+        output = str(model or self.model)
+        return ["train", what, "--config", str(self.config), "-o", output, "-d", "cpu", *rest]
+
+    def __call__(self, *arguments: object, code: int = 0, model: Path | None = None) -> "Train":
+        self._capsys.readouterr()
+        found = run(self.arguments(*arguments, model=model))
+        self.stdout, self.stderr = self._capsys.readouterr()
+        assert found == code, self.stderr
+        return self
+
+    def fail(self, *arguments: object, code: int) -> str:
+        """What the user reads: one line."""
+        self(*arguments, code=code)
+        error = [line for line in self.stderr.splitlines() if line.startswith("lqsep: error: ")]
+        assert len(error) == 1 and "Traceback" not in self.stderr, self.stderr
+        return error[0]
+
+    def start(self, *arguments: object, model: Path) -> "subprocess.Popen[str]":
+        """The command in a process of its own, after its first checkpoint."""
+        command = [sys.executable, "-m", "lqsep", *self.arguments(*arguments, model=model)]
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            # A process started in the background may have SIGINT ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        deadline = time.monotonic() + 120
+        while not (model / "checkpoints" / "codec.pt").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        return process
+
+
+@pytest.fixture
+def train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Train:
+    return Train(tmp_path, capsys)
+
+
+def log(model: Path, name: str) -> list[dict[str, Any]]:
+    return [
+        json.loads(line) for line in (model / "logs" / f"{name}.jsonl").read_text().splitlines()
+    ]
+
+
+def test_a_model_from_nothing(train: Train) -> None:
+    train("codec")
+    assert train.stdout == f"{train.model / 'codec.safetensors'}\n"
+    first = train.stderr
+    train("prior", "--source", "bass")
+    assert train.stdout == f"{train.model / 'prior.bass.safetensors'}\n"
+    assert not (train.model / "prior.drums.safetensors").exists()
+    train("prior")
+    assert len(train.stdout.splitlines()) == 2
+    assert "codec: step 20 of 20, loss " in first and "sum_agreement" in first
+    model = load_model(train.model)
+    assert list(model.priors) == ["drums", "bass"]
+    assert model.codec.info.hop_length == 16 and model.codec.level == 0.1
+
+
+def test_model_toml_tells_what_was_done(train: Train) -> None:
+    train("codec", "-p", "train.codec.steps=6", "--seed", "3")
+    train("prior", "-p", "train.prior.batch_size=3")
+    data = read_toml(train.model / "model.toml")
+    assert sorted(verify_model(train.model)) == [
+        "codec.safetensors",
+        "prior.bass.safetensors",
+        "prior.drums.safetensors",
+    ]
+    assert data["codec"]["checkpoint"] == "codec.safetensors"
+    assert data["sources"]["drums"]["prior"]["checkpoint"] == "prior.drums.safetensors"
+    assert "data" not in data and "train" not in data
+    recipe = data["model"]["recipe"]
+    assert recipe["data"]["train"]["n_tracks"] == 2
+    assert (recipe["train"]["codec"]["steps"], recipe["train"]["codec"]["seed"]) == (6, 3)
+    assert recipe["train"]["prior"]["batch_size"] == 3
+    metrics = data["model"]["metrics"]
+    assert 0 <= metrics["codec"]["sum_agreement"] <= 1
+    assert metrics["sources"]["bass"]["prior"]["bits"] > 0
+
+
+def test_training_again_updates_model_toml(train: Train) -> None:
+    train("codec", "-p", "train.codec.steps=2")
+    before = file_hash(train.model / "codec.safetensors")
+    train("codec", "-p", "train.codec.steps=2", "-p", "codec.width=6")
+    data = read_toml(train.model / "model.toml")
+    found = data["model"]["files"]["codec.safetensors"]
+    assert found == file_hash(train.model / "codec.safetensors") != before
+    assert data["codec"]["width"] == 6
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_as_never_killed(train: Train, tmp_path: Path) -> None:
+    # Enough steps that the process cannot end before it is killed.
+    settings = ["-p", "train.codec.steps=80"]
+    train("codec", *settings)
+    killed = tmp_path / "killed"
+    process = train.start("codec", *settings, model=killed)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (killed / "codec.safetensors").exists()
+    train("codec", *settings, "--resume", model=killed)
+    # Exact on a CPU with one thread or any other fixed number.
+    whole, parts = (load_weights(m / "codec.safetensors") for m in (train.model, killed))
+    assert all(whole.tensors[name].equal(parts.tensors[name]) for name in whole.tensors)
+    assert log(train.model, "codec") == log(killed, "codec")
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_a_checkpoint(train: Train, tmp_path: Path) -> None:
+    stopped = tmp_path / "stopped"
+    process = train.start("codec", "-p", "train.codec.steps=100000", model=stopped)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "lqsep: interrupted" in stderr and "Traceback" not in stderr
+    done = log(stopped, "codec")[-1]["step"]
+    train("codec", "-p", f"train.codec.steps={done + 2}", "--resume", model=stopped)
+    steps = [line["step"] for line in log(stopped, "codec") if "loss" in line]
+    assert steps == list(range(1, done + 3))
+    assert [path.name for path in (stopped / "checkpoints").iterdir()] == ["codec.pt"]
+
+
+def test_a_diverging_run_is_one_line(train: Train) -> None:
+    spoilt = ["-p", "train.codec.learning_rate=1e18", "-p", "train.codec.warmup_steps=0"]
+    error = train.fail("codec", *spoilt, code=1)
+    assert "training 'codec' stopped at step" in error
+    assert not (train.model / "model.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["codec", "-p", "train.codec.stepz=3"], 2, "train.codec: stepz: unknown field"),
+        (["codec", "-p", "train.codec.steps=0"], 2, "train.codec: steps: "),
+        (["codec", "-p", "codec.type=lqvae"], 2, "lq-vae"),
+        (["codec", "-d", "cuda:99"], 2, "cuda:99"),
+        (["prior"], 3, "lqsep train codec"),
+        (["prior", "--source", "base"], 2, "did you mean 'bass'"),
+        (["codec", "-p", 'data.train.sources=["drums"]'], 2, "data.train: expected tracks with"),
+        (["codec", "-p", "data.train.type=track-folders"], 2, "data.train"),
+    ],
+)
+def test_mistakes_are_one_line(train: Train, arguments: list[str], code: int, message: str) -> None:
+    assert message in train.fail(*arguments, code=code)
+
+
+def test_training_needs_data(train: Train) -> None:
+    text = train.config.read_text()
+    start, end = text.index("[data.train]"), text.index("[train.codec]")
+    train.config.write_text(text[:start] + text[end:])
+    assert "needs a [data.train] table" in train.fail("codec", code=2)
+
+
+def test_output_that_cannot_be_written(train: Train) -> None:
+    train.model.write_text("a file")
+    train.model = train.model / "below"
+    assert "cannot write to" in train.fail("codec", code=2)
+
+
+def test_priors_refuse_a_codec_that_was_changed(train: Train) -> None:
+    train("codec", "-p", "train.codec.steps=2")
+    path = train.model / "codec.safetensors"
+    path.write_bytes(path.read_bytes() + b"0")
+    assert "expected sha256" in train.fail("prior", code=3)
+
+
+def figures(**changes: Any) -> dict[str, Any]:
+    report = {"event": "progress", "name": "codec", "step": 5, "steps": 10, "done": 0.5}
+    return {**report, "steps_per_s": 2.0, "eta_s": 3725.0, "loss": 1.5, **changes}
+
+
+def test_progress_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingProgress(terminal=False, quiet=False) as progress:
+        for step in range(5, 10):
+            progress.report(figures(step=step))
+        progress.report(figures(step=10, done=1.0, eta_s=65.0))
+        progress.report({"event": "note", "text": "a note"})
+        progress.report({"event": "validation", "name": "codec", "step": 10, "sdr": 1.23456})
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "codec: step 5 of 10, loss 1.5, 2.00 steps/s, about 1 h 2 min left",
+        "codec: step 10 of 10, loss 1.5, 2.00 steps/s, about 1 min 5 s left",
+        "a note",
+        "codec: step 10: sdr 1.235",
+    ]
+
+
+def test_progress_as_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingProgress(terminal=True, quiet=False) as progress:
+        progress.report(figures())
+        progress.report({"event": "note", "text": "a note"})
+        progress.report(figures(name="prior.bass", eta_s=9.0))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "a note" in err and "about 9 s left" in err and "50%" in err
+
+
+def test_quiet_shows_nothing(train: Train) -> None:
+    train("codec", "-q", "-p", "train.codec.steps=2")
+    assert train.stderr == ""

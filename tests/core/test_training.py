@@ -1,0 +1,316 @@
+"""The shared training loop: resuming, stopping, choosing weights."""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lqsep.core.errors import CheckpointError, LqsepError
+from lqsep.core.training import FitResult, Task, fit
+from lqsep.core.training_settings import LoopSettings
+
+SETTINGS = LoopSettings(
+    steps=20, learning_rate=0.05, warmup_steps=4, log_every=1, validate_every=5, checkpoint_every=5
+)
+
+
+class Line(Task):
+    """Fits a line; draws data from the loop's generator and dropout from the global one.
+
+    ``at`` maps a step (from 1) to what happens in its loss.
+    """
+
+    def __init__(self, at: Mapping[int, Any] | None = None) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+        self.at = dict(at or {})
+        self.calls = 0
+        self.first_batch: Tensor | None = None
+
+    def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        self.calls += 1
+        batch = torch.randn(8, 3, generator=generator)
+        if self.first_batch is None:
+            self.first_batch = batch
+        loss = (self.model(batch) - batch.sum(1, keepdim=True)).square().mean()
+        if self.calls in self.at:
+            loss = self.at[self.calls](loss)
+        return loss, {"twice": 2 * loss.detach()}
+
+    def validate(self) -> Mapping[str, float]:
+        assert not self.model.training and not torch.is_grad_enabled()
+        torch.rand(())  # must not move the randomness of training
+        return {"error": float(self.model(torch.ones(1, 3)) - 3) ** 2}
+
+
+class Crash(Exception):
+    pass
+
+
+def crash(loss: Tensor) -> Tensor:
+    raise Crash
+
+
+def interrupt(loss: Tensor) -> Tensor:
+    os.kill(os.getpid(), signal.SIGINT)
+    return loss
+
+
+def run(
+    task: Task,
+    folder: Path,
+    settings: LoopSettings = SETTINGS,
+    *,
+    resume: bool = False,
+    seed: int = 3,
+    reports: list[dict[str, Any]] | None = None,
+) -> FitResult:
+    found = [] if reports is None else reports
+    return fit(
+        task,
+        settings,
+        name="line",
+        output_dir=folder,
+        device=torch.device("cpu"),
+        seed=seed,
+        resume=resume,
+        report=lambda figures: found.append(dict(figures)),
+    )
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    text = (folder / "logs" / "line.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def checkpoint(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / "line.pt", weights_only=True)
+
+
+def weights(task: Task) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in task.model.parameters()])
+
+
+def test_a_crashed_run_resumes_to_the_same_numbers(tmp_path: Path) -> None:
+    whole = Line()
+    expected = run(whole, tmp_path / "whole")
+    with pytest.raises(Crash):
+        run(Line({13: crash}), tmp_path / "parts")
+    assert checkpoint(tmp_path / "parts")["step"] == 10
+    assert lines(tmp_path / "parts")[-1]["step"] == 12
+    parts = Line()
+    found = run(parts, tmp_path / "parts", resume=True)
+    assert parts.calls == 10
+    # Exact: the same operations in the same order on a CPU.
+    assert torch.equal(weights(parts), weights(whole))
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+    assert (found.step, found.validation) == (20, expected.validation)
+
+
+def test_without_resume_the_run_starts_anew(tmp_path: Path) -> None:
+    first, second = Line(), Line()
+    run(first, tmp_path)
+    run(second, tmp_path)
+    assert second.calls == 20
+    assert torch.equal(weights(first), weights(second))
+    assert [line["step"] for line in lines(tmp_path) if "loss" in line] == list(range(1, 21))
+
+
+def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
+    first, second = Line(), Line()
+    run(first, tmp_path / "a", seed=1)
+    run(second, tmp_path / "b", seed=2)
+    assert not torch.equal(weights(first), weights(second))
+
+
+def test_global_randomness_is_left_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(Line(), tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda loss: loss * float("nan"), id="loss"),
+        # The square root has an infinite slope at 0: only the gradient is spoilt.
+        pytest.param(lambda loss: loss + (loss - loss).sqrt(), id="gradient"),
+    ],
+)
+def test_stops_when_the_loss_is_no_number(tmp_path: Path, spoil: Any) -> None:
+    with pytest.raises(LqsepError, match=r"step 8.*expected numbers.*line\.pt.*--resume"):
+        run(Line({8: spoil}), tmp_path)
+    kept = checkpoint(tmp_path)
+    assert kept["step"] == 5
+    assert all(tensor.isfinite().all() for tensor in kept["model"].values())
+    task = Line()
+    assert run(task, tmp_path, resume=True).step == 20
+
+
+def test_ctrl_c_writes_a_checkpoint(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(Line({7: interrupt}), tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert checkpoint(tmp_path)["step"] == 7
+    whole, parts = Line(), Line()
+    run(whole, tmp_path / "whole")
+    run(parts, tmp_path, resume=True)
+    assert torch.equal(weights(parts), weights(whole))
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(Line({7: lambda loss: interrupt(interrupt(loss))}), tmp_path)
+    assert checkpoint(tmp_path)["step"] == 5
+
+
+def test_runs_in_another_thread(tmp_path: Path) -> None:
+    results: list[FitResult] = []
+    thread = threading.Thread(target=lambda: results.append(run(Line(), tmp_path)))
+    thread.start()
+    thread.join()
+    assert results[0].step == 20
+
+
+def test_no_temporary_file_remains(tmp_path: Path) -> None:
+    run(Line(), tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["line.pt"]
+
+
+def test_resuming_without_a_checkpoint_says_so(tmp_path: Path) -> None:
+    reports: list[dict[str, Any]] = []
+    assert run(Line(), tmp_path, resume=True, reports=reports).step == 20
+    assert any("starting anew" in str(report.get("text")) for report in reports)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_a_damaged_checkpoint_is_an_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "checkpoints" / "line.pt"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"line\.pt does not fit this run"):
+        run(Line(), tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_model_is_an_error(tmp_path: Path) -> None:
+    run(Line(), tmp_path)
+    other = Line()
+    other.model = nn.Sequential(nn.Linear(3, 5), nn.Dropout(0.5), nn.Linear(5, 1))
+    with pytest.raises(CheckpointError, match="Use the configuration it was started with"):
+        run(other, tmp_path, resume=True)
+
+
+def test_warm_up_and_cosine(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"final_learning_rate": 0.1})
+    run(Line(), tmp_path, settings)
+    rates = {line["step"]: line["learning_rate"] for line in lines(tmp_path) if "loss" in line}
+    # The rate logged at a step is the next step's.
+    assert rates[1] == pytest.approx(0.05 * 2 / 4)
+    assert rates[3] == pytest.approx(0.05)
+    assert rates[10] == pytest.approx(0.05 * (0.1 + 0.9 * 0.5))
+    assert rates[20] == pytest.approx(0.05 * 0.1)
+    assert rates[5] > rates[10] > rates[15] > rates[20]
+
+
+def test_constant_rate(tmp_path: Path) -> None:
+    run(Line(), tmp_path, SETTINGS.model_copy(update={"schedule": "constant"}))
+    rates = [line["learning_rate"] for line in lines(tmp_path) if "loss" in line]
+    assert rates[3:] == [0.05] * 17
+
+
+def test_gradients_are_clipped(tmp_path: Path) -> None:
+    task = Line()
+    before = weights(task)
+    settings = SETTINGS.model_copy(update={"steps": 1, "clip_norm": 1e-12, "warmup_steps": 0})
+    run(task, tmp_path, settings)
+    # Adam divides by its own estimate plus 1e-8: gradients of 1e-12 move weights by 1e-4 steps.
+    assert float((weights(task) - before).abs().max()) < 0.05 * 2e-4
+
+
+def test_the_clock_ends_the_run(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"steps": 10**9, "max_minutes": 0.2 / 60})
+    reports: list[dict[str, Any]] = []
+    result = run(Line(), tmp_path, settings, reports=reports)
+    assert 0 < result.step < 10**6
+    assert result.minutes >= 0.2 / 60
+    last = [report for report in reports if report["event"] == "progress"][-1]
+    assert last["eta_s"] <= 0.2 and last["learning_rate"] < 0.05
+    again = Line()
+    assert run(again, tmp_path, settings, resume=True).step == result.step
+    assert again.calls == 0
+
+
+class Valley(Line):
+    """Its validation figure is smallest at step 10."""
+
+    best_by = "height"
+
+    def __init__(self, at: Mapping[int, Any] | None = None) -> None:
+        super().__init__(at)
+        self.seen: list[Tensor] = []
+
+    def validate(self) -> Mapping[str, float]:
+        self.seen.append(weights(self))
+        return {"height": abs(5 * len(self.seen) - 10.0)}
+
+
+def test_the_best_weights_are_kept(tmp_path: Path) -> None:
+    task = Valley()
+    result = run(task, tmp_path)
+    assert result.validation == {"height": 0.0}
+    assert torch.equal(weights(task), task.seen[1])
+    assert not torch.equal(weights(task), task.seen[3])
+
+
+def test_the_best_weights_survive_resuming(tmp_path: Path) -> None:
+    whole = Valley()
+    run(whole, tmp_path / "whole")
+    first = Valley({13: crash})
+    with pytest.raises(Crash):
+        run(first, tmp_path / "parts")
+    second = Valley()
+    second.seen = first.seen
+    run(second, tmp_path / "parts", resume=True)
+    assert torch.equal(weights(second), weights(whole))
+
+
+def test_reports(tmp_path: Path) -> None:
+    reports: list[dict[str, Any]] = []
+    run(Line(), tmp_path, reports=reports)
+    progress = [report for report in reports if report["event"] == "progress"]
+    assert [report["step"] for report in progress] == list(range(1, 21))
+    assert progress[9]["done"] == 0.5 and progress[9]["steps"] == 20
+    assert progress[9]["twice"] == pytest.approx(2 * progress[9]["loss"])
+    assert progress[-1]["eta_s"] == 0.0 and progress[9]["eta_s"] > 0
+    validation = [report for report in reports if report["event"] == "validation"]
+    assert [report["step"] for report in validation] == [5, 10, 15, 20]
+    assert all("error" in report for report in validation)
+
+
+def test_tensorboard_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    reports: list[dict[str, Any]] = []
+    run(Line(), tmp_path, reports=reports)
+    notes = [report["text"] for report in reports if report["event"] == "note"]
+    assert len(notes) == 1 and "tensorboard" in notes[0]
+    assert len(lines(tmp_path)) == 24
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["line.jsonl"]
+
+
+def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run(Line(), tmp_path)
+    events = list((tmp_path / "logs" / "line").iterdir())
+    assert len(events) == 1 and events[0].stat().st_size > 500

@@ -1,0 +1,244 @@
+"""The LQ-VAE's trainer."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lqsep.core.assemble import BuildContext, TrainContext
+from lqsep.core.audio_pool import AudioPool
+from lqsep.core.checkpoints import load_weights
+from lqsep.core.errors import LqsepError
+from lqsep.core.interfaces.dataset import Track
+from lqsep.plugins.datasets.synthetic import SyntheticDataset
+from lqsep.plugins.lqvae.config import LQVAEConfig
+from lqsep.plugins.lqvae.factory import build_codec, build_model
+from lqsep.plugins.lqvae.train import CodecTask, train_codec
+from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
+
+RATE = 4000
+CONFIG = LQVAEConfig(
+    sample_rate=RATE,
+    downs_t=(2,),
+    strides_t=(4,),
+    multipliers=(1,),
+    width=8,
+    depth=1,
+    embedding_dim=4,
+    codebook_size=16,
+    level=0.1,
+)
+TRAIN = LQVAETrainConfig(
+    steps=12,
+    learning_rate=3e-3,
+    warmup_steps=2,
+    batch_size=4,
+    clip_samples=1100,
+    gain_db=3,
+    log_every=1,
+    validate_every=6,
+    checkpoint_every=6,
+    validation_clips=2,
+)
+
+
+def dataset(seed: int = 0, sources: tuple[str, ...] = ("drums", "bass")) -> SyntheticDataset:
+    return SyntheticDataset(
+        sources=sources, n_tracks=2, duration_s=1.0, sample_rate=RATE, channels=1, seed=seed
+    )
+
+
+def context(
+    folder: Path,
+    *,
+    resume: bool = False,
+    report: Callable[[Mapping[str, Any]], None] = lambda figures: None,
+    sources: tuple[str, ...] = ("drums", "bass"),
+) -> TrainContext:
+    return TrainContext(
+        dataset=dataset(0, sources),
+        validation=dataset(9, sources),
+        sources=sources,
+        gains=(0.5,) * len(sources),
+        source=None,
+        codec=None,
+        output_dir=folder,
+        device=torch.device("cpu"),
+        seed=4,
+        resume=resume,
+        report=report,
+    )
+
+
+def task(train: LQVAETrainConfig = TRAIN, **changes: Any) -> CodecTask:
+    pool = AudioPool(dataset(), ["drums", "bass"], RATE, level=0.1)
+    arguments = {"gains": (0.5, 0.5), "seed": 0, "device": torch.device("cpu"), **changes}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model(CONFIG)
+    return CodecTask(model, pool, pool, train, **arguments)
+
+
+def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
+    reports: list[Mapping[str, Any]] = []
+    train_codec(CONFIG, TRAIN, context(tmp_path, report=reports.append))
+    weights = load_weights(tmp_path / "codec.safetensors")
+    assert weights.metadata["component"] == "lq-vae" and weights.metadata["steps"] == "12"
+    assert "validation/sum_agreement" in weights.metadata
+    assert not any("code_sum" in name for name in weights.tensors)
+    build = BuildContext(
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        sources=("drums", "bass"),
+        gains=(0.5, 0.5),
+        base_dir=tmp_path,
+    )
+    codec = build_codec(CONFIG, build)
+    assert codec.level == 0.1 and codec.info.hop_length == 16
+    progress = [report for report in reports if report.get("event") == "progress"]
+    expected = {"l2", "commitment", "latent", "latent_norm", "multispectral", "perplexity"}
+    assert expected <= progress[0].keys()
+    assert 1 <= progress[-1]["perplexity"] <= 16 and 0 < progress[-1]["codes_alive"] <= 1
+
+
+def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
+    class Crash(Exception):
+        pass
+
+    def crash(figures: Mapping[str, Any]) -> None:
+        if figures.get("step") == 9:
+            raise Crash
+
+    train_codec(CONFIG, TRAIN, context(tmp_path / "whole"))
+    with pytest.raises(Crash):
+        train_codec(CONFIG, TRAIN, context(tmp_path / "parts", report=crash))
+    assert not (tmp_path / "parts" / "codec.safetensors").exists()
+    train_codec(CONFIG, TRAIN, context(tmp_path / "parts", resume=True))
+    whole, parts = (load_weights(tmp_path / n / "codec.safetensors") for n in ("whole", "parts"))
+    # Exact on a CPU: weights, codebook averages and all that is drawn come from the checkpoint.
+    assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
+    logs = [
+        [json.loads(line) for line in (tmp_path / n / "logs/codec.jsonl").read_text().splitlines()]
+        for n in ("whole", "parts")
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_learns(tmp_path: Path) -> None:
+    settings = TRAIN.model_copy(update={"steps": 60, "validate_every": 30, "precision": "float32"})
+    reports: list[Mapping[str, Any]] = []
+    train_codec(CONFIG, settings, context(tmp_path, report=reports.append))
+    losses = [report["loss"] for report in reports if report.get("event") == "progress"]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    figures = [report for report in reports if report.get("event") == "validation"]
+    assert figures[-1]["sdr_mixture"] > 0.5
+    assert figures[-1]["codes_used"] > 0.3
+
+
+def test_a_diverging_run_stops(tmp_path: Path) -> None:
+    settings = TRAIN.model_copy(update={"learning_rate": 1e18, "warmup_steps": 0})
+    with pytest.raises(LqsepError, match="training 'codec' stopped at step"):
+        train_codec(CONFIG, settings, context(tmp_path))
+    assert not (tmp_path / "codec.safetensors").exists()
+
+
+class Quieter(SyntheticDataset):
+    """The same tracks at a quarter of their amplitude, which rounds nothing."""
+
+    def __getitem__(self, index: int) -> Track:
+        track = super().__getitem__(index)
+        stems = {name: stem / 4 for name, stem in track.stems.items()}
+        return replace(track, mixture=None, stems=stems)
+
+
+@pytest.mark.parametrize("level", [0.1, None])
+def test_the_codecs_level_makes_loudness_irrelevant(tmp_path: Path, level: float | None) -> None:
+    config = CONFIG.model_copy(update={"level": level})
+    settings = TRAIN.model_copy(update={"steps": 2})
+    quiet = Quieter(n_tracks=2, duration_s=1.0, sample_rate=RATE, seed=0)
+    train_codec(config, settings, context(tmp_path / "loud"))
+    train_codec(config, settings, replace(context(tmp_path / "quiet"), dataset=quiet))
+    books = [
+        load_weights(tmp_path / name / "codec.safetensors").tensors["quantizers.0.codebook"]
+        for name in ("loud", "quiet")
+    ]
+    # The level is a float32 quotient: rounding moves an entry in its last digits.
+    assert torch.allclose(*books, rtol=1e-3, atol=1e-4) == (level is not None)
+
+
+def test_clips_are_whole_frames_and_pairs_hold_both_sources() -> None:
+    made = task(TRAIN.model_copy(update={"gain_db": 0.0}))
+    assert made.clip_samples == 1104
+    drums = torch.cat(made.pool.waves[0])
+    generator = torch.Generator().manual_seed(0)
+    seen: list[torch.Tensor] = []
+    made.model.encoders[0].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    made.loss(generator)
+    (batch,) = seen
+    assert batch.shape == (6, 1, 1104)
+    windows = drums.unfold(0, 32, 1)
+
+    def is_drums(clip: torch.Tensor) -> bool:
+        return bool((windows == clip[0, :32]).all(1).any())
+
+    assert [is_drums(clip) for clip in batch[:4]] == [True, True, False, False]
+    assert torch.equal(batch[4:], 0.5 * batch[:2] + 0.5 * batch[2:4])
+
+
+def test_gain_augmentation_stays_in_its_range() -> None:
+    def energies(gain_db: float) -> torch.Tensor:
+        made = task(TRAIN.model_copy(update={"gain_db": gain_db}))
+        seen: list[torch.Tensor] = []
+        made.model.encoders[0].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+        made.loss(torch.Generator().manual_seed(1))
+        return seen[0][:4].square().sum((1, 2))
+
+    decibel = 10 * (energies(6.0) / energies(0.0)).log10()
+    assert decibel.abs().max() <= 6.0001
+    assert decibel.abs().max() > 0.5 and len(decibel.unique()) == 4
+
+
+def test_agreement_is_that_of_the_sum_table() -> None:
+    made = task()
+    made.model.train()
+    for seed in range(3):
+        made.loss(torch.Generator().manual_seed(seed))
+    made.model.eval()
+    with torch.no_grad():
+        figures = made.validate()
+        assert made.held_out is not None
+        drums, bass = made.held_out
+        codes = [made.model.encode(stem, 0) for stem in (drums, bass)]
+        mixed = made.model.encode(0.5 * drums + 0.5 * bass, 0)
+        codebook = made.model.codebook(0)
+        sums = 0.5 * codebook[:, None] + 0.5 * codebook[None]
+        table = made.model.quantizer(0).nearest(sums.flatten(0, 1))[0].view(16, 16)
+        expected = (table[codes[0], codes[1]] == mixed).float().mean()
+    # Ties between two codes are broken by float32 rounding, alike for sums made alike.
+    assert figures["sum_agreement"] == pytest.approx(float(expected), abs=0.02)
+    assert 0 < figures["sum_agreement"] < 1
+
+
+def test_one_source_is_paired_with_itself(tmp_path: Path) -> None:
+    train_codec(CONFIG, TRAIN, context(tmp_path, sources=("drums",)))
+    assert (tmp_path / "codec.safetensors").exists()
+
+
+def test_batches_are_even() -> None:
+    with pytest.raises(ValueError, match="multiple of 2"):
+        LQVAETrainConfig(batch_size=3)
+
+
+def test_reduced_precision_reaches_the_convolutions_only() -> None:
+    made = task(TRAIN.model_copy(update={"precision": "bfloat16"}))
+    exact = task(TRAIN.model_copy(update={"precision": "float32"}))
+    wave = torch.randn(2, 1, 256, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        coarse, fine = (made_task.model.encode_latents(wave, 0) for made_task in (made, exact))
+    assert coarse.dtype == torch.float32
+    # bfloat16 keeps 8 bits.
+    assert 0 < float((coarse - fine).abs().max()) < 0.05 * float(fine.abs().max())

@@ -1,0 +1,215 @@
+"""The transformer prior's trainer."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lqsep.core.assemble import BuildContext, TrainContext
+from lqsep.core.checkpoints import load_weights
+from lqsep.core.errors import AudioError, CheckpointError, IncompatibleComponentsError
+from lqsep.plugins.datasets.synthetic import SyntheticDataset
+from lqsep.plugins.transformer.config import TransformerConfig
+from lqsep.plugins.transformer.factory import build_prior
+from lqsep.plugins.transformer.model import TransformerModel
+from lqsep.plugins.transformer.train import PriorTask, _Windows, encode_versions, train_prior
+from lqsep.plugins.transformer.train_config import TransformerTrainConfig
+from lqsep.testing.toys import AddingCodec
+
+CPU = torch.device("cpu")
+CONFIG = TransformerConfig(width=16, depth=3, heads=2, max_frames=16, blocks=4, dropout=0.1)
+TRAIN = TransformerTrainConfig(
+    steps=12,
+    learning_rate=1e-2,
+    warmup_steps=2,
+    batch_size=4,
+    versions=2,
+    gain_db=3,
+    log_every=1,
+    validate_every=4,
+    checkpoint_every=4,
+    validation_windows=6,
+)
+
+
+def context(
+    folder: Path,
+    *,
+    resume: bool = False,
+    report: Callable[[Mapping[str, Any]], None] = lambda figures: None,
+) -> TrainContext:
+    def dataset(seed: int) -> SyntheticDataset:
+        return SyntheticDataset(n_tracks=2, duration_s=0.5, sample_rate=2000, seed=seed)
+
+    return TrainContext(
+        dataset=dataset(0),
+        validation=dataset(9),
+        sources=("drums", "bass"),
+        gains=(0.5, 0.5),
+        source="bass",
+        codec=AddingCodec(),
+        output_dir=folder,
+        device=CPU,
+        seed=4,
+        resume=resume,
+        report=report,
+    )
+
+
+def model(codebook_size: int = 3, **changes: Any) -> TransformerModel:
+    sizes = {"width": 16, "depth": 3, "heads": 2, "max_frames": 8, "blocks": 2, **changes}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return TransformerModel(torch.randn(codebook_size, 4), **sizes)
+
+
+def task(codes: list[torch.Tensor], held_out: list[torch.Tensor] | None = None) -> PriorTask:
+    generator = torch.Generator().manual_seed(0)
+    return PriorTask(model(), codes, held_out or [], TRAIN, generator, CPU)
+
+
+def test_writes_a_prior_that_loads(tmp_path: Path) -> None:
+    reports: list[Mapping[str, Any]] = []
+    made = context(tmp_path, report=reports.append)
+    train_prior(CONFIG, TRAIN, made)
+    weights = load_weights(tmp_path / "prior.bass.safetensors")
+    assert made.codec is not None
+    assert weights.metadata["codec_fingerprint"] == made.codec.fingerprint
+    assert weights.metadata["source"] == "bass" and weights.metadata["steps"] == "12"
+    build = BuildContext(
+        device=CPU,
+        dtype=torch.float32,
+        sources=made.sources,
+        gains=made.gains,
+        base_dir=tmp_path,
+        source="bass",
+        codec=made.codec,
+    )
+    prior = build_prior(CONFIG, build)
+    assert prior.info.codebook_size == made.codec.codebook_size(1)
+    other = AddingCodec()
+    other.fingerprint = "0" * 64
+    with pytest.raises(CheckpointError, match="another codec"):
+        build_prior(CONFIG, replace(build, codec=other))
+    validation = [report for report in reports if report.get("event") == "validation"]
+    assert [report["step"] for report in validation] == [4, 8, 12]
+    # The weights that are kept are the best, and say how good they were.
+    best = min(report["bits"] for report in validation)
+    assert float(weights.metadata["validation/bits"]) == pytest.approx(best, abs=1e-4)
+
+
+def test_the_configured_file_is_written(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"checkpoint": "mine.safetensors"})
+    train_prior(config, TRAIN.model_copy(update={"steps": 1}), context(tmp_path))
+    assert (tmp_path / "mine.safetensors").exists()
+
+
+def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
+    class Crash(Exception):
+        pass
+
+    def crash(figures: Mapping[str, Any]) -> None:
+        if figures.get("step") == 7:
+            raise Crash
+
+    train_prior(CONFIG, TRAIN, context(tmp_path / "whole"))
+    with pytest.raises(Crash):
+        train_prior(CONFIG, TRAIN, context(tmp_path / "parts", report=crash))
+    train_prior(CONFIG, TRAIN, context(tmp_path / "parts", resume=True))
+    whole, parts = (
+        load_weights(tmp_path / name / "prior.bass.safetensors") for name in ("whole", "parts")
+    )
+    # Exact on a CPU, dropout included.
+    assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
+
+
+@pytest.mark.parametrize("missing", ["codec", "source"])
+def test_needs_a_codec_and_a_source(tmp_path: Path, missing: str) -> None:
+    made = context(tmp_path)
+    incomplete = replace(made, **{missing: None})
+    with pytest.raises(IncompatibleComponentsError, match="trained codec and the name"):
+        train_prior(CONFIG, TRAIN, incomplete)
+
+
+def test_learns_a_sequence_that_repeats(tmp_path: Path) -> None:
+    codes = torch.tensor([0, 1, 2] * 20)
+    made = task([codes], [codes])
+    optimizer = torch.optim.Adam(made.model.parameters(), 1e-2)
+    generator = torch.Generator().manual_seed(0)
+    made.model.train()
+    for _ in range(60):
+        loss, _ = made.loss(generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    made.model.eval()
+    with torch.no_grad():
+        figures = made.validate()
+    assert figures["unigram_bits"] == pytest.approx(math.log2(3))
+    # All is known but the first code of a window, one of three, in eight.
+    assert math.log2(3) / 8 * 0.8 < figures["bits"] < math.log2(3) / 8 * 1.5
+
+
+def test_bits_are_the_priors_own(tmp_path: Path) -> None:
+    from lqsep.plugins.transformer.prior import TransformerPrior
+
+    codes = torch.randint(3, (40,), generator=torch.Generator().manual_seed(1))
+    made = task([codes], [codes])
+    made.model.eval()
+    with torch.no_grad():
+        found = made.validate()["bits"]
+    assert made.held_out is not None
+    log_prob = TransformerPrior(made.model).log_prob(made.held_out)
+    assert found == pytest.approx(float(-log_prob.mean()) / math.log(2), rel=1e-5)  # float32
+
+
+def test_windows_come_from_everywhere_and_from_long_enough_tracks() -> None:
+    codes = [torch.arange(10), torch.arange(100, 105), torch.arange(200, 209)]
+    rows = _Windows(codes, 8).draw(500, torch.Generator().manual_seed(0))
+    assert torch.equal(rows.diff(), torch.ones(500, 7, dtype=torch.int64))
+    starts = rows[:, 0].bincount()
+    assert starts.nonzero()[:, 0].tolist() == [0, 1, 2, 200, 201]
+    # 100 expected of each: four standard deviations are 36.
+    assert (starts[starts > 0] - 100).abs().max() < 36
+
+
+def test_tracks_shorter_than_the_context_give_shorter_windows() -> None:
+    made = task([torch.zeros(5, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)])
+    assert made.windows.draw(2, torch.Generator()).shape == (2, 5)
+
+
+def test_no_codes_is_an_error() -> None:
+    with pytest.raises(AudioError, match="no audio"):
+        task([])
+
+
+def test_versions_are_shifted_and_scaled() -> None:
+    codec = AddingCodec()
+    hop = codec.info.hop_length
+    # A slow ramp: its code depends on where a frame begins and how loud it is.
+    wave = torch.linspace(0, 0.6, 200 * hop)
+    generator = torch.Generator().manual_seed(0)
+    codes = encode_versions(
+        codec, 0, [wave], versions=8, gain_db=6.0, generator=generator, device=CPU
+    )
+    assert torch.equal(codes[0], codec.encode(wave[None, None], 0)[0])
+    assert len(codes) == 8 and {len(c) for c in codes} <= {200, 199}
+    assert any(not torch.equal(codes[0][: len(c)], c) for c in codes[1:])
+    # Half and twice the amplitude: the first code above the lowest comes at half or twice the time.
+    starts = [int((c > 0).nonzero()[0]) for c in codes]
+    assert min(starts[1:]) < starts[0] < max(starts[1:])
+    assert starts[0] / 2.1 < min(starts) and max(starts) < starts[0] * 2.1
+
+
+def test_long_tracks_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = AddingCodec()
+    wave = torch.rand(10 * codec.info.hop_length + 1, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(
+        "lqsep.plugins.transformer.train._ENCODE_SECONDS", 3.5 / codec.info.frame_rate
+    )
+    found = encode_versions(codec, 0, [wave], generator=torch.Generator(), device=CPU)
+    assert torch.equal(found[0], codec.encode(wave[None, None], 0)[0])
