@@ -46,3 +46,11 @@ def golden() -> Golden:
             pytest.fail(message, pytrace=False)
         pytest.skip(message)
     return Golden(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory of built-in components, see `lqsep.testing.models`. Do not change it."""
+    from lqsep.testing.models import make_tiny_model
+
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
