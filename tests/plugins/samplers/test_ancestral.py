@@ -90,13 +90,13 @@ def test_progress_counts_frames():
 def test_weighted_draws_estimate_the_evidence():
     """Importance weights are unbiased: their mean is the evidence of the whole mixture."""
     posterior = random_posterior(2, n_codes=(3, 3), n_frames=4, scale=1.0)
-    found = sample(AncestralSampler(20_000), posterior)
+    found = sample(AncestralSampler(8000), posterior)
     weights = (found.log_posterior - found.log_proposal).exp()
     exact = math.exp(enumerate_posterior(posterior).log_evidence)
     error = float(weights.std()) / math.sqrt(len(weights))
     # Four standard errors: one run in 16,000 would fail by chance; the seed is fixed.
     assert abs(float(weights.mean()) - exact) < 4 * error
-    assert error < 0.02 * exact
+    assert error < 0.04 * exact
 
 
 def test_draws_are_independent_between_frames_and_candidates():
