@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 
 class MetricsLog:
@@ -52,7 +52,7 @@ class MetricsLog:
             for key, value in figures.items():
                 self._board.add_scalar(key, value, step)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> MetricsLog:
         return self
 
     def __exit__(

@@ -132,6 +132,13 @@ def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
     assert not torch.equal(weights(first), weights(second))
 
 
+def test_validating_changes_nothing(tmp_path: Path) -> None:
+    often, seldom = Line(), Line()
+    run(often, tmp_path / "often", SETTINGS.model_copy(update={"validate_every": 1}))
+    run(seldom, tmp_path / "seldom", SETTINGS.model_copy(update={"validate_every": 20}))
+    assert torch.equal(weights(often), weights(seldom))
+
+
 def test_global_randomness_is_left_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)

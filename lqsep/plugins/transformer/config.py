@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -40,7 +40,7 @@ class TransformerConfig(ComponentConfig):
     )
 
     @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
+    def _sizes_fit(self) -> TransformerConfig:
         inner = int(self.m_attn * self.width)
         if inner == 0 or inner % self.heads:
             raise ValueError(
