@@ -1,0 +1,90 @@
+"""The codes of one source's stems in a data set, for training priors and counting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from lqsep.core.audio_pool import AudioPool, stem_level
+from lqsep.core.interfaces.codec import Codec
+from lqsep.core.interfaces.dataset import Dataset
+
+# Seconds encoded at a time: convolutional codecs need some hundred bytes per sample.
+_CHUNK_S = 60.0
+
+
+def encode_source(
+    dataset: Dataset,
+    source: str,
+    codec: Codec,
+    *,
+    index: int,
+    gains: Sequence[float],
+    device: torch.device,
+    versions: int = 1,
+    gain_db: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> list[Int64[Tensor, " frames"]]:
+    """Encode a source's stem of every track.
+
+    Stems are mixed to mono, brought to the codec's rate and, where the codec brings mixtures to a
+    level, to the one at which they stand in such a mixture. The source's gain is not applied: a
+    likelihood weighs the *codes* of sources at full level.
+
+    Args:
+        dataset: Tracks with this stem.
+        source: Its name.
+        codec: On ``device``.
+        index: The source's position among the pipeline's sources.
+        gains: Of all sources of the pipeline, in order.
+        device: Where the codec runs.
+        versions: Times every track is encoded. All but the first are shifted by less than a frame
+            and changed in level by up to ``gain_db``: other codes for the same sound.
+        gain_db: Largest change of level, plus or minus, in dB.
+        generator: Draws shifts and levels; needed for more than one version.
+
+    Returns:
+        One sequence per version and track, versions outermost, on the CPU.
+
+    Raises:
+        AudioError: There is no audio.
+    """
+    level = stem_level(codec.level, gains)
+    waves = AudioPool(dataset, [source], codec.info.sample_rate, level=level).waves[0]
+    return [
+        _encode(codec, index, changed, device)
+        for version in range(versions)
+        for changed in _changed(waves, version, codec.info.hop_length, gain_db, generator)
+    ]
+
+
+def _changed(
+    waves: Sequence[Tensor],
+    version: int,
+    hop_length: int,
+    gain_db: float,
+    generator: torch.Generator | None,
+) -> Iterator[Tensor]:
+    for wave in waves:
+        if version == 0:
+            yield wave
+            continue
+        shift = int(torch.randint(hop_length, (), generator=generator))
+        decibel = gain_db * (2 * float(torch.rand((), generator=generator)) - 1)
+        # Something is left of a wave shorter than a frame.
+        yield wave[max(0, min(shift, wave.shape[0] - 1)) :] * 10 ** (decibel / 20)
+
+
+def _encode(
+    codec: Codec, index: int, wave: Float[Tensor, " samples"], device: torch.device
+) -> Int64[Tensor, " frames"]:
+    length = max(1, int(_CHUNK_S * codec.info.frame_rate)) * codec.info.hop_length
+    parts = [
+        codec.encode(part[None, None].to(device), index)[0].cpu()
+        for part in torch.split(wave, length)
+        if part.shape[0]
+    ]
+    return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)

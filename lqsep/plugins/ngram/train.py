@@ -1,0 +1,80 @@
+"""Counts a data set's codes for an n-gram prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lqsep.core.assemble import TrainContext
+from lqsep.core.encode_dataset import encode_source
+from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
+from lqsep.plugins.ngram.factory import checkpoint_name, count_prior, save_counts
+from lqsep.plugins.ngram.prior import NgramPrior
+
+
+def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: TrainContext) -> None:
+    """Count the codes of ``context.source`` and write them below ``context.output_dir``.
+
+    Reports ``bits`` per code on the validation data and, beside it, ``unigram_bits``: what a prior
+    without any context needs.
+
+    Raises:
+        IncompatibleComponentsError: There is no codec or no source.
+        AudioError: The source has no audio.
+        CheckpointError: The counts cannot be written.
+    """
+    codec, source = context.codec, context.source
+    if codec is None or source is None:
+        raise IncompatibleComponentsError(
+            "training an n-gram prior: it needs a trained codec and the name of a source"
+        )
+    index = context.sources.index(source)
+    size = codec.codebook_size(index)
+    context.report({"event": "note", "text": f"encoding the tracks of '{source}'"})
+    codes = encode_source(
+        context.dataset,
+        source,
+        codec,
+        index=index,
+        gains=context.gains,
+        device=context.device,
+        versions=train_config.versions,
+        gain_db=train_config.gain_db,
+        generator=torch.Generator().manual_seed(context.seed),
+    )
+    metadata = {
+        "component": "ngram",
+        "source": source,
+        "codec_fingerprint": codec.fingerprint,
+        "seed": str(context.seed),
+    }
+    if context.validation is not None:
+        held_out = encode_source(
+            context.validation,
+            source,
+            codec,
+            index=index,
+            gains=context.gains,
+            device=context.device,
+        )
+        figures = {
+            key: bits_per_code(
+                count_prior(codes, size, order=order, smoothing=config.smoothing), held_out
+            )
+            for key, order in (("bits", config.order), ("unigram_bits", 1))
+        }
+        context.report({"event": "validation", "name": f"prior.{source}", **figures})
+        metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in figures.items()}
+    path = context.output_dir / (config.checkpoint or checkpoint_name(source))
+    save_counts(path, codes, size, config.order, metadata)
+
+
+def bits_per_code(prior: NgramPrior, sequences: Sequence[Tensor]) -> float:
+    """Mean negative log2 probability of the sequences' codes; NaN if there are none."""
+    total = sum(float(prior.log_prob(codes[None]).double().sum()) for codes in sequences)
+    n_codes = sum(len(codes) for codes in sequences)
+    return -total / n_codes / math.log(2) if n_codes else math.nan
