@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Int64
@@ -18,18 +19,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lqsep.core.assemble import TrainContext
-from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.checkpoints import save_weights
+from lqsep.core.encode_dataset import encode_source
 from lqsep.core.errors import AudioError, IncompatibleComponentsError
-from lqsep.core.interfaces.codec import Codec
 from lqsep.core.training import Task, autocast, fit
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model, checkpoint_name, codec_codebook
 from lqsep.plugins.transformer.model import TransformerModel
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
-
-# Seconds of a track encoded at a time: convolutional codecs need some hundred bytes per sample.
-_ENCODE_SECONDS = 60.0
 
 
 def train_prior(
@@ -48,25 +45,21 @@ def train_prior(
             "training a transformer prior: it needs a trained codec and the name of a source"
         )
     index = context.sources.index(source)
-    level = stem_level(codec.level, context.gains)
     generator = torch.Generator().manual_seed(context.seed)
     context.report({"event": "note", "text": f"encoding the tracks of '{source}'"})
-    pool = AudioPool(context.dataset, [source], codec.info.sample_rate, level=level)
-    codes = encode_versions(
+    where: dict[str, Any] = {"index": index, "gains": context.gains, "device": context.device}
+    codes = encode_source(
+        context.dataset,
+        source,
         codec,
-        index,
-        pool.waves[0],
         versions=train_config.versions,
         gain_db=train_config.gain_db,
         generator=generator,
-        device=context.device,
+        **where,
     )
     held_out: list[Tensor] = []
     if context.validation is not None:
-        pool = AudioPool(context.validation, [source], codec.info.sample_rate, level=level)
-        held_out = encode_versions(
-            codec, index, pool.waves[0], generator=generator, device=context.device
-        )
+        held_out = encode_source(context.validation, source, codec, **where)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
         model = build_model(config, codec_codebook(codec, index, context.device))
@@ -93,34 +86,6 @@ def train_prior(
     metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in result.validation.items()}
     name = config.checkpoint or checkpoint_name(source)
     save_weights(context.output_dir / name, model.state_dict(), metadata)
-
-
-def encode_versions(
-    codec: Codec,
-    source: int,
-    waves: Sequence[Tensor],
-    *,
-    versions: int = 1,
-    gain_db: float = 0.0,
-    generator: torch.Generator,
-    device: torch.device,
-) -> list[Int64[Tensor, " frames"]]:
-    """Codes of every track, ``versions`` times; the first version is the track as it is."""
-    hop = codec.info.hop_length
-    length = max(1, int(_ENCODE_SECONDS * codec.info.frame_rate)) * hop
-    result = []
-    for version in range(versions):
-        for wave in waves:
-            if version:
-                shift = int(torch.randint(hop, (), generator=generator))
-                decibel = gain_db * (2 * float(torch.rand((), generator=generator)) - 1)
-                wave = wave[min(shift, wave.shape[0] - 1) :] * 10 ** (decibel / 20)
-            parts = [
-                codec.encode(part[None, None].to(device), source)[0].cpu()
-                for part in torch.split(wave, length)
-            ]
-            result.append(torch.cat(parts))
-    return result
 
 
 class PriorTask(Task):

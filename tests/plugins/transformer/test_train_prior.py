@@ -16,7 +16,7 @@ from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_prior
 from lqsep.plugins.transformer.model import TransformerModel
-from lqsep.plugins.transformer.train import PriorTask, _Windows, encode_versions, train_prior
+from lqsep.plugins.transformer.train import PriorTask, _Windows, train_prior
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 from lqsep.testing.toys import AddingCodec
 
@@ -185,31 +185,3 @@ def test_tracks_shorter_than_the_context_give_shorter_windows() -> None:
 def test_no_codes_is_an_error() -> None:
     with pytest.raises(AudioError, match="no audio"):
         task([])
-
-
-def test_versions_are_shifted_and_scaled() -> None:
-    codec = AddingCodec()
-    hop = codec.info.hop_length
-    # A slow ramp: its code depends on where a frame begins and how loud it is.
-    wave = torch.linspace(0, 0.6, 200 * hop)
-    generator = torch.Generator().manual_seed(0)
-    codes = encode_versions(
-        codec, 0, [wave], versions=8, gain_db=6.0, generator=generator, device=CPU
-    )
-    assert torch.equal(codes[0], codec.encode(wave[None, None], 0)[0])
-    assert len(codes) == 8 and {len(c) for c in codes} <= {200, 199}
-    assert any(not torch.equal(codes[0][: len(c)], c) for c in codes[1:])
-    # Half and twice the amplitude: the first code above the lowest comes at half or twice the time.
-    starts = [int((c > 0).nonzero()[0]) for c in codes]
-    assert min(starts[1:]) < starts[0] < max(starts[1:])
-    assert starts[0] / 2.1 < min(starts) and max(starts) < starts[0] * 2.1
-
-
-def test_long_tracks_are_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    codec = AddingCodec()
-    wave = torch.rand(10 * codec.info.hop_length + 1, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(
-        "lqsep.plugins.transformer.train._ENCODE_SECONDS", 3.5 / codec.info.frame_rate
-    )
-    found = encode_versions(codec, 0, [wave], generator=torch.Generator(), device=CPU)
-    assert torch.equal(found[0], codec.encode(wave[None, None], 0)[0])
