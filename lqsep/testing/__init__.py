@@ -11,3 +11,19 @@
         def make(self):
             return MyPrior(codebook_size=5)
 """
+
+import contextlib
+
+with contextlib.suppress(ImportError):
+    import pytest
+
+    # So that a failed check of a contract shows its values, as in a test module.
+    pytest.register_assert_rewrite(
+        "lqsep.testing.codec_contract",
+        "lqsep.testing.comparing",
+        "lqsep.testing.dataset_contract",
+        "lqsep.testing.likelihood_contract",
+        "lqsep.testing.prior_contract",
+        "lqsep.testing.sampler_contract",
+        "lqsep.testing.stem_contracts",
+    )
