@@ -188,6 +188,8 @@ def test_stored_sums_of_other_gains_are_not_used(caplog: pytest.LogCaptureFixtur
         likelihood.bind(encoded(), GAINS)
     assert len(caplog.messages) == 1
     assert "0.5 and 0.5; computing it again for 0.7 and 0.3" in caplog.messages[0]
+    half_right = likelihood.bind(encoded(), (0.5, 0.3))
+    assert half_right.at(0, NO_HISTORY).n_pairs(0, 0.0) < 144
     fresh = CodebookSumLikelihood(vectors).bind(encoded(), GAINS)
     assert torch.equal(rebuilt.frames(0, 4), fresh.frames(0, 4))
 
