@@ -16,7 +16,8 @@ from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
 from lqsep.plugins.ngram.counts import NgramCounts, count_ngrams
 from lqsep.plugins.ngram.factory import count_prior, save_counts
 from lqsep.plugins.ngram.train import bits_per_code, train_ngram
-from lqsep.testing.contracts import PriorContract, run_prior
+from lqsep.testing.contracts import PriorContract
+from lqsep.testing.prior_contract import run_prior
 from lqsep.testing.toys import AddingCodec
 
 K, SMOOTHING = 6, 2.5

@@ -11,7 +11,8 @@ from lqsep.plugins.transformer import plugin
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model
 from lqsep.plugins.transformer.prior import TransformerPrior
-from lqsep.testing.contracts import PriorContract, run_prior
+from lqsep.testing.contracts import PriorContract
+from lqsep.testing.prior_contract import run_prior
 from lqsep.testing.toys import AddingCodec
 
 # float32 sums in another order: values here reach -30, whose spacing is 2e-6.
