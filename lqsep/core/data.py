@@ -73,7 +73,7 @@ class Candidates:
     log_likelihood: Float[Tensor, " candidates"]
     log_evidence: Float[Tensor, " candidates"]
     log_proposal: Float[Tensor, " candidates"] | None = None
-    marginals: tuple[Float[Tensor, "frames codebook_size"], ...] | None = None
+    marginals: tuple[Float[Tensor, "frames _codebook_size"], ...] | None = None
 
     @property
     def n_candidates(self) -> int:

@@ -39,7 +39,7 @@ class FrameDistribution:
     def __init__(
         self,
         likelihood: FrameLikelihood,
-        tables: Sequence[Float[Tensor, "rows codebook_size"]],
+        tables: Sequence[Float[Tensor, "rows _codebook_size"]],
         filters: Filters,
     ) -> None:
         self.filters = filters

@@ -274,7 +274,7 @@ class SequencePosterior:
         )
 
     def adapt(
-        self, marginals: Sequence[Float[Tensor, "frames codebook_size"]]
+        self, marginals: Sequence[Float[Tensor, "frames _codebook_size"]]
     ) -> SequencePosterior | None:
         """This posterior with a likelihood fitted to the marginals; None if it cannot be."""
         bound = self.bound.adapt(marginals)

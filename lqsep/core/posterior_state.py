@@ -42,8 +42,8 @@ class MarkovPosterior:
     """
 
     n_frames: int
-    log_initial: tuple[Float[Tensor, " codebook_size"], ...]
-    log_transition: tuple[Float[Tensor, "codebook_size codebook_size"], ...]
+    log_initial: tuple[Float[Tensor, " _codebook_size"], ...]
+    log_transition: tuple[Float[Tensor, "_codebook_size _codebook_size"], ...]
     log_likelihood: Callable[[int, int], Float[Tensor, "frames K0 K1"]]
 
 
@@ -68,7 +68,7 @@ class PosteriorState:
     frame: int
     codes: Int64[Tensor, "rows sources frames"]
     n_prompt: int
-    tables: tuple[Float[Tensor, "rows codebook_size"], ...]
+    tables: tuple[Float[Tensor, "rows _codebook_size"], ...]
     likelihood: FrameLikelihood | None
     log_prior: Float64[Tensor, "sources rows"]
     log_likelihood: Float64[Tensor, " rows"]

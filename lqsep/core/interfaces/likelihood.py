@@ -30,7 +30,7 @@ class BoundLikelihood(ABC):
         return None
 
     def adapt(
-        self, marginals: Sequence[Float[Tensor, "frames codebook_size"]]
+        self, marginals: Sequence[Float[Tensor, "frames _codebook_size"]]
     ) -> BoundLikelihood | None:
         """A likelihood fitted better to this mixture, from posterior marginals; None if fixed."""
         return None

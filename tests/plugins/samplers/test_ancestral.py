@@ -1,9 +1,11 @@
 import logging
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
+from lqsep.core.assemble import BuildContext
 from lqsep.core.filters import Filters
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
@@ -14,6 +16,14 @@ from lqsep.plugins.samplers.config import AncestralConfig
 from lqsep.plugins.samplers.factory import build_ancestral
 from lqsep.testing.contracts import SamplerContract
 from lqsep.testing.toys import EchoBound, LongMemoryPrior, enumerate_posterior, random_posterior
+
+CONTEXT = BuildContext(
+    device=torch.device("cpu"),
+    dtype=torch.float32,
+    sources=("a", "b"),
+    gains=(0.5, 0.5),
+    base_dir=Path(),
+)
 
 
 class TestAncestral(SamplerContract):
@@ -133,10 +143,10 @@ def test_is_built_from_its_configuration():
     config = AncestralConfig(
         n_candidates=3, batch_size=2, temperature=0.9, top_k=4, top_p=0.8, joint_top_k=5
     )
-    sampler = build_ancestral(config, None)
+    sampler = build_ancestral(config, CONTEXT)
     assert (sampler.n_candidates, sampler.batch_size) == (3, 2)
     assert sampler.filters == Filters(0.9, 4, 0.8, 5, 1.0)
-    assert build_ancestral(AncestralConfig(), None).n_candidates == 16
+    assert build_ancestral(AncestralConfig(), CONTEXT).n_candidates == 16
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
 
+from lqsep.core.assemble import BuildContext
 from lqsep.core.filters import Filters
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
@@ -12,6 +15,14 @@ from lqsep.plugins.samplers.factory import build_beam
 from lqsep.testing.contracts import SamplerContract
 from lqsep.testing.dense import dense_greedy
 from lqsep.testing.toys import EchoBound, LongMemoryPrior, enumerate_posterior, random_posterior
+
+CONTEXT = BuildContext(
+    device=torch.device("cpu"),
+    dtype=torch.float32,
+    sources=("a", "b"),
+    gains=(0.5, 0.5),
+    base_dir=Path(),
+)
 
 
 class TestBeam(SamplerContract):
@@ -146,10 +157,10 @@ def test_does_not_use_the_generator():
 def test_is_built_from_its_configuration():
     spec = Registry.from_plugins(samplers=plugin).find(Kind.SAMPLER, "beam").spec
     assert spec.config is BeamConfig
-    sampler = build_beam(BeamConfig(beam_width=3, top_p=0.5, joint_top_p=0.25), None)
+    sampler = build_beam(BeamConfig(beam_width=3, top_p=0.5, joint_top_p=0.25), CONTEXT)
     assert sampler.beam_width == 3
     assert sampler.filters == Filters(top_p=0.5, joint_top_p=0.25)
-    assert build_beam(BeamConfig(), None).beam_width == 16
+    assert build_beam(BeamConfig(), CONTEXT).beam_width == 16
 
 
 def test_width_below_one_is_refused():
