@@ -79,8 +79,13 @@ def _model_text(name: str) -> str:
     """A model's configuration, for a file anywhere: paths to its own files are made absolute."""
     import tomli_w
 
-    source = read_pipeline(name, PipelineChanges(), Registry.discover())
-    return tomli_w.dumps(_with_absolute_paths(source.data, source.base_dir.resolve()))
+    registry = Registry.discover()
+    source = read_pipeline(name, PipelineChanges(), registry)
+    parsed = source.parse(registry)
+    data = parsed.to_dict()
+    for prior_of, file in _default_checkpoints(parsed):
+        data["sources"][prior_of]["prior"]["checkpoint"] = file
+    return tomli_w.dumps(_with_absolute_paths(data, source.base_dir.resolve()))
 
 
 def _with_absolute_paths(value: Any, folder: Path) -> Any:
@@ -102,12 +107,21 @@ def _absolute(text: str, folder: Path) -> str:
 
 
 def _weight_files(parsed: PipelineConfig) -> Iterator[str]:
-    """Names of the weight files that the components name in their settings."""
-    slots = [parsed.codec, *(s.prior for s in parsed.sources.values()), parsed.likelihood]
-    for slot in slots:
+    """Names of the weight files that the components ask for."""
+    priors = (settings.prior for settings in parsed.sources.values())
+    for slot in (parsed.codec, *priors, parsed.likelihood):
         for value in slot.model_dump().values():
             if isinstance(value, str) and value.endswith(".safetensors"):
                 yield value
+    for _, file in _default_checkpoints(parsed):
+        yield file
+
+
+def _default_checkpoints(parsed: PipelineConfig) -> Iterator[tuple[str, str]]:
+    """Source and file of the priors that name none, which then look beside the configuration."""
+    for source, settings in parsed.sources.items():
+        if getattr(settings.prior, "checkpoint", "") is None:
+            yield source, f"prior.{source}.safetensors"
 
 
 def _assemble(parsed: PipelineConfig, registry: Registry, source: PipelineSource) -> None:

@@ -17,7 +17,7 @@ from lqsep.core.errors import LqsepError
 
 _PACKAGES = (
     "torch", "torchaudio", "numpy", "soundfile", "safetensors", "pydantic", "pluggy", "click",
-    "rich", "jaxtyping",
+    "rich", "jaxtyping", "tomli-w",
 )  # fmt: skip
 _OPTIONAL_PACKAGES = {
     "accelerate": "training",
@@ -95,7 +95,7 @@ def _package(name: str, *, do_import: bool = True) -> dict[str, Any]:
 
                 import_torchaudio()
             else:
-                importlib.import_module(name)
+                importlib.import_module(name.replace("-", "_"))
         except Exception as problem:  # a broken binary package raises anything
             error = f"{type(problem).__name__}: {problem}"
     return {"name": name, "version": version, "error": error}

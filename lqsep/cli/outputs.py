@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
@@ -86,12 +86,17 @@ def check_template(template: str) -> None:
         raise ConfigError(f"{wrong}it must end in .{{ext}}")
 
 
-def check_distinct(settings: OutputSettings, tracks: Sequence[str]) -> None:
-    """Refuse a template by which two results would be written to one file.
+def check_distinct(settings: OutputSettings, tracks: Mapping[str, Path]) -> None:
+    """Refuse names by which two results, or a result and an input, would be one file.
+
+    Args:
+        settings: Names the results.
+        tracks: Input file by track name.
 
     Raises:
-        ConfigError: Two stems, or stems of two tracks, share a path.
+        ConfigError: Two stems, stems of two tracks, or a stem and an input share a path.
     """
+    inputs = {path.resolve() for path in tracks.values()}
     owners: dict[str, str] = {}
     for track in tracks:
         for stem, path in settings.paths(track).items():
@@ -100,6 +105,11 @@ def check_distinct(settings: OutputSettings, tracks: Sequence[str]) -> None:
                 raise ConfigError(
                     f"by the file name template {settings.template!r}, {other} and "
                     f"{track}/{stem} would both be {path}; use {{track}} in it"
+                )
+            if path.resolve() in inputs:
+                raise ConfigError(
+                    f"{path} is an input and would be replaced by the stem {stem}; choose another "
+                    "output folder with --out"
                 )
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
 from lqsep.cli.inputs import find_inputs, track_names
+from lqsep.cli.interrupts import Interrupts
 from lqsep.cli.options import (
     Seconds,
     SourceValue,
@@ -32,7 +28,7 @@ from lqsep.cli.outputs import (
     check_writable,
 )
 from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
-from lqsep.cli.progress import ProgressBars
+from lqsep.cli.separate_results import Results
 from lqsep.cli.separate_run import Track, TrackResult, TrackSettings, check_input, run_track
 from lqsep.cli.workers import WorkerSetup, run_in_processes
 from lqsep.core.errors import ConfigError
@@ -150,13 +146,14 @@ def separate(context: click.Context, /, **options: Any) -> None:
     INPUT is a file, a folder (all audio files below it) or a glob pattern. Stems are written to
     OUT/MODEL/TRACK/STEM.wav, with a report in OUT/MODEL/TRACK/lqsep.json.
     """
-    with _ending_on_sigterm():
-        results = _separate(**options)
+    with Interrupts() as interrupts:
+        results = _separate(interrupts, **options)
     if any(result.status == "failed" for result in results):
         context.exit(1)
 
 
 def _separate(
+    interrupts: Interrupts,
     inputs: Sequence[str],
     name: str | None,
     config: str | None,
@@ -206,11 +203,11 @@ def _separate(
     )
     files, missing = find_inputs(inputs, READABLE_EXTENSIONS, skip=Path(out))
     tracks = [Track(*pair) for pair in zip(files, track_names(files), strict=True)]
-    check_distinct(output, [track.name for track in tracks])
+    check_distinct(output, {track.name: track.path for track in tracks})
     check_writable(output.root)
 
     settings = TrackSettings(output, seed, start, duration)
-    with _Results(output.root, pipeline.name, as_json=as_json) as results:
+    with Results(output.root, pipeline.name, as_json, interrupts) as results:
         for text, error in missing:
             results.add(TrackResult(text, None, "failed", error=error))
         todo = []
@@ -280,7 +277,7 @@ def _skipped(track: Track, output: OutputSettings) -> TrackResult | None:
     )
 
 
-def _run(tracks: Sequence[Track], jobs: int, setup: WorkerSetup, results: _Results) -> None:
+def _run(tracks: Sequence[Track], jobs: int, setup: WorkerSetup, results: Results) -> None:
     """Separate the tracks here, or in several processes."""
     if len(tracks) > 1 and jobs > 1:
         run_in_processes(tracks, jobs, setup, results.progress, results.add)
@@ -292,80 +289,3 @@ def _run(tracks: Sequence[Track], jobs: int, setup: WorkerSetup, results: _Resul
                 results.progress(track, done_s, total_s)
 
             results.add(run_track(separator, track, setup.settings, on_progress))
-
-
-class _Results:
-    """Collects results, and shows them and the progress as they come; a context manager."""
-
-    def __init__(self, root: Path, model: str, *, as_json: bool) -> None:
-        self.all: list[TrackResult] = []
-        self._root = root
-        self._model = model
-        self._as_json = as_json
-        self._bars = ProgressBars(enabled=False if current_options().quiet else None)
-
-    def __enter__(self) -> _Results:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bars.close()
-
-    def progress(self, track: Track, done_s: float, total_s: float) -> None:
-        self._bars.update(track.name, done_s, total_s)
-
-    def add(self, result: TrackResult) -> None:
-        self.all.append(result)
-        if result.track is not None:
-            self._bars.finish(result.track)
-        with self._bars.paused():
-            for warning in result.warnings:
-                logger.warning("%s", warning)
-            if result.status == "failed":
-                logger.error("%s", result.error)
-            elif not self._as_json:
-                click.echo(self._line(result))
-
-    def print_summary(self) -> None:
-        """The JSON document; and on stderr, which inputs failed."""
-        if self._as_json:
-            click.echo(json.dumps(self._document(), indent=2))
-        failures = [result for result in self.all if result.status == "failed"]
-        if failures:
-            names = ", ".join(result.input for result in failures)
-            logger.error("%d of %d inputs failed: %s", len(failures), len(self.all), names)
-
-    def _line(self, result: TrackResult) -> str:
-        if result.status == "skipped":
-            return f"{result.track}: skipped, its results are there"
-        names = ", ".join(result.files)
-        folder = self._root / str(result.track)
-        return f"{result.track}: {names} in {folder} ({result.elapsed_s:.1f} s)"
-
-    def _document(self) -> dict[str, Any]:
-        counts = {
-            status: sum(result.status == status for result in self.all)
-            for status in ("done", "skipped", "failed")
-        }
-        return {
-            "model": self._model,
-            "output": str(self._root),
-            "counts": counts,
-            "tracks": [result.to_dict() for result in self.all],
-        }
-
-
-@contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does, so that unfinished files are removed."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

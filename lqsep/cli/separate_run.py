@@ -137,6 +137,7 @@ def separate_track(
     Raises:
         LqsepError: It cannot be read, separated or written; nothing is left behind.
     """
+    logger.info("separating %s", track.path)
     started = time.perf_counter()
     output = settings.output
     paths = output.paths(track.name)

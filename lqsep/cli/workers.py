@@ -8,6 +8,7 @@ pipe fails.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import signal
 import threading
@@ -17,9 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from lqsep.cli.interrupts import Interrupts
 from lqsep.cli.options import GlobalOptions
 from lqsep.cli.pipeline_options import PipelineSource
 from lqsep.cli.separate_run import Track, TrackResult, TrackSettings, failed, run_track
@@ -27,6 +28,8 @@ from lqsep.core.errors import LqsepError
 
 if TYPE_CHECKING:
     from lqsep.core.pipeline import Separator
+
+logger = logging.getLogger(__name__)
 
 OnTrackProgress = Callable[[Track, float, float], None]
 OnResult = Callable[[TrackResult], None]
@@ -56,9 +59,11 @@ class WorkerSetup:
 
         registry = Registry.discover()
         config = self.pipeline.parse(registry)
-        return Separator.from_config(
+        separator = Separator.from_config(
             config, registry=registry, device=self.device, name=self.pipeline.name
         )
+        logger.info("model %s loaded on %s", separator.name, separator.device)
+        return separator
 
 
 @dataclass(frozen=True)
@@ -187,27 +192,25 @@ def _work(connection: Connection, setup: WorkerSetup) -> None:
     """The worker's life: load the model, then one track after the other."""
     from lqsep.cli.main import start_logging
 
-    signal.signal(signal.SIGTERM, _leave)
     start_logging(setup.options)
-    with contextlib.suppress(EOFError, OSError):  # the parent is done, or gone
+    # An ended connection means that the parent is done, or gone.
+    with Interrupts([signal.SIGTERM]) as interrupts, contextlib.suppress(EOFError, OSError):
         try:
             separator = setup.build()
+            report = _reporter(connection, interrupts)
             while True:
                 track = connection.recv()
-                connection.send(run_track(separator, track, setup.settings, _reporter(connection)))
+                connection.send(run_track(separator, track, setup.settings, report))
         except LqsepError as error:
             connection.send(_Fault(str(error), error.exit_code))
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
-def _reporter(connection: Connection) -> Callable[[float, float], None]:
+def _reporter(connection: Connection, interrupts: Interrupts) -> Callable[[float, float], None]:
     last = 0.0
 
     def report(done_s: float, total_s: float) -> None:
         nonlocal last
+        interrupts.check()
         now = time.monotonic()
         if now - last < _PROGRESS_INTERVAL:
             return

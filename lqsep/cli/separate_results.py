@@ -1,0 +1,79 @@
+"""What became of the inputs of ``lqsep separate``, shown as it comes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lqsep.cli.interrupts import Interrupts
+from lqsep.cli.options import current_options
+from lqsep.cli.progress import ProgressBars
+from lqsep.cli.separate_run import Track, TrackResult
+
+logger = logging.getLogger(__name__)
+
+
+class Results:
+    """Collects results, and shows them and the progress as they come; a context manager."""
+
+    def __init__(self, root: Path, model: str, as_json: bool, interrupts: Interrupts) -> None:
+        self.all: list[TrackResult] = []
+        self._interrupts = interrupts
+        self._root = root
+        self._model = model
+        self._as_json = as_json
+        self._bars = ProgressBars(enabled=False if current_options().quiet else None)
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bars.close()
+
+    def progress(self, track: Track, done_s: float, total_s: float) -> None:
+        self._interrupts.check()
+        self._bars.update(track.name, done_s, total_s)
+
+    def add(self, result: TrackResult) -> None:
+        self.all.append(result)
+        if result.track is not None:
+            self._bars.finish(result.track)
+        with self._bars.paused():
+            for warning in result.warnings:
+                logger.warning("%s", warning)
+            if result.status == "failed":
+                logger.error("%s", result.error)
+            elif not self._as_json:
+                click.echo(self._line(result))
+
+    def print_summary(self) -> None:
+        """The JSON document; and on stderr, which inputs failed."""
+        if self._as_json:
+            click.echo(json.dumps(self._document(), indent=2))
+        failures = [result for result in self.all if result.status == "failed"]
+        if failures:
+            names = ", ".join(result.input for result in failures)
+            logger.error("%d of %d inputs failed: %s", len(failures), len(self.all), names)
+
+    def _line(self, result: TrackResult) -> str:
+        if result.status == "skipped":
+            return f"{result.track}: skipped, its results are there"
+        names = ", ".join(result.files)
+        folder = self._root / str(result.track)
+        return f"{result.track}: {names} in {folder} ({result.elapsed_s:.1f} s)"
+
+    def _document(self) -> dict[str, Any]:
+        counts = {
+            status: sum(result.status == status for result in self.all)
+            for status in ("done", "skipped", "failed")
+        }
+        return {
+            "model": self._model,
+            "output": str(self._root),
+            "counts": counts,
+            "tracks": [result.to_dict() for result in self.all],
+        }

@@ -1,0 +1,108 @@
+"""``lqsep doctor`` says what is installed and what does not work."""
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lqsep import __version__
+from lqsep.cli import doctor
+from lqsep.cli.main import run
+
+
+def document(capsys: pytest.CaptureFixture[str], code: int = 0) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run(["doctor", "--json"]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_reports_versions_devices_and_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    found = document(capsys)
+    assert found["ok"] is True
+    assert found["lqsep"] == __version__
+    assert found["python"] == platform.python_version()
+    packages = {package["name"]: package for package in found["packages"]}
+    assert packages["torch"]["version"] == importlib.metadata.version("torch")
+    assert all(package["error"] is None for package in packages.values())
+    assert found["devices"][0]["name"] == "cpu"
+    assert {"wav", "flac", "ogg", "mp3"} <= set(found["audio_formats"])
+    assert found["plugins"]["components"][f"lqsep {__version__}"] > 5
+
+
+def test_the_packages_are_those_that_the_distribution_requires() -> None:
+    required = importlib.metadata.requires("lqsep") or []
+    core = {line.split(">")[0].split("[")[0].strip() for line in required if "extra ==" not in line}
+    assert core <= set(doctor._PACKAGES)
+
+
+def test_prints_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"lqsep {__version__}, Python {platform.python_version()}")
+    assert out.endswith("everything that lqsep needs works\n")
+    for word in ("torch", "fluidsynth", "ffmpeg", "cpu", "flac"):
+        assert word in out
+
+
+def test_a_package_that_cannot_be_imported_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = tmp_path / "brokenpackage-3.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brokenpackage\nVersion: 3.0\n")
+    (tmp_path / "brokenpackage.py").write_text("raise OSError('libmissing.so')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(doctor, "_PACKAGES", ("click", "brokenpackage", "notinstalledpackage"))
+    found = document(capsys, code=1)
+    assert found["ok"] is False
+    packages = {package["name"]: package for package in found["packages"]}
+    assert packages["click"]["error"] is None
+    assert packages["brokenpackage"]["version"] == "3.0"
+    assert packages["brokenpackage"]["error"] == "OSError: libmissing.so"
+    assert packages["notinstalledpackage"]["error"] == "not installed"
+    assert run(["doctor"]) == 1
+    assert "something is wrong" in capsys.readouterr().out
+
+
+def test_optional_parts_may_be_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "_OPTIONAL_PACKAGES", {"notinstalledpackage": "tests"})
+    monkeypatch.setattr(doctor, "_PROGRAMS", {"no-such-program": ("tests", "--version")})
+    found = document(capsys)
+    assert found["optional_packages"][0]["version"] is None
+    assert found["programs"][0]["path"] is None
+    assert run(["doctor"]) == 0
+    assert capsys.readouterr().out.count("missing") == 2
+
+
+def test_a_faulty_plugin_of_others_is_listed_and_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = tmp_path / "lqsep_toy-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lqsep-toy\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[lqsep]\ntoy = no_such_module_at_all\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    problem = document(capsys)["plugins"]["problems"][0]
+    assert (problem["plugin"], problem["distribution"], problem["stage"]) == (
+        "toy",
+        "lqsep-toy",
+        "load",
+    )
+
+
+def test_a_damaged_shipped_model_is_a_failure(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lqsep.core.model_directory.shipped_models", lambda: {"tiny": tiny_model})
+    model = document(capsys)["models"][0]
+    assert (model["name"], model["error"]) == ("tiny", None)
+    (tiny_model / "codec.safetensors").unlink()
+    model = document(capsys, code=1)["models"][0]
+    assert "codec.safetensors is missing" in model["error"]

@@ -1,0 +1,104 @@
+"""``lqsep models`` lists, shows and verifies models."""
+
+import importlib.resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lqsep.cli import models
+from lqsep.cli.main import run
+from lqsep.core import model_directory
+from lqsep.core.model_directory import shipped_models
+
+
+@pytest.fixture
+def shipped(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation whose only shipped model is the tiny one."""
+
+    def files(package: str) -> Any:
+        assert package == "lqsep"
+        return tiny_model.parent.parent
+
+    monkeypatch.setattr(importlib.resources, "files", files)
+    assert list(model_directory.shipped_models()) == ["tiny"]
+    return tiny_model
+
+
+def test_list_prints_sources_licence_size_and_figures(
+    shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "list"]) == 0
+    header, line = capsys.readouterr().out.splitlines()
+    assert header.split() == ["name", "sources", "licence", "size", "measured"]
+    size = sum(path.stat().st_size for path in shipped.glob("*.safetensors")) / 1e6
+    assert line.split("  ")[0] == "tiny"
+    for part in ("drums, bass", "CC0-1.0", f"{size:.1f} MB", "si_sdr.drums 1.5, si_sdr.bass -2.0"):
+        assert part in line
+
+
+def test_list_without_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
+    assert run(["models", "list"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "no models" in captured.err
+
+
+@pytest.mark.parametrize("by", ["name", "directory", "file"])
+def test_show_prints_everything_known(
+    by: str, shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = {"name": "tiny", "directory": str(shipped), "file": str(shipped / "model.toml")}[by]
+    assert run(["models", "show", name]) == 0
+    rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    rows = {key: value.strip() for key, value in rows.items()}
+    assert rows["name"] == "tiny"
+    assert rows["licence"] == "CC0-1.0"
+    assert rows["training_data"] == "none: random weights"
+    assert rows["metrics.si_sdr.bass"] == "-2.0"
+    assert rows["codec"] == "lq-vae"
+    assert rows["refiners"] == "wiener, consistency"
+    assert rows["source drums"] == "gain default, prior ngram"
+    assert len(rows["files.codec.safetensors"]) == 64
+
+
+def test_an_unknown_model_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("show", "verify"):
+        assert run(["models", command, "no-such-model"]) == 3
+        assert "no model named 'no-such-model'" in capsys.readouterr().err
+
+
+def test_verify_checks_every_file(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["tiny"], [str(shipped)]):
+        assert run(["models", "verify", *arguments]) == 0
+        assert capsys.readouterr().out.endswith(": 3 files verified\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["tiny"]])
+def test_verify_finds_a_changed_file(
+    arguments: list[str], shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shipped / "prior.bass.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert run(["models", "verify", *arguments]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "prior.bass.safetensors has another sha256 than declared" in captured.err
+    path.unlink()
+    assert run(["models", "verify", *arguments]) == 3
+    assert "prior.bass.safetensors is missing" in capsys.readouterr().err
+
+
+def test_the_shipped_models_are_whole() -> None:
+    for directory in shipped_models().values():
+        assert run(["models", "verify", str(directory)]) == 0
+
+
+def test_nested_tables_become_dotted_names() -> None:
+    nested = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+    assert models._flatten(nested) == [("a.b", 1), ("a.c.d", 2), ("e", 3)]
