@@ -25,3 +25,5 @@ html_title = "lqsep"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
+# Printed by its name rather than spelled out.
+autodoc_type_aliases = {"MixtureLike": "MixtureLike"}
