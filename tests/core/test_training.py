@@ -251,7 +251,7 @@ def test_the_clock_ends_the_run(tmp_path: Path) -> None:
     reports: list[dict[str, Any]] = []
     result = run(Line(), tmp_path, settings, reports=reports)
     assert 0 < result.step < 10**6
-    assert result.minutes >= 0.2 / 60
+    assert 0.2 / 60 <= result.minutes < 6 / 60  # the last step may be slow on a busy machine
     last = [report for report in reports if report["event"] == "progress"][-1]
     assert last["eta_s"] <= 0.2 and last["learning_rate"] < 0.05
     again = Line()
