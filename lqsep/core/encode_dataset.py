@@ -27,7 +27,7 @@ def encode_source(
     versions: int = 1,
     gain_db: float = 0.0,
     generator: torch.Generator | None = None,
-) -> list[Int64[Tensor, " frames"]]:
+) -> list[Int64[Tensor, " _frames"]]:
     """Encode a source's stem of every track.
 
     Stems are mixed to mono, brought to the codec's rate and, where the codec brings mixtures to a

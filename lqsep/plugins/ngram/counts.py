@@ -66,7 +66,7 @@ class NgramCounts:
 
 
 def count_ngrams(
-    sequences: Sequence[Int64[Tensor, " frames"]], n: int, codebook_size: int
+    sequences: Sequence[Int64[Tensor, " _frames"]], n: int, codebook_size: int
 ) -> tuple[Int64[Tensor, "entries n"], Int64[Tensor, " entries"]]:
     """Distinct n-grams of the sequences, sorted, and their counts; none spans two sequences."""
     keys = [

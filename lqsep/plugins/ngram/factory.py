@@ -52,7 +52,7 @@ def build_prior(config: NgramConfig, context: BuildContext) -> NgramPrior:
 
 
 def count_prior(
-    sequences: Sequence[Int64[Tensor, " frames"]],
+    sequences: Sequence[Int64[Tensor, " _frames"]],
     codebook_size: int,
     *,
     order: int = 2,
@@ -68,7 +68,7 @@ def count_prior(
 
 def save_counts(
     path: str | Path,
-    sequences: Sequence[Int64[Tensor, " frames"]],
+    sequences: Sequence[Int64[Tensor, " _frames"]],
     codebook_size: int,
     order: int,
     metadata: Mapping[str, str],

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from lqsep.core.assemble import TrainContext
@@ -73,7 +74,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
     save_counts(path, codes, size, config.order, metadata)
 
 
-def bits_per_code(prior: NgramPrior, sequences: Sequence[Tensor]) -> float:
+def bits_per_code(prior: NgramPrior, sequences: Sequence[Int64[Tensor, " _frames"]]) -> float:
     """Mean negative log2 probability of the sequences' codes; NaN if there are none."""
     total = sum(float(prior.log_prob(codes[None]).double().sum()) for codes in sequences)
     n_codes = sum(len(codes) for codes in sequences)
