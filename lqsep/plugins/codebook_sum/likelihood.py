@@ -100,6 +100,11 @@ class CodebookSumLikelihood(Likelihood):
                 *self._stored.gains,
                 *gains,
             )
+        else:
+            _LOGGER.info(
+                "computing the sums of all pairs of %d codes (`lqsep sums` stores them)",
+                len(self.codebook),
+            )
         return build_sum_table(self.codebook, gains)
 
 
@@ -145,7 +150,8 @@ class BoundCodebookSum(BoundLikelihood):
 
 
 def check_two_sources(n_sources: int) -> None:
-    """
+    """Refuse any number of sources but two.
+
     Raises:
         IncompatibleComponentsError: There are not two sources.
     """

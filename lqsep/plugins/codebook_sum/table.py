@@ -126,8 +126,8 @@ def _score_parts(
     halves = vectors.square().sum(1) / 2
     size = len(vectors)
     padded = -(-size // _GROUP) * _GROUP
-    rows = torch.full((size, padded), torch.inf, device=codebook.device)
-    columns = torch.zeros(size, padded, device=codebook.device)
+    rows = torch.full((size, padded), torch.inf, dtype=torch.float32, device=codebook.device)
+    columns = torch.zeros(size, padded, dtype=torch.float32, device=codebook.device)
     for start in range(0, size, _GRAM_ROWS):
         part = slice(start, start + _GRAM_ROWS)
         gram = vectors[part] @ vectors.T
