@@ -42,6 +42,13 @@ def test_without_a_level_nothing_is_scaled() -> None:
     assert torch.equal(pool.waves[0][0], torch.from_numpy(wave[0].astype(np.float32)))
 
 
+def test_channels_are_averaged() -> None:
+    wave = noise(200, channels=2).astype(np.float32)
+    pool = AudioPool(Stems(wave), ["noise"], 1000)
+    # A float32 mean of two.
+    assert torch.allclose(pool.waves[0][0], torch.from_numpy(wave.mean(0)), atol=1e-7)
+
+
 def test_silence_stays_silence() -> None:
     pool = AudioPool(Stems(noise(2000), noise(2000, scale=1e-6)), ["noise"], 1000, level=0.1)
     assert float(pool.waves[0][1].abs().max()) < 1e-5
