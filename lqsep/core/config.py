@@ -145,8 +145,11 @@ class PipelineConfig(_Section):
     @classmethod
     def _names(cls, sources: dict[str, SourceConfig]) -> dict[str, SourceConfig]:
         for name in sources:
-            if not name or name != os.path.basename(name) or name.startswith("."):
-                raise ValueError(f"{name!r} cannot be a source: its name must do as a file name")
+            # Dots separate the parts of a setting's path.
+            if not name or name != os.path.basename(name) or "." in name:
+                raise ValueError(
+                    f"{name!r} cannot be a source: its name must do as a file name, without dots"
+                )
             if name in {"mixture", "residual"}:
                 raise ValueError(f"{name!r} cannot be a source: the name has a meaning of its own")
         return sources
