@@ -121,6 +121,10 @@ def test_chunks_before_and_after_the_samples(tmp_path):
     body = content[12:36] + chunk + content[36:] + chunk
     (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body)
     assert audio_info(tmp_path / "a.wav").n_samples == 30_000
+    samples_end = 8 + 4 + len(body) - len(chunk)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[: samples_end - 10])
+    with pytest.raises(AudioError, match="at least 10 bytes are missing"):
+        audio_info(tmp_path / "cut.wav")
     # the last chunk is no sound: without it nothing is missing
     (tmp_path / "a.wav").write_bytes(
         b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body[: -len(chunk)]

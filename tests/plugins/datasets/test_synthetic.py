@@ -20,6 +20,13 @@ def test_the_same_for_the_same_seed():
         assert not np.array_equal(first[1].stems[source], SyntheticDataset(seed=4)[1].stems[source])
 
 
+def test_tracks_differ_in_more_than_tempo():
+    # the first note, before the second beat, brought to one level
+    openings = [track.stems["bass"][0, :4000] for track in SyntheticDataset()]
+    directions = np.stack([wave / np.linalg.norm(wave) for wave in openings])
+    assert (directions @ directions[0] < 0.99).any()
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_form(channels):
     data = SyntheticDataset(n_tracks=2, duration_s=0.7, sample_rate=8000, channels=channels)
