@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
@@ -70,11 +70,12 @@ def save_weights(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(
+        # Not safetensors' own file writing, which makes files that others may not read.
+        content = serialise(
             {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()},
-            temporary,
             metadata=dict(metadata),
         )
+        temporary.write_bytes(content)
         digest = file_hash(temporary)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:

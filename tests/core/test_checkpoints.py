@@ -34,6 +34,13 @@ def test_nothing_but_the_file_is_left_behind(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
+def test_a_file_may_be_read_by_whoever_may_read_files_made_here(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    save_weights(tmp_path / "w.safetensors", tensors(), {})
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
 def test_header_gives_shapes_without_reading_tensors(tmp_path):
     save_weights(tmp_path / "w.safetensors", tensors(), {"k": "v"})
     header = read_header(tmp_path / "w.safetensors")
