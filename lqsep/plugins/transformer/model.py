@@ -150,14 +150,15 @@ class TransformerModel(nn.Module):
         self, codes: Int64[Tensor, "rows frames"]
     ) -> Float[Tensor, "rows frames codebook_size"]:
         """Logits of every frame given those before it; ``frames <= max_frames``."""
-        return self._run(self._inputs(codes[:, :-1]), None)
+        logits: Tensor = self.output(self._run(self._inputs(codes[:, :-1]), None))
+        return logits
 
     def prime(
         self, prompt: Int64[Tensor, "rows frames"], cache: KVCache
     ) -> Float[Tensor, "rows codebook_size"]:
         """Fill an empty cache from a prompt, possibly of no frames; logits of the next frame."""
         inputs = self._inputs(prompt)
-        logits = self._run(inputs, cache)[:, -1]
+        logits: Tensor = self.output(self._run(inputs, cache)[:, -1])
         cache.advance(inputs.shape[1])
         return logits
 
@@ -186,5 +187,4 @@ class TransformerModel(nn.Module):
         x = inputs.to(self.block_dtype)
         for layer, block in enumerate(self.blocks):
             x = block(x, cache, layer)
-        logits: Tensor = self.output(x.float())
-        return logits
+        return x.float()
