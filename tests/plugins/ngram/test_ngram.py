@@ -141,7 +141,7 @@ def test_tables_may_be_changed_in_place(sequences):
         state, previous = prior.start(2), None
         for _ in range(4):
             table, state = prior.step(state, previous)
-            table.fill_(0.0)
+            table.add_(1.0)
             previous = codes[:, 0]
         assert torch.equal(run_prior(prior, codes), before)
 
