@@ -101,8 +101,10 @@ def _megabytes(directory: Path) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _figures(metrics: Any) -> str:
-    return ", ".join(f"{name} {value}" for name, value in _flatten(metrics))
+def _figures(metrics: Mapping[str, Any]) -> str:
+    """The whole model's figures; those of its parts, written by training, are for ``show``."""
+    whole = {name: value for name, value in metrics.items() if name not in {"codec", "sources"}}
+    return ", ".join(f"{name} {value}" for name, value in _flatten(whole))
 
 
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, object]]:
