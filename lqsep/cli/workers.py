@@ -36,7 +36,7 @@ OnResult = Callable[[TrackResult], None]
 
 # Seconds between two progress messages of a worker, and that an ended one gets to clean up.
 _PROGRESS_INTERVAL = 0.2
-_GRACE = 10.0
+_GRACE = 20.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -668,19 +668,32 @@ def test_a_model_that_cannot_be_loaded_is_one_line_and_exit_code_3(
 # Interruptions, in a process of their own
 
 
-def start(separate: Command, *arguments: object) -> "subprocess.Popen[str]":
-    script = "from lqsep.cli.main import main; main()"
-    command = [sys.executable, "-c", script, "separate", "-n", separate.model, "-o", separate.out]
-    return subprocess.Popen(
-        [str(part) for part in (*command, *arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start(separate: Command) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts ``lqsep separate`` in a process group of its own, which ends with the test."""
+    started = []
+
+    def run_apart(*arguments: object) -> "subprocess.Popen[str]":
+        script = "from lqsep.cli.main import main; main()"
+        command = [sys.executable, "-c", script, "separate", "-n", separate.model]
+        process = subprocess.Popen(
+            [str(part) for part in (*command, "-o", separate.out, *arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield run_apart
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 300) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "timed out"
@@ -702,13 +715,17 @@ SLOW = ["-p", "sources.drums.prior.delay_s=0.02"]
     ],
 )
 def test_an_interruption_leaves_no_half_written_file(
-    separate: Command, number: signal.Signals, code: int, jobs: int
+    separate: Command,
+    start: Callable[..., "subprocess.Popen[str]"],
+    number: signal.Signals,
+    code: int,
+    jobs: int,
 ) -> None:
     paths = [separate.write(f"{name}.wav", noise(20000)) for name in "ab"]
-    process = start(separate, *paths, *SLOW, "-j", jobs)
+    process = start(*paths, *SLOW, "-j", jobs)
     wait_for(lambda: len(list(separate.results.glob("*/.*.part"))) >= 2 * jobs)
     process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=300)
     assert process.returncode == code
     if number == signal.SIGKILL:
         # Nobody could clean up, save the workers, which notice that their parent is gone; what is
@@ -719,18 +736,20 @@ def test_an_interruption_leaves_no_half_written_file(
     else:
         assert separate.files() == []
     # A second run is not in the way of what the first one left.
-    separate(*paths, "--json")
+    separate(*paths, "--json", "--duration", 0.05)
     assert separate.document()["counts"]["done"] == 2
 
 
 @pytest.mark.slow
-def test_ctrl_c_reaches_the_whole_group(separate: Command) -> None:
+def test_ctrl_c_reaches_the_whole_group(
+    separate: Command, start: Callable[..., "subprocess.Popen[str]"]
+) -> None:
     """As a terminal does it: parent and workers all get the signal."""
     paths = [separate.write(f"{name}.wav", noise(20000)) for name in "ab"]
-    process = start(separate, *paths, *SLOW, "-j", 2)
+    process = start(*paths, *SLOW, "-j", 2)
     wait_for(lambda: len(list(separate.results.glob("*/.*.part"))) >= 4)
     os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=300)
     assert process.returncode == 130
     assert error.strip().endswith("lqsep: interrupted")
     assert "Process " not in error  # no traceback of a worker
