@@ -11,7 +11,7 @@ monotone, cannot lift a value above its bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +21,8 @@ from torch import Tensor
 from lqsep.core.filters import Filters
 from lqsep.core.frame_likelihood import FrameLikelihood
 
-# Pairs evaluated at once: 256 rows of a codebook of 2048, 4 MB in float64.
-_PAIRS_AT_ONCE = 2**19
+# Pairs evaluated at once: 256 rows of a codebook of 2048, 4 MB in float64; and at first.
+_PAIRS_AT_ONCE, _PAIRS_AT_FIRST = 2**19, 2**16
 
 # How many pairs the search for a joint top-p asks for at first, and how much faster it grows.
 _FIRST_PAIRS, _GROWTH = 256, 8
@@ -80,49 +80,53 @@ class JointTable:
 
         Which of several pairs equal to the last one is kept is not defined.
         """
-        values = self.score.new_zeros(0)
-        places = self.hypotheses.new_zeros(0)
-        threshold = float("-inf")
-        for bound, rows in self._rows_by_bound():
-            if bound <= threshold:
-                break
-            scores = self._evaluate(rows)
-            found = (scores > threshold).nonzero()
-            values = torch.cat([values, scores[found[:, 0], found[:, 1]]])
-            places = torch.cat([places, rows[found[:, 0]] * self.log_p1.shape[1] + found[:, 1]])
-            if len(values) > k:
-                values, order = values.topk(k)
-                places = places[order]
-            if len(values) == k:
-                threshold = float(values.min())
-        return self._pairs(values, places)
+        bound = self._bounds()
+        # A few rows mostly settle it, or else say which of the others are worth a look.
+        first = bound.topk(min(self._rows_of(_PAIRS_AT_FIRST), len(bound)))
+        found = _Best(k, self.score)
+        self._visit(found, first.indices, first.values)
+        bound = bound.index_fill(0, first.indices, float("-inf"))
+        rest = (bound > found.threshold).nonzero()[:, 0]
+        ordered = bound[rest].sort(descending=True)
+        self._visit(found, rest[ordered.indices], ordered.values)
+        return self._pairs(found.values, found.places)
 
     def above(self, threshold: float) -> Pairs:
         """Every possible pair that scores ``threshold`` or more."""
+        bound = self._bounds()
+        rows = ((bound >= threshold) & (bound > float("-inf"))).nonzero()[:, 0]
         values, places = [self.score.new_zeros(0)], [self.hypotheses.new_zeros(0)]
-        for bound, rows in self._rows_by_bound():
-            if bound < threshold:
-                break
-            scores = self._evaluate(rows)
-            found = ((scores >= threshold) & (scores > float("-inf"))).nonzero()
-            values.append(scores[found[:, 0], found[:, 1]])
-            places.append(rows[found[:, 0]] * self.log_p1.shape[1] + found[:, 1])
+        size = self._rows_of(_PAIRS_AT_ONCE)
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            scores = self._evaluate(part)
+            at = ((scores >= threshold) & (scores > float("-inf"))).nonzero()
+            values.append(scores[at[:, 0], at[:, 1]])
+            places.append(part[at[:, 0]] * self.log_p1.shape[1] + at[:, 1])
         return self._pairs(torch.cat(values), torch.cat(places))
 
-    def _rows_by_bound(self) -> Iterator[tuple[float, Tensor]]:
-        """Flat rows ``n * K0 + i`` in chunks, each with its largest bound, from the top down."""
-        bound = self.score[:, None] + self.log_p0
-        bound = bound + self.log_p1.amax(1, keepdim=True)
-        bound = (bound + self.likelihood.row_upper().double()[self._likelihood_rows()]).flatten()
-        size = max(1, _PAIRS_AT_ONCE // self.log_p1.shape[1])
-        # Most searches end after the first chunk: the rest is sorted only when it is asked for.
-        first = bound.topk(min(size, len(bound)))
-        yield float(first.values[0]), first.indices[first.values > float("-inf")]
-        rest = bound.index_fill(0, first.indices, float("-inf")).sort(descending=True)
-        n_rest = int((rest.values > float("-inf")).sum())
-        for start in range(0, n_rest, size):
-            stop = min(start + size, n_rest)
-            yield float(rest.values[start]), rest.indices[start:stop]
+    def _bounds(self) -> Float64[Tensor, " flat_rows"]:
+        """Of every row ``n * K0 + i``, summed in the order of `_evaluate`."""
+        bound = (self.score[:, None] + self.log_p0) + self.log_p1.amax(1, keepdim=True)
+        return (bound + self.likelihood.row_upper()[self._likelihood_rows()]).flatten()
+
+    def _visit(self, found: _Best, rows: Tensor, bound: Tensor) -> None:
+        """Go through rows in the order of their bounds until none can hold a better pair."""
+        size = self._rows_of(_PAIRS_AT_ONCE)
+        for start in range(0, len(rows), size):
+            if float(bound[start]) <= found.threshold:
+                return
+            part = rows[start : start + size]
+            scores = self._evaluate(part)
+            largest = scores.amax(1)
+            lowest = found.lowest_worth_adding(largest)
+            worth = largest >= lowest
+            part, scores = part[worth], scores[worth]
+            at = (scores >= lowest).nonzero()
+            found.add(scores[at[:, 0], at[:, 1]], part[at[:, 0]] * self.log_p1.shape[1] + at[:, 1])
+
+    def _rows_of(self, n_pairs: int) -> int:
+        return max(1, n_pairs // self.log_p1.shape[1])
 
     def _likelihood_rows(self) -> Tensor:
         return self.hypotheses.clamp(max=self.likelihood.n_rows - 1)
@@ -130,8 +134,8 @@ class JointTable:
     def _evaluate(self, rows: Tensor) -> Tensor:
         n_codes = self.log_p0.shape[1]
         n, i = rows // n_codes, rows % n_codes
-        scores = (self.score[n] + self.log_p0[n, i])[:, None] + self.log_p1[n]
-        return scores + self.likelihood.rows(self.hypotheses[n], i).double()
+        scores = self.log_p1[n].add_((self.score[n] + self.log_p0[n, i])[:, None])
+        return scores.add_(self.likelihood.rows(self.hypotheses[n], i))
 
     def _pairs(self, values: Tensor, places: Tensor) -> Pairs:
         places, order = places.sort()
@@ -141,6 +145,34 @@ class JointTable:
         rows, pair = places // (n_codes[0] * n_codes[1]), places % (n_codes[0] * n_codes[1])
         codes = torch.stack([pair // n_codes[1], pair % n_codes[1]], dim=1)
         return Pairs(values, rows, codes)
+
+
+class _Best:
+    """The ``k`` best scores met so far; ``threshold`` is the lowest once there are ``k``."""
+
+    def __init__(self, k: int, like: Float64[Tensor, " rows"]) -> None:
+        self.k = k
+        self.values = like.new_zeros(0)
+        self.places = torch.zeros(0, dtype=torch.int64, device=like.device)
+        self.threshold = float("-inf")
+
+    def lowest_worth_adding(self, largest: Float64[Tensor, " visited"]) -> float:
+        """Of rows with these largest scores; lower ones are not among the ``k`` best."""
+        # Above the threshold, so that what equals it, impossible scores above all, stays out.
+        lowest = math.nextafter(self.threshold, math.inf)
+        if len(largest) >= self.k:
+            # The largest ones are k scores or more: nothing below the k-th of them counts.
+            lowest = max(lowest, float(largest.topk(self.k).values[-1]))
+        return lowest
+
+    def add(self, values: Float64[Tensor, " found"], places: Int64[Tensor, " found"]) -> None:
+        self.values = torch.cat([self.values, values])
+        self.places = torch.cat([self.places, places])
+        if len(self.values) > self.k:
+            self.values, order = self.values.topk(self.k)
+            self.places = self.places[order]
+        if len(self.values) == self.k:
+            self.threshold = float(self.values.min())
 
 
 def pairs_kept(table: JointTable, log_evidence: float, filters: Filters) -> Pairs:

@@ -54,6 +54,7 @@ KINDS = [{}, {"shared": False}, {"sums": True}, {"scale": 0.1}, {"scale": 30.0}]
 @pytest.mark.parametrize("rows_at_once", [1, 4, 10**4])
 def test_best_equals_sorting(kind, k, rows_at_once, monkeypatch):
     monkeypatch.setattr("lqsep.core.joint_search._PAIRS_AT_ONCE", rows_at_once * 9)
+    monkeypatch.setattr("lqsep.core.joint_search._PAIRS_AT_FIRST", 2 * 9)
     for seed in range(4):
         table = random_table(seed, **kind)
         found, scores = table.best(k), every_pair(table)
@@ -81,6 +82,7 @@ def test_above_equals_comparing(kind):
 def test_search_looks_at_few_rows(monkeypatch):
     """With chunks of four rows a peaked table is done after the first ones."""
     monkeypatch.setattr("lqsep.core.joint_search._PAIRS_AT_ONCE", 4 * 64)
+    monkeypatch.setattr("lqsep.core.joint_search._PAIRS_AT_FIRST", 4 * 64)
     table = random_table(0, n_rows=8, sizes=(64, 64), scale=10.0)
     evaluated = []
     rows = table.likelihood.rows
@@ -89,9 +91,13 @@ def test_search_looks_at_few_rows(monkeypatch):
         evaluated.append(len(n))
         return rows(n, i)
 
+    best = float(every_pair(table).max())
     table.likelihood.rows = counting
-    table.best(1)
-    assert sum(evaluated) < 8 * 64 / 4
+    assert float(table.best(1).score) == best
+    bound = table.score[:, None] + table.log_p0 + table.log_p1.amax(1)[:, None]
+    needed = int((bound + table.likelihood.row_upper() > best).sum())
+    # At most two chunks more than the rows that could have held a better pair.
+    assert needed < 40 and sum(evaluated) <= needed + 8
 
 
 def test_equal_scores_come_in_the_order_of_row_and_codes():
@@ -102,6 +108,9 @@ def test_equal_scores_come_in_the_order_of_row_and_codes():
     found = table.best(18)
     places = found.rows * 9 + found.codes[:, 0] * 3 + found.codes[:, 1]
     assert places.tolist() == list(range(18))
+    for k in range(1, 18):
+        assert len(table.best(k)) == k
+    assert len(table.above(0.0)) == 18
 
 
 def test_impossible_pairs_are_never_given():

@@ -42,6 +42,10 @@ def test_halves_until_it_fits_and_goes_on(most, caplog):
     # After the first size that fits nothing larger is tried.
     sizes = [stop - start for start, stop in calls]
     assert sizes == sorted(sizes, reverse=True)
+    first_to_fit = next(size for size in sizes if size <= most)
+    assert sizes[: sizes.index(first_to_fit) + 1] == [
+        half for half in (13, 7, 4, 2, 1) if half >= first_to_fit
+    ]
     assert caplog.records and "out of device memory" in caplog.text
 
 

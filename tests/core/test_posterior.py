@@ -212,6 +212,16 @@ def test_top_ranks_by_filtered_scores(filters):
             assert float(state.score[row]) == pytest.approx(scores[path], abs=1e-5)
 
 
+def test_other_filters_on_the_same_state():
+    posterior = random_posterior(5, n_codes=SIZES)
+    state = posterior.start(3)
+    for filters in (Filters(joint_top_k=1), Filters(), Filters(joint_top_k=2)):
+        found = posterior.draw(state, generator(0), filters)
+        alone = posterior.draw(posterior.start(3), generator(0), filters)
+        assert torch.equal(found.log_evidence, alone.log_evidence)
+        assert torch.equal(found.codes, alone.codes)
+
+
 def test_top_over_all_pairs_gives_each_once():
     posterior = random_posterior(0, n_codes=SIZES)
     rows, codes = posterior.top(posterior.start(2), 1000)
@@ -259,13 +269,13 @@ def test_scores_of_impossible_codes_are_minus_infinity_not_nan():
         assert float(values) == -math.inf
 
 
-@pytest.mark.parametrize("uniform", [0.0, 0.3, 1 - 2**-53])
-def test_picks_have_weight(uniform):
-    log_weight = torch.tensor([[-math.inf, 0.0, -math.inf, -1.0, -math.inf], [-1e4] * 5])
+@pytest.mark.parametrize(("uniform", "first"), [(0.0, 1), (0.2, 1), (0.3, 3), (1 - 2**-53, 3)])
+def test_picks_have_weight(uniform, first):
+    log_weight = torch.tensor([[-math.inf, -1.0, -math.inf, 0.0, -math.inf], [-1e4] * 5])
+    # All but one underflow.
     log_weight[1, 2] = -1e4 + 800
     pick = pick_by_cdf(log_weight, torch.full((2,), uniform, dtype=torch.float64))
-    assert pick[0] == (1 if uniform < 0.7 else 3)
-    assert pick[1] == 2
+    assert pick.tolist() == [first, 2]
 
 
 def test_picks_divide_the_unit_interval():
