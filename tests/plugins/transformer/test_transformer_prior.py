@@ -325,6 +325,8 @@ def test_sizes_that_do_not_fit(settings, message):
         TransformerConfig(**CONFIG | settings)
 
 
-def test_dense_attention_needs_no_blocks():
-    config = TransformerConfig(attention="dense", max_frames=24, blocks=5)
-    assert build_model(config, torch.zeros(3, 2)).max_frames == 24
+def test_dense_attention_has_no_rows():
+    # More rows than frames would leave rows of no frame.
+    model = build_model(TransformerConfig(attention="dense", max_frames=4), torch.zeros(3, 2))
+    prior = TransformerPrior(model)
+    assert run_prior(prior, torch.zeros(1, 4, dtype=torch.int64)).shape == (4, 1, 3)
