@@ -1,6 +1,6 @@
 """lqsep: unsupervised source separation by Bayesian inference in a discrete latent domain.
 
-Importing this package is cheap: the names that need torch are imported when they are first used.
+Importing this package is cheap: its names are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -8,15 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from lqsep.core.errors import LqsepError
-from lqsep.core.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
-
 if TYPE_CHECKING:
     from lqsep.core.config import PipelineConfig, load_config
     from lqsep.core.data import Separation
+    from lqsep.core.errors import LqsepError
     from lqsep.core.model_directory import Model, load_model
     from lqsep.core.pipeline import Separator
     from lqsep.core.registry import Registry
+    from lqsep.core.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
 
 __version__ = "0.1.0"
 
@@ -37,11 +36,16 @@ __all__ = [
 ]
 
 _LAZY = {
+    "ComponentConfig": "lqsep.core.spec",
+    "ComponentSpec": "lqsep.core.spec",
+    "Kind": "lqsep.core.spec",
+    "LqsepError": "lqsep.core.errors",
     "Model": "lqsep.core.model_directory",
     "PipelineConfig": "lqsep.core.config",
     "Registry": "lqsep.core.registry",
     "Separation": "lqsep.core.data",
     "Separator": "lqsep.core.pipeline",
+    "hookimpl": "lqsep.core.spec",
     "load_config": "lqsep.core.config",
     "load_model": "lqsep.core.model_directory",
 }

@@ -35,6 +35,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    PydanticUserError,
     SerializeAsAny,
     ValidationError,
     ValidationInfo,
@@ -74,6 +75,9 @@ def _slot(kind: Kind) -> BeforeValidator:
             return model.model_validate(dict(value), context=info.context)
         except ValidationError as error:
             raise _SlotError(_lines(error, "")) from error
+        except (PydanticUserError, NameError) as error:
+            # Configurations are built on first use: here a plugin's own mistake comes to light.
+            raise _SlotError([f": the settings of {kind} '{name}' are faulty: {error}"]) from error
 
     return BeforeValidator(validate)
 

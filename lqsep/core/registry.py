@@ -6,6 +6,7 @@ A registry is a value: made once by the command line, a notebook or a test, then
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.metadata
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Registry:
         """
         candidates = []
         for entry_point in importlib.metadata.entry_points(group=group):
-            distribution, version = _provider(entry_point)
+            distribution, version = _provider(entry_point.dist)
             if not {entry_point.name, distribution}.isdisjoint(blocked):
                 continue
             candidates.append(_Candidate(entry_point.name, distribution, version, entry_point.load))
@@ -165,11 +166,12 @@ class Registry:
         return message
 
 
-def _provider(entry_point: importlib.metadata.EntryPoint) -> tuple[str, str]:
-    """Name and version of the distribution, whose metadata may be incomplete."""
-    if entry_point.dist is None:
+@functools.lru_cache(maxsize=64)
+def _provider(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    """Name and version of a distribution, whose metadata may be incomplete."""
+    if distribution is None:
         return "unknown", "unknown"
-    metadata = entry_point.dist.metadata
+    metadata = distribution.metadata  # parsed anew at every access
     return metadata["Name"] or "unknown", metadata["Version"] or "unknown"
 
 

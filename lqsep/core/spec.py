@@ -62,7 +62,8 @@ class ComponentConfig(BaseModel):
     Unknown fields are errors and values are frozen.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Deferred: `lqsep components` lists dozens of configurations and validates none of them.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     type: str
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class LoopSettings(BaseModel):
     """What `lqsep.core.training.fit` needs to know; trainers extend it with their own fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     steps: int = Field(default=10_000, ge=1, description="Optimiser steps of the whole run.")
     max_minutes: float | None = Field(

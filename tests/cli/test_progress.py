@@ -21,11 +21,12 @@ def test_the_bar_is_drawn_on_stderr(
     monkeypatch.setattr(progress, "DELAY_S", 0.0)
     with ProgressBars(enabled=True) as bars:
         bars.update("my mix [live]", 5.0, 10.0)
+        print("of a library")
         with bars.paused():
             print("a result")
         bars.finish("my mix [live]")
     captured = capsys.readouterr()
-    assert captured.out == "a result\n"
+    assert captured.out == "of a library\na result\n"
     assert "my mix [live]" in captured.err
     assert "50%" in captured.err
 

@@ -156,3 +156,26 @@ def test_replacing_a_component_takes_its_defaults_unless_it_is_that_type():
     assert tree["codec"] == {"type": "other"}
     replace_component(tree, "sources.drums.prior", "other")
     assert tree["sources"]["drums"] == {"gain": 0.25, "prior": {"type": "other"}}
+
+
+def test_a_plugins_faulty_settings_are_named_when_they_are_used():
+    class FaultyConfig(ComponentConfig):
+        type: str = "faulty"
+        value: "NoSuchType" = 0  # type: ignore[name-defined]  # noqa: F821
+
+    class Faulty:
+        @hookimpl
+        def lqsep_components(self):
+            yield ComponentSpec(
+                kind=Kind.SAMPLER,
+                name="faulty",
+                config=FaultyConfig,
+                factory="nowhere:nothing",
+                summary="for tests",
+                api_version=1,
+            )
+
+    registry = Registry.from_plugins(lqsep=Plugin(), other=Faulty())
+    assert registry.problems == ()
+    with pytest.raises(ConfigError, match="sampler: the settings of sampler 'faulty' are faulty"):
+        parse_config({**data(), "sampler": {"type": "faulty"}}, registry)

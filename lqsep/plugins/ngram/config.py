@@ -26,7 +26,7 @@ class NgramConfig(ComponentConfig):
 class NgramTrainConfig(BaseModel):
     """How codes are made from audio; counting itself has nothing to set."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     versions: int = Field(
         default=4,
