@@ -374,6 +374,13 @@ def test_one_failing_input_does_not_stop_the_others(
     assert "1 of 1 inputs failed" in separate.stderr
 
 
+def test_inputs_are_checked_before_the_model_is_loaded(separate: Command) -> None:
+    broken = ["--prior", "bass=ngram"]  # there are no weights for it
+    separate(separate.folder / "missing.wav", *broken, code=1)
+    assert "no such file" in separate.stderr
+    separate(separate.write("mix.wav", noise(40)), *broken, code=3)
+
+
 def test_no_input_is_a_usage_error(separate: Command) -> None:
     separate(code=2)
     assert "INPUT" in separate.stderr
