@@ -109,9 +109,9 @@ def _processor() -> str:
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that every benchmark has: ``--out --rounds --device --seed``."""
+    """A parser with the options that every benchmark has: ``--json --rounds --device --seed``."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--out", type=Path, help="JSON file to write; printed when not given")
+    parser.add_argument("--json", type=Path, help="JSON file to write; printed when not given")
     parser.add_argument("--rounds", type=int, default=5, help="times each way is run [5]")
     parser.add_argument("--device", default="cpu", help="cpu or cuda [cpu]")
     parser.add_argument("--seed", type=int, default=0, help="of the random inputs [0]")

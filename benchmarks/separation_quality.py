@@ -4,7 +4,7 @@ Every track's stems are brought to its gains and summed; the mixture is separate
 ordinary pipeline. SDR is the plain energy ratio on 1 s windows: median over the windows of a track
 (windows with a silent source left out), then mean over tracks with its 95 % interval.
 
-    python benchmarks/separation_quality.py drums-bass DATA_DIR --split test --out quality.json
+    python benchmarks/separation_quality.py drums-bass DATA_DIR --split test --json quality.json
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="the first seconds of each track only")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-p", "--set", action="append", default=[], metavar="section.key=value")
-    parser.add_argument("--out", help="write the figures as JSON")
+    parser.add_argument("--json", help="write the figures as JSON")
     arguments = parser.parse_args()
 
     registry = Registry.discover()
@@ -85,7 +85,7 @@ def main() -> None:
         cells = (f"{f['mean']:.2f} +- {f['interval']:.2f}" for f in by_source.values())
         print(f"{name:<14}" + "".join(f"{cell:>18}" for cell in cells))
     print(f"seconds per second of audio: median {statistics.median(speeds):.2f}")
-    if arguments.out:
+    if arguments.json:
         document = {
             "model": arguments.model,
             "overrides": arguments.set,
@@ -101,7 +101,7 @@ def main() -> None:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
-        with open(arguments.out, "w", encoding="utf-8") as file:
+        with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(document, file, indent=2)
 
 

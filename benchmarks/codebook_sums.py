@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/sum_table.py --codes 2048 --out sum_table.json
+    python benchmarks/codebook_sums.py --codes 2048 --json codebook_sums.json
 
 The reference quantises the sum of one pair after another. That takes hours for a whole table, so
 a sample of pairs is timed and extrapolated; ``seconds_per_pair`` compares like with like.
@@ -60,7 +60,7 @@ def main() -> None:
     theirs = (sums - chosen[reference]).norm(dim=1)
     write(
         {
-            "benchmark": "sum_table",
+            "benchmark": "codebook_sums",
             "machine": facts,
             "settings": {
                 "codes": options.codes,
@@ -79,7 +79,7 @@ def main() -> None:
             * n_pairs,
             "checks": {"largest_excess_distance": float((ours - theirs).max())},
         },
-        options.out,
+        options.json,
     )
 
 
