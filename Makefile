@@ -16,7 +16,7 @@ help:
 	@echo "make demo    separate the example mixture with the shipped model into ./separated/"
 	@echo "make test    set everything up and run every check"
 	@echo "make check   the checks alone: lint types pytest docs"
-	@echo "make clean   remove the virtual environment and everything built"
+	@echo "make clean   remove the virtual environment and everything built (not separated/)"
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
@@ -64,5 +64,5 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build dist docs/_build separated .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
