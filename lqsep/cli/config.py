@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def check(file: str) -> None:
     FILE may also be a model directory.
     """
     registry = Registry.discover()
-    source = read_pipeline(file, PipelineChanges(), registry)
+    source = read_pipeline(file, PipelineChanges(), registry, is_file=os.path.isfile(file))
     parsed = source.parse(registry)
     missing = [f for f in _weight_files(parsed) if not (parsed.base_dir / f).is_file()]
     if missing:
@@ -71,7 +72,9 @@ def show(file: str | None, name: str | None, settings: Sequence[str]) -> None:
     if (file is None) == (name is None):
         raise click.UsageError("give a FILE or a model with --name, one of them")
     registry = Registry.discover()
-    source = read_pipeline(file or name or "", PipelineChanges(settings=settings), registry)
+    changes = PipelineChanges(settings=settings)
+    is_file = file is not None and os.path.isfile(file)
+    source = read_pipeline(file or name or "", changes, registry, is_file=is_file)
     click.echo(tomli_w.dumps(source.parse(registry).to_dict()), nl=False)
 
 

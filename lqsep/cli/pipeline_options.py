@@ -69,16 +69,24 @@ class PipelineSource:
         return parse_config(self.data, registry, self.base_dir, name=str(self.path))
 
 
-def read_pipeline(name: str | Path, changes: PipelineChanges, registry: Registry) -> PipelineSource:
+def read_pipeline(
+    name: str | Path, changes: PipelineChanges, registry: Registry, *, is_file: bool = False
+) -> PipelineSource:
     """Read a model's or a file's configuration and apply the changes.
+
+    Args:
+        name: A shipped model's name, a model directory or a configuration file.
+        changes: What the command line changes.
+        registry: Where components are looked up.
+        is_file: ``name`` is a file, whatever it is called; no model is looked for.
 
     Raises:
         CheckpointError: There is no such model.
-        ConfigError: A change does not fit the pipeline.
+        ConfigError: The file cannot be read, or a change does not fit the pipeline.
     """
     from lqsep.core.model_directory import find_config, model_name
 
-    path = find_config(name)
+    path = Path(name) if is_file else find_config(name)
     data = read_toml(path)
     apply_changes(data, changes, registry)
     return PipelineSource(data, path.parent, model_name(path), path)

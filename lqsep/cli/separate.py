@@ -190,7 +190,10 @@ def _separate(
     resolve_device(device)
     registry = Registry.discover()
     changes = _changes(**pipeline_options)
-    pipeline = read_pipeline(config or name or DEFAULT_MODEL, changes, registry)
+    if config is not None:
+        pipeline = read_pipeline(config, changes, registry, is_file=True)
+    else:
+        pipeline = read_pipeline(name or DEFAULT_MODEL, changes, registry)
     sources = tuple(pipeline.parse(registry).sources)
     output = OutputSettings(
         root=Path(out) / pipeline.name,
