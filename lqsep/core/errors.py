@@ -10,6 +10,7 @@
     │   └── IncompatiblePluginError
     ├── IncompatibleComponentsError     2   components that do not fit each other
     ├── DeviceError                     2   a device that is not there
+    │   └── DeviceMemoryError           1   one that is too small for an input
     ├── CheckpointError                 3   a model directory or weights file
     ├── AudioError                      1   an audio file
     ├── ShapeError                      1   a tensor of the wrong shape
@@ -62,6 +63,12 @@ class DeviceError(LqsepError):
     """The requested device is not available."""
 
     exit_code = 2
+
+
+class DeviceMemoryError(DeviceError):
+    """The device has too little memory for this input; a shorter one may fit."""
+
+    exit_code = 1
 
 
 class CheckpointError(LqsepError):

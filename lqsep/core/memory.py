@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -13,8 +14,23 @@ logger = logging.getLogger("lqsep")
 Result = TypeVar("Result")
 
 
+@dataclass
+class BatchLimit:
+    """What several calls of `in_batches` on the same work know of how much fits at once.
+
+    Attributes:
+        size: The largest batch to try; None while memory has not run out.
+    """
+
+    size: int | None = None
+
+
 def in_batches(
-    function: Callable[[int, int], Result], n: int, batch_size: int | None = None
+    function: Callable[[int, int], Result],
+    n: int,
+    batch_size: int | None = None,
+    *,
+    limit: BatchLimit | None = None,
 ) -> list[Result]:
     """Call ``function(start, stop)`` on consecutive ranges that cover ``0 .. n``.
 
@@ -25,6 +41,8 @@ def in_batches(
         function: Works on items ``start`` to ``stop`` (exclusive).
         n: Number of items; 0 makes no call.
         batch_size: Items per call to begin with; None tries all at once.
+        limit: Bounds the batches, and is lowered when memory runs out, so that the next call with
+            the same limit does not run out again.
 
     Returns:
         The results in order.
@@ -35,7 +53,8 @@ def in_batches(
     """
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-    size = n if batch_size is None else min(batch_size, n)
+    limit = limit or BatchLimit()
+    size = min(n if batch_size is None else batch_size, n if limit.size is None else limit.size)
     results: list[Result] = []
     start = 0
     while start < n:
@@ -45,7 +64,7 @@ def in_batches(
         except torch.cuda.OutOfMemoryError:
             if stop - start == 1:
                 raise
-            size = (stop - start + 1) // 2
+            limit.size = size = (stop - start + 1) // 2
         else:
             start = stop
             continue

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,14 +37,14 @@ from lqsep.core.data import (
     Selection,
     Separation,
 )
-from lqsep.core.errors import AudioError
+from lqsep.core.errors import AudioError, DeviceMemoryError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.likelihood import Likelihood
 from lqsep.core.interfaces.prior import Prior
 from lqsep.core.interfaces.refiner import RefineContext, Refiner
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.interfaces.selector import Selector
-from lqsep.core.memory import in_batches
+from lqsep.core.memory import BatchLimit, in_batches
 from lqsep.core.model_directory import Model, build_model, find_config, model_name
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.readers import ArrayReader, FileReader, MixtureReader
@@ -52,6 +53,8 @@ from lqsep.core.report import InputReport, SegmentReport, SeparationReport
 from lqsep.core.resampling import resample
 from lqsep.core.spec import Kind
 from lqsep.core.windows import CrossFader, Segment, SegmentPlan, plan_segments
+
+logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[float, float], None]
 """Called as ``on_progress(done_s, total_s)``, in seconds of audio."""
@@ -105,6 +108,7 @@ class Separator:
         self.device = torch.device(device)
         self.name = name
         self.config = dict(config or {})
+        self._decode_limit = BatchLimit()
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -191,6 +195,7 @@ class Separator:
         Raises:
             AudioError: The mixture cannot be read or holds no samples.
             EmptySupportError: Priors and likelihood allow no code at some frame.
+            DeviceMemoryError: A segment does not fit in the device's memory.
         """
         run = self.stream(mixture, seed=seed, on_progress=on_progress)
         parts = [block.stems for block in run]
@@ -229,8 +234,34 @@ class Separator:
             generator: The only source of randomness.
             prompt: Codes that came just before the segment, per candidate.
             on_frame: Progress of the sampler.
+
+        Raises:
+            DeviceMemoryError: A stage does not fit in the device's memory.
         """
         clock = _Clock()
+        try:
+            return self._separate_segment(mixture, generator, prompt, on_frame, clock)
+        except torch.cuda.OutOfMemoryError as error:
+            logger.debug("%s", error)
+        # Outside the handler: its traceback kept the failed stage's tensors alive, and the next
+        # input may fit.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        length_s = mixture.wave.shape[-1] / mixture.sample_rate
+        raise DeviceMemoryError(
+            f"out of memory on {self.device} in the stage '{clock.stage}' of a segment of "
+            f"{length_s:.1f} s; use fewer candidates (--candidates), shorter segments (--segment) "
+            "or --device cpu"
+        )
+
+    def _separate_segment(
+        self,
+        mixture: Mixture,
+        generator: torch.Generator,
+        prompt: Tensor | None,
+        on_frame: OnFrame | None,
+        clock: _Clock,
+    ) -> SegmentResult:
         with torch.inference_mode():
             with clock("encode"):
                 wave = self._mono(mixture)
@@ -272,7 +303,8 @@ class Separator:
             def decode(start: int, stop: int, source: int = source, u: Tensor = unique) -> Tensor:
                 return self.codec.decode(u[start:stop], n_samples, source, wave)
 
-            waves.append(torch.cat(in_batches(decode, unique.shape[0]))[place])
+            parts = in_batches(decode, unique.shape[0], limit=self._decode_limit)
+            waves.append(torch.cat(parts)[place])
         round_trip = wave
         if encoded.codes is not None:
             round_trip = self.codec.decode(encoded.codes[None], n_samples, None, wave)[0]
@@ -441,13 +473,15 @@ def _generator(seed: int, segment: int) -> torch.Generator:
 
 
 class _Clock:
-    """Seconds by stage."""
+    """Seconds by stage, and the stage last entered."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.stage = ""
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        self.stage = stage
         start = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start

@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 
-from lqsep.core.memory import in_batches
+from lqsep.core.memory import BatchLimit, in_batches
 
 
 def needing(most: int, calls: list[tuple[int, int]]):
@@ -47,6 +47,22 @@ def test_halves_until_it_fits_and_goes_on(most, caplog):
         half for half in (13, 7, 4, 2, 1) if half >= first_to_fit
     ]
     assert caplog.records and "out of device memory" in caplog.text
+
+
+def test_a_limit_is_remembered_by_the_next_call():
+    calls = []
+    limit = BatchLimit()
+    in_batches(needing(3, calls), 8, limit=limit)
+    assert [stop - start for start, stop in calls] == [8, 4, 2, 2, 2, 2]
+    calls.clear()
+    assert sum(in_batches(needing(3, calls), 5, 4, limit=limit), []) == list(range(5))
+    assert calls == [(0, 2), (2, 4), (4, 5)]
+
+
+def test_a_limit_stays_open_while_memory_suffices():
+    limit = BatchLimit()
+    in_batches(needing(100, []), 8, 2, limit=limit)
+    assert limit.size is None
 
 
 def test_one_item_that_does_not_fit_is_an_error():

@@ -1,6 +1,7 @@
 """The separator on a codec whose codes add up: what goes in, what comes out, long inputs."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from lqsep.core.audio import write_audio
 from lqsep.core.data import Mixture, Selection
-from lqsep.core.errors import AudioError
+from lqsep.core.errors import AudioError, DeviceError, DeviceMemoryError
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.pipeline import Separator, is_mid_silent
 from lqsep.core.windows import CrossFader
@@ -179,3 +180,51 @@ def test_a_file_is_read_in_stretches_and_gives_the_arrays_result(tmp_path):
 def test_no_samples_is_an_error():
     with pytest.raises(AudioError, match="no samples"):
         make().separate((np.zeros((1, 0)), RATE))
+
+
+class Starved(BeamSampler):
+    """Runs out of memory as soon as a segment is longer than it can bear."""
+
+    def sample(self, posterior, *, generator, on_frame=None):
+        if posterior.n_frames > 50:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB.")
+        return super().sample(posterior, generator=generator, on_frame=on_frame)
+
+
+def test_memory_that_runs_out_is_one_line_that_says_what_to_do():
+    mixture, _ = example()
+    separator = make(sampler=Starved(4))
+    with pytest.raises(DeviceError, match=r"out of memory on cpu .*'sample'") as caught:
+        separator.separate((mixture, RATE))
+    message = str(caught.value)
+    assert "--candidates" in message and "--segment" in message
+    assert "\n" not in message
+    # This input's fault alone: other inputs go on, and nothing keeps the failed call's tensors.
+    assert isinstance(caught.value, DeviceMemoryError) and caught.value.exit_code == 1
+    assert caught.value.__context__ is None
+    assert separator.separate((mixture[:, :160], RATE)).stems["drums"].shape == (1, 160)
+
+
+class TightCodec(AddingCodec):
+    """Decodes two candidates at once at most."""
+
+    def decode(self, codes, n_samples, source, mixture):
+        if len(codes) > 2:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return super().decode(codes, n_samples, source, mixture)
+
+
+def test_decoding_remembers_what_fits(caplog):
+    mixture, _ = example()
+    roomy, tight = (make(sampler=AncestralSampler(8)) for _ in range(2))
+    tight.codec = TightCodec((0.0, 0.1, 0.35))
+    for separator in (roomy, tight):
+        # Many candidates differ.
+        separator.likelihood = AddingLikelihood(separator.codec, sigma=0.3)
+    expected = roomy.separate((mixture, RATE))
+    with caplog.at_level(logging.WARNING, logger="lqsep"):
+        found = tight.separate((mixture, RATE))
+    assert len(found.report.segments) > 3
+    assert len(caplog.records) == 2  # 8 to 4 to 2, in the first segment alone
+    for name, stem in expected.stems.items():
+        assert np.array_equal(found.stems[name], stem)

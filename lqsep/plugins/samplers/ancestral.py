@@ -8,7 +8,7 @@ from torch import Tensor
 from lqsep.core.data import Candidates
 from lqsep.core.filters import Filters
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
-from lqsep.core.memory import in_batches
+from lqsep.core.memory import BatchLimit, in_batches
 from lqsep.core.posterior import SequencePosterior
 
 
@@ -44,6 +44,7 @@ class AncestralSampler(Sampler):
         self.n_candidates = n_candidates
         self.batch_size = batch_size
         self.filters = filters or Filters()
+        self._limit = BatchLimit()
 
     def sample(
         self,
@@ -71,7 +72,8 @@ class AncestralSampler(Sampler):
                     on_frame(done // self.n_candidates, posterior.n_frames)
             return posterior.candidates(state)
 
-        return concatenate(in_batches(draw, self.n_candidates, self.batch_size))
+        parts = in_batches(draw, self.n_candidates, self.batch_size, limit=self._limit)
+        return concatenate(parts)
 
 
 def concatenate(parts: list[Candidates]) -> Candidates:

@@ -77,10 +77,17 @@ def test_memory_that_runs_out_halves_the_batch(caplog):
 
     plain = long_memory_posterior()
     greedy = SequencePosterior([Greedy(prior.votes) for prior in plain.priors], plain.bound)
+    sampler = AncestralSampler(8)
     with caplog.at_level(logging.WARNING, logger="lqsep"):
-        found = sample(AncestralSampler(8), greedy)
+        found = sample(sampler, greedy)
     assert torch.equal(found.codes, sample(AncestralSampler(8), plain).codes)
     assert "out of device memory with 8 at once" in caplog.text
+    # The next segment begins with what fitted.
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="lqsep"):
+        again = sample(sampler, greedy)
+    assert torch.equal(again.codes, found.codes)
+    assert not caplog.records
 
 
 def test_candidates_are_in_the_order_drawn():
