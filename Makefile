@@ -32,8 +32,17 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+# Modules whose tensor annotations are checked while the tests run.
+CHECKED := certificate data dense_likelihood filters frame_distribution frame_likelihood interfaces \
+  joint_search masking posterior posterior_state sparse_likelihood spectral sum_table windows
+CHECKED := $(CHECKED:%=lqsep.core.%) $(foreach plugin,codebook_sum lqvae ngram refiners samplers \
+  selectors transformer,lqsep.plugins.$(plugin))
+COMMA := ,
+SPACE := $(subst ,, )
+SHAPES := $(subst $(SPACE),$(COMMA),$(strip $(CHECKED))),beartype.beartype
+
 pytest: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --jaxtyping-packages=$(SHAPES)
 
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 DEFAULT_WINDOW_S = 2048 / 22_050
@@ -22,7 +22,9 @@ def window_length(sample_rate: int, window_s: float = DEFAULT_WINDOW_S) -> int:
     return _WINDOW_STEP * max(1, round(window_s * sample_rate / _WINDOW_STEP))
 
 
-def stft(wave: Float[Tensor, "*rows samples"], window: int) -> Float[Tensor, "*rows bins frames"]:
+def stft(
+    wave: Float[Tensor, "*rows samples"], window: int
+) -> Complex[Tensor, "*rows bins frames"]:
     """Complex spectrum with a Hann window and a hop of a quarter, frame 0 centred on sample 0.
 
     Silence is added on both sides, so that one sample is enough.
@@ -40,7 +42,7 @@ def stft(wave: Float[Tensor, "*rows samples"], window: int) -> Float[Tensor, "*r
 
 
 def istft(
-    spectrum: Float[Tensor, "*rows bins frames"], n_samples: int
+    spectrum: Complex[Tensor, "*rows bins frames"], n_samples: int
 ) -> Float[Tensor, "*rows samples"]:
     """Inverse of `stft`, exactly ``n_samples`` long."""
     window = 2 * (spectrum.shape[-2] - 1)
@@ -56,8 +58,8 @@ def istft(
 
 
 def soft_masks(
-    powers: Float[Tensor, "sources bins frames"], exponent: float = 2.0
-) -> Float[Tensor, "sources bins frames"]:
+    powers: Float[Tensor, "sources *rows bins frames"], exponent: float = 2.0
+) -> Float[Tensor, "sources *rows bins frames"]:
     """Shares ``p_s^(exponent/2) / sum_t p_t^(exponent/2)``; they sum to one everywhere.
 
     Where nothing has power, every source has the same share.
