@@ -25,23 +25,22 @@ def find_inputs(
         skip: A folder that is not searched.
 
     Returns:
-        The files, and ``(input, error)`` for each input that stands for none.
+        The files, and ``(input, error)`` for each input that stands for none or has folders that
+        cannot be listed.
     """
     endings = tuple(f".{extension.lower()}" for extension in extensions)
     files: dict[Path, Path] = {}
-    failures = []
+    failures: list[tuple[str, str]] = []
     for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            found, error = _audio_below(path, endings, skip), f"no audio files in folder {text}"
-        elif os.path.lexists(path) or not glob.has_magic(text):
-            found, error = [path], ""
-        else:
-            found, error = _matches(text, endings, skip), f"no audio files match {text}"
-        if not found:
-            failures.append((text, error))
-        for file in found:
-            files.setdefault(file.resolve(), file)
+        errors: list[str] = []
+        try:
+            for file in _found(text, endings, skip, errors):
+                files.setdefault(file.resolve(), file)
+        except OSError as error:
+            errors.append(f"cannot read {text}: {error.strerror or error}")
+        except RuntimeError:  # what Python 3.11 and 3.12 make of a link to itself
+            errors.append(f"cannot read {text}: its links lead in a circle")
+        failures += [(text, error) for error in errors]
     return list(files.values()), failures
 
 
@@ -64,21 +63,40 @@ def track_names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def _matches(pattern: str, endings: tuple[str, ...], skip: Path) -> list[Path]:
+def _found(text: str, endings: tuple[str, ...], skip: Path, errors: list[str]) -> list[Path]:
+    """The files that one input stands for; what is wrong with it is added to ``errors``."""
+    path = Path(text)
+    if path.is_dir():
+        found, nothing = _audio_below(path, endings, skip, errors), "in folder"
+    elif os.path.lexists(path) or not glob.has_magic(text):
+        return [path]
+    else:
+        found, nothing = _matches(text, endings, skip, errors), "match"
+    if not found and not errors:
+        errors.append(f"no audio files {nothing} {text}")
+    return found
+
+
+def _matches(pattern: str, endings: tuple[str, ...], skip: Path, errors: list[str]) -> list[Path]:
     found: list[Path] = []
     for match in sorted(glob.glob(pattern, recursive=True)):
         path = Path(match)
         if path.is_dir():
-            found += _audio_below(path, endings, skip)
+            found += _audio_below(path, endings, skip, errors)
         elif path.name.lower().endswith(endings):
             found.append(path)
     return found
 
 
-def _audio_below(folder: Path, endings: tuple[str, ...], skip: Path) -> list[Path]:
+def _audio_below(
+    folder: Path, endings: tuple[str, ...], skip: Path, errors: list[str]
+) -> list[Path]:
+    def cannot_list(error: OSError) -> None:
+        errors.append(f"cannot list folder {error.filename}: {error.strerror or error}")
+
     found = []
     skipped = skip.resolve()
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder, onerror=cannot_list):
         here = Path(root)
         if here != folder and (REPORT_FILE in files or here.resolve() == skipped):
             folders.clear()

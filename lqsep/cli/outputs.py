@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -54,7 +55,8 @@ class OutputSettings:
 
     def is_complete(self, track: str) -> bool:
         """Whether a track's report and every file of it are there."""
-        return all(p.is_file() for p in (self.report_path(track), *self.paths(track).values()))
+        files = (self.report_path(track), *self.paths(track).values())
+        return all(os.path.isfile(file) for file in files)
 
 
 def check_template(template: str) -> None:

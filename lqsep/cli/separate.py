@@ -177,6 +177,9 @@ def _separate(
     """Check everything, then separate; cheap checks come first."""
     if name is not None and config is not None:
         raise click.UsageError("give --name or --config, not both")
+    if any(text == "" for text in (*inputs, name, out)):
+        # An empty path would stand for the working directory.
+        raise click.UsageError("INPUT, --name and --out must not be empty")
     if float32 and int24:
         raise click.UsageError("give --float32 or --int24, not both")
     check_template(template)

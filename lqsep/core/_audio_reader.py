@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,17 +52,22 @@ class AudioReader:
     or overlap the previous one go on from there.
 
     Raises:
-        AudioError: Missing, a folder, not an audio file, cut short, or without samples.
+        AudioError: Missing, not to be read, a folder, not an audio file, cut short, or without
+            samples.
     """
 
     info: AudioInfo
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if self.path.is_dir():
+        if os.path.isdir(self.path):
             raise AudioError(f"cannot read {self.path}: expected an audio file, got a folder.")
-        if not self.path.exists():
-            raise AudioError(f"cannot read {self.path}: there is no such file.")
+        try:  # libsndfile would only tell of a "system error"
+            self.path.open("rb").close()
+        except FileNotFoundError as error:
+            raise AudioError(f"cannot read {self.path}: there is no such file.") from error
+        except OSError as error:
+            raise AudioError(f"cannot read {self.path}: {reason(error)}.") from error
         try:
             self._file = soundfile.SoundFile(self.path)
         except (soundfile.SoundFileError, OSError) as error:

@@ -83,8 +83,9 @@ class AudioWriter:
                 f"got {clip_mode!r}."
             )
         self._clip_mode = clip_mode
-        if self.path.is_dir() or not self.path.parent.is_dir():
-            wrong = "it is a folder" if self.path.is_dir() else "its folder does not exist"
+        is_folder = os.path.isdir(self.path)
+        if is_folder or not os.path.isdir(self.path.parent):
+            wrong = "it is a folder" if is_folder else "its folder does not exist"
             raise AudioError(f"cannot write {self.path}: {wrong}.")
         token = uuid.uuid4().hex[:8]
         self._part = self.path.with_name(f".{self.path.name}.{token}.part")
@@ -162,6 +163,10 @@ class AudioWriter:
             self.commit()
 
     def _open(self, path: Path, format: str, subtype: str) -> Any:
+        try:
+            path.open("wb").close()  # libsndfile would only tell of a "system error"
+        except OSError as error:
+            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
         try:
             return soundfile.SoundFile(
                 path, "w", self.sample_rate, self.channels, subtype, format=format.upper()

@@ -178,7 +178,7 @@ def check_codec_fingerprint(
 
 
 def _check_exists(path: str | Path) -> None:
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"no weights file at {path}; train the model or check the path")
 
 

@@ -75,17 +75,25 @@ def find_config(name: str | Path) -> Path:
     """The configuration file behind a shipped model's name, a directory or a ``.toml`` file.
 
     Raises:
-        CheckpointError: There is no such model.
+        CheckpointError: There is no such model, or it cannot be looked at.
     """
+    if not str(name):
+        raise CheckpointError("the name of a model must not be empty")
     path = Path(name)
-    if path.suffix == ".toml" and path.is_file():
+    if path.suffix == ".toml" and os.path.isfile(path):
         return path
-    if (path / MODEL_FILE).is_file():
+    if os.path.isfile(path / MODEL_FILE):
         return path / MODEL_FILE
     shipped = shipped_models()
     if str(name) in shipped:
         return shipped[str(name)] / MODEL_FILE
-    if path.is_dir():
+    try:
+        os.stat(path / MODEL_FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    if os.path.isdir(path):
         raise CheckpointError(f"no {MODEL_FILE} in {path}: it is not a model directory")
     known = ", ".join(shipped) or "none"
     raise CheckpointError(
@@ -199,7 +207,7 @@ def verify_model(name: str | Path) -> dict[str, str]:
         raise CheckpointError(f"{path} declares no [model.files]: there is nothing to verify")
     problems = []
     for file, expected in declared.items():
-        if not (path.parent / file).is_file():
+        if not os.path.isfile(path.parent / file):
             problems.append(f"{file} is missing")
         elif file_hash(path.parent / file) != expected:
             problems.append(f"{file} has another sha256 than declared")
