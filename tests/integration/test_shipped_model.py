@@ -1,0 +1,139 @@
+"""The model that comes with the package, by all three ways to use it."""
+
+import math
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lqsep import Separator
+from lqsep.cli.main import run
+from lqsep.core.audio import read_audio
+from lqsep.core.metrics import windowed_sdr
+from lqsep.core.model_directory import shipped_models
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+NAME = "drums-bass"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "audio" / NAME
+STEMS = ("drums", "bass")
+
+# Few seconds and candidates: the quality is measured elsewhere.
+START_S, DURATION_S = 5, 3
+N_CANDIDATES = 4
+SEED = 3
+
+# PCM 16 rounds to 1 / 32768.
+STEP = 1 / 32768
+
+
+def excerpt(name):
+    wave, rate = read_audio(EXAMPLE / f"{name}.flac")
+    return wave[:, START_S * rate : (START_S + DURATION_S) * rate], rate
+
+
+@pytest.fixture(scope="module")
+def directory():
+    return shipped_models()[NAME]
+
+
+@pytest.fixture(scope="module")
+def separation():
+    separator = Separator.from_pretrained(
+        NAME, device="cpu", overrides=[f"sampler.n_candidates={N_CANDIDATES}"]
+    )
+    return separator.separate(excerpt("mixture"), seed=SEED)
+
+
+def arguments(out):
+    return [
+        "separate", str(EXAMPLE / "mixture.flac"), "-o", str(out), "--device", "cpu",
+        "--seed", str(SEED), "--start", str(START_S), "--duration", str(DURATION_S),
+    ]  # fmt: skip
+
+
+def assert_same_stems(folder, separation):
+    for name in STEMS:
+        wave, rate = read_audio(folder / "mixture" / f"{name}.wav")
+        assert rate == separation.sample_rate
+        assert wave.shape == separation.stems[name].shape
+        assert np.abs(wave - separation.stems[name]).max() <= STEP
+
+
+def test_stems_are_the_mixtures_and_better_than_half_of_it(separation):
+    mixture, rate = excerpt("mixture")
+    assert tuple(separation.stems) == STEMS
+    for name, stem in separation.stems.items():
+        truth = excerpt(name)[0]
+        found = windowed_sdr(truth, stem, rate).median
+        half = windowed_sdr(truth, mixture / 2, rate).median
+        # Measured: 8.2 against 4.1 dB (drums), 9.9 against 1.7 dB (bass).
+        assert found > half + 1, name
+    total = sum(separation.stems.values())
+    assert np.abs(total - mixture).max() < 1e-6  # float32 sums of numbers below 1
+
+
+def test_the_command_by_the_models_name(separation, tmp_path):
+    """In a process of its own, as a user starts it."""
+    command = [sys.executable, "-c", "from lqsep.cli.main import main; main()"]
+    command += [*arguments(tmp_path), "-n", NAME, "--candidates", str(N_CANDIDATES)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert_same_stems(tmp_path / NAME, separation)
+
+
+def test_the_command_by_a_file_that_names_every_component(separation, directory, tmp_path):
+    written = tmp_path / "mine.toml"
+    assert run(["config", "init", "-n", NAME, "-o", str(written)]) == 0
+    text = written.read_text()
+    assert text.count("\nn_candidates = ") == 1
+    before = tomllib.loads(text)["sampler"]["n_candidates"]
+    text = text.replace(f"\nn_candidates = {before}\n", f"\nn_candidates = {N_CANDIDATES}\n")
+    written.write_text(text)
+    config = tomllib.loads(text)
+    assert config["sampler"]["n_candidates"] == N_CANDIDATES != before
+    # Nothing is left to a default, and the weights are found from anywhere.
+    slots = [config[kind] for kind in ("codec", "likelihood", "sampler", "selector")]
+    slots += [config["sources"][name]["prior"] for name in STEMS] + config["refiners"]
+    assert all(slot["type"] for slot in slots)
+    for slot in (config["codec"], *(config["sources"][name]["prior"] for name in STEMS)):
+        assert Path(slot["checkpoint"]).parent == directory
+
+    out = tmp_path / "out"
+    assert run([*arguments(out), "--config", str(written)]) == 0
+    assert_same_stems(out / "mine", separation)
+
+
+def test_every_file_is_verified_and_all_are_small(directory, capsys):
+    assert run(["models", "verify", NAME]) == 0
+    n_weights = len(list(directory.glob("*.safetensors")))
+    assert f"{NAME}: {n_weights} files verified" in capsys.readouterr().out
+    total = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    assert total <= 30 * 2**20
+
+
+def test_the_model_says_where_it_comes_from_and_what_it_can(directory):
+    model = tomllib.loads((directory / "model.toml").read_text())["model"]
+    assert model["version"]
+    assert model["licence"] == "MIT"
+    training_data = model["training_data"]
+    assert "lqsep data render" in training_data and "licence" in training_data
+    measured = model["measured"]
+    assert "test tracks" in measured["what"]
+    assert (EXAMPLE.parents[2] / measured["command"].split()[1]).is_file()
+    for name in STEMS:
+        figure = model["metrics"]["test_sdr_db"][name]
+        assert math.isfinite(figure)
+        assert measured["interval_95"][name] > 0
+        # Better than no separation at all, and below what the best masks reach.
+        assert measured["baseline_half_mixture_db"][name] < figure
+        assert figure < measured["oracle_masks_db"][name]
+
+
+def test_the_models_list_has_it(capsys):
+    assert run(["models", "list"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(NAME)]
+    assert "MIT" in row and "drums, bass" in row
