@@ -9,6 +9,9 @@ A step is everything that happens between two frames: the likelihood of a frame,
 hypothesis, scores and prior states taken along. The priors are random Markov chains, so that
 nearly all of the time is the joint inference.
 
+On a machine that does other work as well set OMP_NUM_THREADS=1: threads that wait for each other
+make steps of milliseconds many times slower.
+
 The dense way is the reference's: a table of all pairs' summed vectors (K x K x D, made once, not
 timed), their distances to the mixture's vector, then the posterior of every pair of every
 hypothesis, from which ancestral sampling draws and a beam takes the best. The dense beam goes
@@ -32,8 +35,8 @@ from lqsep.plugins.codebook_sum.likelihood import BoundCodebookSum
 from lqsep.plugins.codebook_sum.table import build_sum_table
 from lqsep.testing.toys import MarkovPrior
 
-# Our ways run several steps in a row, as a sampler does; alone between dense ones, which sweep the
-# caches and gigabytes of memory, a step takes several times as long.
+# Our ways run several steps in a row, as a sampler does: the first one after a dense step, which
+# sweeps the caches, takes twice as long.
 _STEPS = 5
 
 # Standard deviation of the priors' logits: a perplexity of about 50 at 2048 codes.

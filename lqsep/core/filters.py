@@ -103,7 +103,5 @@ def kept_by_top_p(
     ordered, order = log_prob.double().sort(dim=-1, descending=True, stable=True)
     probability = ordered.softmax(-1)
     before = probability.cumsum(-1) - probability
-    # The first place is named, for a rounding error in `before` could drop it.
     kept = before < top_p
-    kept[..., 0] = True
     return kept.new_zeros(kept.shape).scatter(-1, order, kept)
