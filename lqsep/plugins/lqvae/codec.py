@@ -137,9 +137,10 @@ def load_inference_tensors(model: LQVAE, tensors: Mapping[str, Tensor]) -> None:
     expected = inference_tensors(model)
     missing, unknown = sorted(expected.keys() - tensors), sorted(tensors.keys() - expected)
     if missing or unknown:
+        detail = f"missing {missing[0]!r}" if missing else f"unexpected {unknown[0]!r}"
         raise CheckpointError(
-            f"missing tensors: {', '.join(missing) or 'none'}; unknown: "
-            f"{', '.join(unknown) or 'none'}. Check the codec's sizes in the configuration."
+            f"{detail} ({len(missing)} missing, {len(unknown)} unexpected tensors). "
+            "Check the codec's sizes in the configuration."
         )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
