@@ -154,8 +154,12 @@ class SourceValue(_ParamType):
         return source, number
 
 
+# As the configuration's segment. 115 days: counts of samples stay far from overflowing.
+_MAX_SECONDS = 1e7
+
+
 class Seconds(_ParamType):
-    """A finite time in seconds, at least (or, if ``positive``, above) zero."""
+    """A time in seconds, at least (or, if ``positive``, above) zero and at most 1e7."""
 
     name = "seconds"
 
@@ -169,6 +173,8 @@ class Seconds(_ParamType):
         if number is None or number < 0 or (self.positive and number == 0):
             expected = "above 0" if self.positive else "of 0 or more"
             self.fail(f"{value!r} is not a time in seconds {expected}", param, ctx)
+        if number > _MAX_SECONDS:
+            self.fail(f"{value!r} is more than {_MAX_SECONDS:.0f} seconds", param, ctx)
         return number
 
 

@@ -212,7 +212,7 @@ def _separate(
     check_distinct(output, {track.name: track.path for track in tracks})
     check_writable(output.root)
 
-    settings = TrackSettings(output, seed, start, duration)
+    settings = TrackSettings(output, seed, start, duration, current_options().debug)
     with Results(output.root, pipeline.name, as_json, interrupts) as results:
         for text, error in missing:
             results.add(TrackResult(text, None, "failed", error=error))

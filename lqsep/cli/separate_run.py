@@ -44,12 +44,14 @@ class TrackSettings:
         seed: Of the samplers; the same for every track.
         start_s: Where to begin, in seconds.
         duration_s: Seconds to separate; None = to the end.
+        debug: Log the traceback of every failure.
     """
 
     output: OutputSettings
     seed: int = 0
     start_s: float = 0.0
     duration_s: float | None = None
+    debug: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def check_input(track: Track, settings: TrackSettings) -> TrackResult | None:
     try:
         file, _ = open_input(track, settings)
     except AudioError as error:
+        _log_traceback(track, settings)
         return failed(track, str(error))
     file.close()
     return None
@@ -120,10 +123,16 @@ def run_track(
     except LqsepError as error:
         if error.exit_code != 1:
             raise
+        _log_traceback(track, settings)
         return failed(track, str(error))
     except Exception as error:  # one input's failure must not stop the others
         logger.exception("separating %s failed unexpectedly", track.path)
         return failed(track, f"{type(error).__name__}: {error}")
+
+
+def _log_traceback(track: Track, settings: TrackSettings) -> None:
+    if settings.debug:
+        logger.error("%s failed, as the traceback above tells", track.path, exc_info=True)
 
 
 def separate_track(
