@@ -21,20 +21,21 @@ def models() -> None:
 @models.command("list")
 def list_models() -> None:
     """The models that come with the package: sources, licence, size and measured figures."""
-    from lqsep.core.config import read_toml
+    from lqsep.core.config import get_table, read_toml
     from lqsep.core.model_directory import shipped_models
 
     rows = []
     for name, directory in shipped_models().items():
-        data = read_toml(directory / "model.toml")
-        model = data.get("model", {})
+        path = directory / "model.toml"
+        data = read_toml(path)
+        model = get_table(data, "model", path)
         rows.append(
             (
                 name,
-                ", ".join(data.get("sources", {})),
+                ", ".join(get_table(data, "sources", path)),
                 model.get("licence", "not stated"),
                 _megabytes(directory),
-                _figures(model.get("metrics", {})),
+                _figures(get_table(model, "metrics", path)),
             )
         )
     if not rows:
@@ -47,24 +48,30 @@ def list_models() -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """All that is known of a model: NAME is a shipped model, a directory or a .toml file."""
-    from lqsep.core.config import read_toml
+    from lqsep.core.config import get_table, read_toml
+    from lqsep.core.errors import ConfigError
     from lqsep.core.model_directory import find_config, model_name
 
     path = find_config(name)
     data = read_toml(path)
+    sources = get_table(data, "sources", path)
+    refiners = data.get("refiners", [])
+    if not isinstance(refiners, list):
+        raise ConfigError(f"{path}: refiners must be a list of tables; use [[refiners]]")
     rows: list[tuple[str, object]] = [
         ("name", model_name(path)),
-        ("sources", ", ".join(data.get("sources", {}))),
+        ("sources", ", ".join(sources)),
         ("size", _megabytes(path.parent)),
         ("directory", path.parent),
     ]
-    rows += list(_flatten(data.get("model", {})))
+    rows += list(_flatten(get_table(data, "model", path)))
     for section in ("codec", "likelihood", "sampler", "selector"):
         rows.append((section, _type(data.get(section))))
-    for source, settings in data.get("sources", {}).items():
+    for source in sources:
+        settings = get_table(sources, source, path)
         prior = _type(settings.get("prior"))
         rows.append((f"source {source}", f"gain {settings.get('gain', 'default')}, prior {prior}"))
-    rows.append(("refiners", ", ".join(str(_type(r)) for r in data.get("refiners", []))))
+    rows.append(("refiners", ", ".join(str(_type(r)) for r in refiners)))
     print_table(("field", "value"), rows)
 
 

@@ -11,11 +11,12 @@ from lqsep.cli.options import did_you_mean
 from lqsep.core.config import (
     PipelineConfig,
     apply_override,
+    get_table,
     parse_config,
     read_toml,
     replace_component,
 )
-from lqsep.core.errors import ConfigError
+from lqsep.core.errors import ConfigError, PluginError
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 
@@ -88,22 +89,35 @@ def read_pipeline(
 
     path = Path(name) if is_file else find_config(name)
     data = read_toml(path)
-    apply_changes(data, changes, registry)
+    apply_changes(data, changes, registry, path)
     return PipelineSource(data, path.parent, model_name(path), path)
 
 
-def apply_changes(data: dict[str, Any], changes: PipelineChanges, registry: Registry) -> None:
+def apply_changes(
+    data: dict[str, Any],
+    changes: PipelineChanges,
+    registry: Registry,
+    where: str | Path = "configuration",
+) -> None:
     """Change a configuration, given as a dictionary, in place.
 
+    Args:
+        data: The configuration.
+        changes: What is to change.
+        registry: Where components are looked up.
+        where: Its file, for messages.
+
     Raises:
-        ConfigError: An unknown source, or a component without the field that a flag sets.
+        ConfigError: An unknown source, a component without the field that a flag sets, or
+            something else where a table is expected.
     """
     for section, component in changes.components.items():
-        replace_component(data, section, component)
+        _replace(data, section, Kind(section), component, registry)
     if changes.refiners:
-        data["refiners"] = _refiners(data.get("refiners", []), changes.refiners)
+        data["refiners"] = _refiners(data.get("refiners", []), changes.refiners, registry, where)
     for source, component in changes.priors:
-        replace_component(_source(data, source, "--prior"), "prior", component)
+        table = _source(data, source, "--prior")
+        _replace(table, "prior", Kind.PRIOR, component, registry)
     for source, gain in changes.gains:
         _source(data, source, "--gain")["gain"] = gain
     if changes.n_candidates is not None:
@@ -112,21 +126,51 @@ def apply_changes(data: dict[str, Any], changes: PipelineChanges, registry: Regi
     if changes.sigma is not None:
         _set_field(data, Kind.LIKELIHOOD, ("sigma",), changes.sigma, "--sigma", registry)
     if changes.segment_s is not None:
-        data.setdefault("pipeline", {})["segment"] = changes.segment_s
+        data["pipeline"] = {**get_table(data, "pipeline", where), "segment": changes.segment_s}
     if changes.overlap is not None:
-        data.setdefault("pipeline", {})["overlap"] = changes.overlap
+        data["pipeline"] = {**get_table(data, "pipeline", where), "overlap": changes.overlap}
     for setting in changes.settings:
         apply_override(data, setting)
 
 
-def _refiners(current: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+def _replace(
+    table: dict[str, Any], section: str, kind: Kind, name: str, registry: Registry
+) -> None:
+    """`replace_component`, unless the two names stand for the same component."""
+    current = table.get(section)
+    found = current.get("type") if isinstance(current, dict) else None
+    if _full_name(registry, kind, found) != _full_name(registry, kind, name):
+        replace_component(table, section, name)
+
+
+def _full_name(registry: Registry, kind: Kind, name: Any) -> Any:
+    """The qualified name where the component is known: ``lq-vae`` is ``lqsep:lq-vae``."""
+    try:
+        return registry.find(kind, name).qualified_name if isinstance(name, str) else name
+    except PluginError:  # which validating the configuration tells
+        return name
+
+
+def _refiners(
+    current: Any, names: Sequence[str], registry: Registry, where: str | Path
+) -> list[dict[str, Any]]:
     """The named refiners; one that is there already keeps its settings."""
     if NO_REFINER in names:
         if len(names) > 1:
             raise ConfigError(f"--refiner {NO_REFINER} does not go with other refiners")
         return []
-    present = {table.get("type"): table for table in current}
-    return [dict(present.get(name, {"type": name})) for name in names]
+    if not isinstance(current, list) or not all(isinstance(table, dict) for table in current):
+        raise ConfigError(f"{where}: refiners must be a list of tables; use [[refiners]]")
+
+    def full_name(name: Any) -> Any:
+        return _full_name(registry, Kind.REFINER, name)
+
+    present = [(full_name(table.get("type")), table) for table in current]
+    chosen = []
+    for name in names:
+        same = [table for known, table in present if known == full_name(name)]
+        chosen.append(dict(same[-1]) if same else {"type": name})
+    return chosen
 
 
 def _source(data: dict[str, Any], source: str, flag: str) -> dict[str, Any]:

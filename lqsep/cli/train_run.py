@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 from lqsep.cli.options import did_you_mean
 from lqsep.core.assemble import BuildContext, TrainContext, build, import_target
 from lqsep.core.checkpoints import read_header
-from lqsep.core.config import PipelineConfig, load_config, parse_settings, read_toml
+from lqsep.core.config import PipelineConfig, load_config, parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError, LqsepError, PluginError
-from lqsep.core.model_directory import MODEL_FILE, resolve_device, update_model_toml
+from lqsep.core.model_directory import (
+    MODEL_FILE,
+    declared_hashes,
+    resolve_device,
+    update_model_toml,
+)
 from lqsep.core.registry import RegisteredComponent, Registry
 from lqsep.core.spec import ComponentConfig, Kind
 
@@ -198,7 +203,7 @@ class TrainRun:
         config = self.config.codec
         registered = self.registry.find(Kind.CODEC, config.type)
         path = self.context.output_dir / MODEL_FILE
-        declared = read_toml(path).get("model", {}).get("files") if path.is_file() else None
+        declared = declared_hashes(path) if path.is_file() else None
         context = replace(self.build_context, hashes=declared)
         try:
             codec: Codec = build(registered, config, context)

@@ -46,6 +46,9 @@ from lqsep.core.errors import ConfigError, PluginError
 from lqsep.core.registry import Registry
 from lqsep.core.spec import ComponentConfig, Kind
 
+# 115 days: beyond any recording, and counts of samples stay far from overflowing.
+MAX_SECONDS = 1e7
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -105,7 +108,9 @@ class SourceConfig(_Section):
 class PipelineSection(_Section):
     """How long inputs are cut."""
 
-    segment: float = Field(default=12.0, gt=0, description="Seconds separated at a time")
+    segment: float = Field(
+        default=12.0, gt=0, le=MAX_SECONDS, description="Seconds separated at a time"
+    )
     overlap: float = Field(
         default=0.1, ge=0, lt=1, description="Share of a segment that overlaps the next one"
     )
@@ -158,6 +163,19 @@ class PipelineConfig(_Section):
                 raise ValueError(f"{name!r} cannot be a source: the name has a meaning of its own")
         return sources
 
+    @field_validator("model")
+    @classmethod
+    def _files(cls, model: dict[str, Any]) -> dict[str, Any]:
+        file_hashes(model)
+        return model
+
+    @field_validator("refiners", mode="before")
+    @classmethod
+    def _list_of_refiners(cls, refiners: Any) -> Any:
+        if isinstance(refiners, Mapping):
+            raise ValueError("expected a list of tables; use [[refiners]]")
+        return refiners
+
     @property
     def base_dir(self) -> Path:
         """Where relative paths start: the folder of the file."""
@@ -173,6 +191,20 @@ class PipelineConfig(_Section):
         return self.model_dump(mode="json", exclude_none=True)
 
 
+def file_hashes(model: Mapping[str, Any]) -> dict[str, str] | None:
+    """``[model.files]``: sha256 by file name; None where the table is not there.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    files = model.get("files")
+    if files is None:
+        return None
+    if not isinstance(files, Mapping) or not all(isinstance(v, str) for v in files.values()):
+        raise ValueError("[model.files] must map file names to sha256 strings")
+    return dict(files)
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as a dictionary.
 
@@ -186,6 +218,18 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not a valid TOML file: {error}") from error
+
+
+def get_table(data: Mapping[str, Any], key: str, where: str | Path) -> dict[str, Any]:
+    """One table of a configuration that is not validated yet; empty where there is none.
+
+    Raises:
+        ConfigError: It is something else; ``where`` names the file.
+    """
+    table = data.get(key, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: expected a table [{key}], got {table!r}")
+    return table
 
 
 def load_config(
@@ -307,7 +351,9 @@ def _lines(error: ValidationError, prefix: str) -> list[str]:
             message = "unknown field"
         elif item["type"] == "missing":
             message = "required, but missing"
-        elif not isinstance(item["input"], Mapping | list | ComponentConfig):
+        elif ", got " not in message and not isinstance(
+            item["input"], Mapping | list | ComponentConfig
+        ):
             message = f"{message[0].lower()}{message[1:]}, got {item['input']!r}"
         lines.append(f"{path}: {message}")
     return lines

@@ -27,7 +27,7 @@ import torch
 
 from lqsep.core.assemble import BuildContext, build
 from lqsep.core.checkpoints import file_hash
-from lqsep.core.config import PipelineConfig, load_config, read_toml
+from lqsep.core.config import PipelineConfig, file_hashes, get_table, load_config, read_toml
 from lqsep.core.errors import (
     CheckpointError,
     ConfigError,
@@ -171,7 +171,7 @@ def build_model(
         sources=tuple(config.sources),
         gains=config.gains,
         base_dir=config.base_dir,
-        hashes=_hashes(config.model),
+        hashes=file_hashes(config.model),
     )
     codec: Codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
     context = replace(context, codec=codec)
@@ -192,6 +192,18 @@ def build_model(
     return Model(name, codec, priors, config, resolved, context)
 
 
+def declared_hashes(path: str | Path) -> dict[str, str] | None:
+    """``[model.files]`` of a configuration file: sha256 by file name; None where there is none.
+
+    Raises:
+        ConfigError: The file cannot be read, or the table is not one of strings.
+    """
+    try:
+        return file_hashes(get_table(read_toml(path), "model", path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
 def verify_model(name: str | Path) -> dict[str, str]:
     """Check every file of a model against its sha256.
 
@@ -202,7 +214,7 @@ def verify_model(name: str | Path) -> dict[str, str]:
         CheckpointError: A file is missing, or is not what ``model.toml`` says; all are named.
     """
     path = find_config(name)
-    declared = _hashes(read_toml(path).get("model", {})) or {}
+    declared = declared_hashes(path)
     if not declared:
         raise CheckpointError(f"{path} declares no [model.files]: there is nothing to verify")
     problems = []
@@ -251,9 +263,10 @@ def update_model_toml(
         node = data
         *parents, last = dotted.split(".")
         for key in parents:
-            node = node.setdefault(key, {})
+            node[key] = node = get_table(node, key, path)
         node[last] = value
-    hashes = data.setdefault("model", {}).setdefault("files", {})
+    data["model"] = model = get_table(data, "model", path)
+    model["files"] = hashes = get_table(model, "files", path)
     for file in files:
         hashes[file] = file_hash(directory / file)
     directory.mkdir(parents=True, exist_ok=True)
@@ -261,12 +274,3 @@ def update_model_toml(
     temporary.write_text(tomli_w.dumps(data), encoding="utf-8")
     os.replace(temporary, path)
     return path
-
-
-def _hashes(metadata: Mapping[str, Any]) -> dict[str, str] | None:
-    files = metadata.get("files")
-    if files is None:
-        return None
-    if not isinstance(files, Mapping) or not all(isinstance(v, str) for v in files.values()):
-        raise ConfigError("[model.files] must map file names to sha256 strings")
-    return dict(files)

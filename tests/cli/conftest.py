@@ -84,6 +84,8 @@ DISTRIBUTION = {
                         raise ZeroDivisionError("a bug in a plugin")
                     if self.when_loud == "starve":
                         raise EmptySupportError("no joint code explains frame 0")
+                    if self.when_loud == "exhaust":
+                        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
                     if self.when_loud == "misfit":
                         raise IncompatibleComponentsError("these do not fit")
                 return super().analyse(wave)

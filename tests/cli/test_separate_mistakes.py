@@ -10,9 +10,16 @@ import pytest
 
 from lqsep.cli.inputs import find_inputs
 from lqsep.cli.main import run
+from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
 from lqsep.core.audio import audio_info, write_audio
-from lqsep.core.errors import AudioError, CheckpointError
-from lqsep.core.model_directory import find_config, shipped_models
+from lqsep.core.errors import AudioError, CheckpointError, ConfigError
+from lqsep.core.model_directory import (
+    declared_hashes,
+    find_config,
+    shipped_models,
+    update_model_toml,
+)
+from lqsep.core.registry import Registry
 
 
 class Lqsep:
@@ -163,3 +170,128 @@ def test_names_of_models_that_are_no_paths(lqsep: Lqsep, mix: Path) -> None:
 def test_nothing_may_be_empty(lqsep: Lqsep, mix: Path, arguments: tuple[str, ...]) -> None:
     lqsep.fails("separate", *arguments, code=2, says="must not be empty")
     assert list(lqsep.folder.iterdir()) == [mix]
+
+
+# Configurations with something else where a table is expected
+
+
+def change(model: Path, *pairs: tuple[str, str], top: str = "") -> None:
+    """Replace text of the model's configuration; ``top`` comes before its first table."""
+    path = model / "model.toml"
+    text = path.read_text()
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(f"{top}\n{text}")
+
+
+@pytest.mark.parametrize(
+    ("top", "flags", "says"),
+    [
+        ('refiners = { type = "wiener" }', ("--refiner", "wiener"), "use [[refiners]]"),
+        ('refiners = { type = "wiener" }', (), "use [[refiners]]"),
+        ("refiners = [1]", ("--refiner", "wiener"), "use [[refiners]]"),
+        ("refiners = [1]", (), "refiners.0: expected a table with a 'type', got 1\n"),
+        ("pipeline = 3", ("--segment", 1), "expected a table [pipeline], got 3"),
+        ("pipeline = 3", ("--overlap", 0), "expected a table [pipeline], got 3"),
+    ],
+)
+def test_something_else_than_a_table(
+    lqsep: Lqsep, mix: Path, toy_model: Path, top: str, flags: tuple[str, ...], says: str
+) -> None:
+    change(toy_model, ("[pipeline]\nsegment = 0.1\n", ""), top=top)
+    lqsep.fails("separate", mix, "-n", toy_model, *flags, code=2, says=says)
+    assert str(toy_model) in lqsep.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "show", "list"])
+def test_a_model_table_that_is_none(
+    lqsep: Lqsep, tiny_model: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tiny_model / "model.toml").write_text("model = 3\n")
+    monkeypatch.setattr("lqsep.core.model_directory.shipped_models", lambda: {"tiny": tiny_model})
+    name = () if command == "list" else (tiny_model,)
+    says = f"{tiny_model}/model.toml: expected a table [model], got 3"
+    lqsep.fails("models", command, *name, code=2, says=says)
+
+
+def test_a_files_table_of_numbers_is_named_with_its_file(
+    lqsep: Lqsep, mix: Path, toy_model: Path
+) -> None:
+    change(toy_model, ('licence = "MIT"', 'licence = "MIT"\nfiles = { "a.safetensors" = 1 }'))
+    path = toy_model / "model.toml"
+    lqsep.fails("models", "verify", toy_model, code=2, says=f"{path}: [model.files] must map")
+    lqsep.fails("separate", mix, "-n", toy_model, code=2, says=f"{path}: model: [model.files]")
+
+
+def test_a_model_table_of_an_output_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_text("model = 3\n")
+    with pytest.raises(ConfigError, match=r"model\.toml: expected a table \[model\], got 3"):
+        update_model_toml(tmp_path, changes={"model.metrics": {}})
+    with pytest.raises(ConfigError, match=r"model\.toml: expected a table \[model\], got 3"):
+        declared_hashes(tmp_path / "model.toml")
+
+
+def test_a_component_by_its_full_name_keeps_its_settings(
+    lqsep: Lqsep, mix: Path, toy_model: Path
+) -> None:
+    top = '[[refiners]]\ntype = "wiener"\nexponent = 1.5\n'
+    change(toy_model, ('type = "adding"', 'type = "adding"\nsigma = 0.002'), top="")
+    change(toy_model, ('[codec]\ntype = "adding"\nsigma = 0.002', '[codec]\ntype = "adding"'))
+    change(toy_model, ("[pipeline]", f"{top}\n[pipeline]"))
+    changes = PipelineChanges(
+        components={"likelihood": "lqsep-toys:adding", "sampler": "lqsep:ancestral"},
+        priors=[("drums", "lqsep-toys:markov")],
+        refiners=["lqsep:wiener"],
+    )
+    data = read_pipeline(toy_model, changes, Registry.discover()).data
+    assert data["likelihood"] == {"type": "adding", "sigma": 0.002}
+    assert data["sampler"]["n_candidates"] == 4
+    assert data["sources"]["drums"]["prior"] == {"type": "markov", "seed": 1}
+    assert data["refiners"] == [{"type": "wiener", "exponent": 1.5}]
+    other = PipelineChanges(components={"sampler": "beam", "likelihood": "nobody:adding"})
+    data = read_pipeline(toy_model, other, Registry.discover()).data
+    assert data["sampler"] == {"type": "beam"}
+    assert data["likelihood"] == {"type": "nobody:adding"}
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("flag", ["--start", "--duration", "--segment"])
+def test_times_beyond_all_recordings(lqsep: Lqsep, mix: Path, toy_model: Path, flag: str) -> None:
+    lqsep.fails("separate", mix, "-n", toy_model, flag, "1e308", code=2, says="more than 10000000")
+    setting = "pipeline.segment=1e308"
+    lqsep.fails("separate", mix, "-n", toy_model, "-p", setting, code=2, says="pipeline.segment")
+
+
+# What went wrong with one input
+
+
+def test_debug_shows_the_traceback_of_a_failed_input(
+    lqsep: Lqsep, mix: Path, toy_model: Path
+) -> None:
+    Path("text.wav").write_text("no audio")
+    loud = Path("loud.wav")
+    write_audio(loud, np.full((1, 400), 0.95, np.float32), 8000)
+    command = ("separate", "-n", toy_model, "-p", "codec.when_loud=starve", "text.wav", loud)
+    lqsep(*command, code=1)
+    assert "Traceback" not in lqsep.stderr
+    lqsep(*command, "--debug", code=1)
+    assert lqsep.stderr.count("EmptySupportError: no joint code") == 1
+    assert lqsep.stderr.count("AudioError: cannot read text.wav") == 1
+
+
+def test_a_device_without_memory_fails_that_track_alone(
+    lqsep: Lqsep, mix: Path, toy_model: Path
+) -> None:
+    loud = Path("loud.wav")
+    write_audio(loud, np.full((1, 400), 0.95, np.float32), 8000)
+    lqsep("separate", "-n", toy_model, "-p", "codec.when_loud=exhaust", loud, mix, "-q", code=1)
+    assert "Traceback" not in lqsep.stderr
+    error, summary = lqsep.stderr.splitlines()
+    assert "out of memory" in error
+    assert "--candidates" in error
+    assert "--segment" in error
+    assert summary.endswith("1 of 2 inputs failed: loud.wav")
+    assert Path("separated/toy/mix/drums.wav").is_file()
