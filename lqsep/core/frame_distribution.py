@@ -117,4 +117,6 @@ def pick_by_cdf(
     pick = torch.searchsorted(cumulative, target, right=True).clamp(max=weight.shape[1] - 1)
     # A parallel sum need not be monotone to the last bit, so that a gap could be hit.
     hit = weight.gather(1, pick) > 0
-    return torch.where(hit, pick, weight.argmax(1, keepdim=True))[:, 0]
+    if not bool(hit.all()):
+        pick = torch.where(hit, pick, weight.argmax(1, keepdim=True))
+    return pick[:, 0]
