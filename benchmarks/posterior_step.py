@@ -6,8 +6,9 @@
 
 The dense step is the reference's: distances of all pairs' summed vectors (a K x K x D table, made
 once beforehand) to the mixture's vector, a K x K posterior per candidate, one categorical draw from
-each. Both are timed in turn in one process; ours as the mean of 20 steps in a row, as a sampler takes
-them, for a single one right after the dense step pays for that one's gigabytes. Writes, besides the machine and all timings:
+each. Both are timed in turn in one process; ours as the mean of 20 steps in a row, as a sampler
+takes them, for a single one right after the dense step pays for that one's gigabytes. Writes,
+besides the machine and all timings:
 
 ``dense_s``, ``fast_s``
     seconds of processor time per step, medians over the rounds.

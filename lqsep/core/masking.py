@@ -22,9 +22,7 @@ def window_length(sample_rate: int, window_s: float = DEFAULT_WINDOW_S) -> int:
     return _WINDOW_STEP * max(1, round(window_s * sample_rate / _WINDOW_STEP))
 
 
-def stft(
-    wave: Float[Tensor, "*rows samples"], window: int
-) -> Complex[Tensor, "*rows bins frames"]:
+def stft(wave: Float[Tensor, "*rows samples"], window: int) -> Complex[Tensor, "*rows bins frames"]:
     """Complex spectrum with a Hann window and a hop of a quarter, frame 0 centred on sample 0.
 
     Silence is added on both sides, so that one sample is enough.

@@ -115,7 +115,8 @@ class SparseLikelihood(FrameLikelihood):
             self.n_codes,
             check_invariants=False,
         )
-        return torch.sparse.mm(matrix, weights.T).T + floor * weights.sum(1, keepdim=True)
+        listed: Tensor = torch.sparse.mm(matrix, weights.T).T
+        return listed + floor * weights.sum(1, keepdim=True)
 
     @cached_property
     def _scaled(self) -> tuple[float, Float64[Tensor, " pairs"]]:
