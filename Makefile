@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-# One thread per process is fastest for small tensors; solvers also need the number to be set
-# before torch starts.
 TEST_JOBS ?= 2
-export OMP_NUM_THREADS ?= 2
+
+# One thread per process is fastest for small tensors.
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test check lint types docs pytest clean help
 
@@ -42,7 +42,7 @@ SPACE := $(subst ,, )
 SHAPES := $(subst $(SPACE),$(COMMA),$(strip $(CHECKED))),beartype.beartype
 
 pytest: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --jaxtyping-packages=$(SHAPES)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --jaxtyping-packages=$(SHAPES)
 
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

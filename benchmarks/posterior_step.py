@@ -23,6 +23,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -211,5 +212,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if "OMP_NUM_THREADS" not in os.environ:
+        # One thread, as `lqsep separate` sets it; it must be known before torch is loaded.
+        os.environ["OMP_NUM_THREADS"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     with torch.inference_mode():
         main()
