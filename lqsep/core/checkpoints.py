@@ -106,7 +106,7 @@ def load_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from error
     return Weights(tensors, metadata)
@@ -123,7 +123,7 @@ def read_header(path: str | Path) -> Header:
         with safe_open(path, framework="pt", device="cpu") as file:
             shapes = {
                 name: tuple(int(n) for n in file.get_slice(name).get_shape())
-                for name in file.keys()  # noqa: SIM118
+                for name in file.keys()
             }
             return Header(shapes, dict(file.metadata() or {}))
     except (OSError, SafetensorError) as error:
