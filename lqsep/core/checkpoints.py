@@ -139,14 +139,9 @@ def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: st
         CheckpointError: Names or shapes differ; the message names the first of them.
     """
     expected = module.state_dict()
-    missing = sorted(set(expected) - set(tensors))
-    extra = sorted(set(tensors) - set(expected))
-    if missing or extra:
-        detail = f"missing {missing[0]!r}" if missing else f"unexpected {extra[0]!r}"
-        raise CheckpointError(
-            f"{path} does not fit the configured model: {detail} "
-            f"({len(missing)} missing, {len(extra)} unexpected tensors)"
-        )
+    mismatch = name_mismatch(expected, tensors)
+    if mismatch is not None:
+        raise CheckpointError(f"{path} does not fit the configured model: {mismatch}")
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise CheckpointError(
@@ -157,6 +152,16 @@ def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: st
     module.load_state_dict(
         {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
     )
+
+
+def name_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """In words, the first tensor that is missing or unexpected and their counts; None if none."""
+    missing = sorted(set(expected) - set(found))
+    extra = sorted(set(found) - set(expected))
+    if not missing and not extra:
+        return None
+    first = f"missing {missing[0]!r}" if missing else f"unexpected {extra[0]!r}"
+    return f"{first} ({len(missing)} missing, {len(extra)} unexpected tensors)"
 
 
 def check_codec_fingerprint(

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from lqsep.core.checkpoints import fingerprint
+from lqsep.core.checkpoints import fingerprint, name_mismatch
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError, ShapeError
 from lqsep.core.interfaces.codec import Codec, CodecInfo
@@ -135,13 +135,9 @@ def load_inference_tensors(model: LQVAE, tensors: Mapping[str, Tensor]) -> None:
         CheckpointError: Names or shapes differ.
     """
     expected = inference_tensors(model)
-    missing, unknown = sorted(expected.keys() - tensors), sorted(tensors.keys() - expected)
-    if missing or unknown:
-        detail = f"missing {missing[0]!r}" if missing else f"unexpected {unknown[0]!r}"
-        raise CheckpointError(
-            f"{detail} ({len(missing)} missing, {len(unknown)} unexpected tensors). "
-            "Check the codec's sizes in the configuration."
-        )
+    mismatch = name_mismatch(expected, tensors)
+    if mismatch is not None:
+        raise CheckpointError(f"{mismatch}. Check the codec's sizes in the configuration.")
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise CheckpointError(
