@@ -74,7 +74,7 @@ class CrossFader:
     """
 
     def __init__(self, plan: SegmentPlan) -> None:
-        self._plan = plan
+        self._final_stops = [stop for _, stop in blocks(plan)]
         self._tail: Tensor | None = None
 
     def push(
@@ -88,11 +88,7 @@ class CrossFader:
             )
             stems = stems.clone()
             stems[..., :n_fade] = stems[..., :n_fade] * ramp + self._tail[..., :n_fade] * (1 - ramp)
-        following = segment.index + 1
-        if following == len(self._plan.segments):
-            self._tail = None
-            return stems
-        n_final = self._plan.segments[following].start - segment.start
+        n_final = self._final_stops[segment.index] - segment.start
         self._tail = stems[..., n_final:]
         return stems[..., :n_final]
 
