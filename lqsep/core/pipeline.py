@@ -27,7 +27,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lqsep.core.assemble import build
-from lqsep.core.config import PipelineConfig, load_config
+from lqsep.core.config import PipelineConfig
 from lqsep.core.data import (
     Candidates,
     DecodedCandidates,
@@ -45,7 +45,7 @@ from lqsep.core.interfaces.refiner import RefineContext, Refiner
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.memory import BatchLimit, in_batches
-from lqsep.core.model_directory import Model, build_model, find_config, model_name
+from lqsep.core.model_directory import Model, build_model, load_model
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.readers import ArrayReader, FileReader, MixtureReader
 from lqsep.core.registry import Registry
@@ -138,9 +138,8 @@ class Separator:
             DeviceError: The device is not available.
         """
         registry = registry or Registry.discover()
-        path = find_config(name)
-        config = load_config(path, registry, overrides)
-        return cls.from_config(config, registry=registry, device=device, name=model_name(path))
+        model = load_model(name, device, registry=registry, overrides=overrides)
+        return cls.from_model(model, registry)
 
     @classmethod
     def from_config(
