@@ -66,6 +66,9 @@ class Candidates:
             None for samplers that do not draw.
         marginals: Exact posterior marginals per source, ``frames codebook_size``, from samplers
             that have them.
+        diagnostics: What the sampler reports of its work by name, such as
+            ``effective_sample_size`` or ``acceptance``.
+        warnings: What a user should know of how these were drawn; one sentence each.
     """
 
     codes: Int64[Tensor, "sources candidates frames"]
@@ -74,6 +77,8 @@ class Candidates:
     log_evidence: Float[Tensor, " candidates"]
     log_proposal: Float[Tensor, " candidates"] | None = None
     marginals: tuple[Float[Tensor, "frames _codebook_size"], ...] | None = None
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def n_candidates(self) -> int:
@@ -116,10 +121,21 @@ class Selection:
 
 @dataclass(frozen=True)
 class SegmentResult:
-    """One separated segment, at the mixture's rate and channels, before the cross-fade."""
+    """One separated segment and all that led to it.
+
+    Args:
+        stems: At the mixture's rate and channels, before the cross-fade.
+        encoded: The mixture's latents and codes.
+        candidates: As the sampler gave them.
+        decoded: The candidates as sound, at the codec's rate.
+        selection: Their weights.
+        timings: Seconds by stage.
+    """
 
     stems: Float[Tensor, "sources channels samples"]
+    encoded: EncodedMixture
     candidates: Candidates
+    decoded: DecodedCandidates
     selection: Selection
     timings: Mapping[str, float]
 

@@ -16,9 +16,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +36,7 @@ from lqsep.core.data import (
     Selection,
     Separation,
 )
-from lqsep.core.errors import AudioError, DeviceMemoryError
+from lqsep.core.errors import DeviceMemoryError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.likelihood import Likelihood
 from lqsep.core.interfaces.prior import Prior
@@ -49,30 +48,17 @@ from lqsep.core.model_directory import Model, build_model, load_model
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.readers import ArrayReader, FileReader, MixtureReader
 from lqsep.core.registry import Registry
-from lqsep.core.report import InputReport, SegmentReport, SeparationReport
 from lqsep.core.resampling import resample
+from lqsep.core.separation_run import OnProgress, SeparationRun, is_mid_silent
 from lqsep.core.spec import Kind
-from lqsep.core.windows import CrossFader, Segment, SegmentPlan, plan_segments
+from lqsep.core.windows import Segment
 
 logger = logging.getLogger(__name__)
 
-OnProgress = Callable[[float, float], None]
-"""Called as ``on_progress(done_s, total_s)``, in seconds of audio."""
+Result = TypeVar("Result")
 
 MixtureLike = str | Path | tuple[npt.ArrayLike, int] | MixtureReader
 """A path, ``(wave [channels, samples], sample_rate)``, or an open reader."""
-
-# Below this ratio to the louder side, the mid signal counts as silent: -60 dB.
-_SILENT_MID = 1e-3
-
-
-@dataclass(frozen=True)
-class StemBlock:
-    """Finished stretch of the stems, from sample ``start`` on, with the mixture beside it."""
-
-    start: int
-    stems: Float[Tensor, "sources channels samples"]
-    mixture: Float[Tensor, "channels samples"]
 
 
 class Separator:
@@ -215,8 +201,36 @@ class Separator:
         self, mixture: MixtureLike, *, seed: int = 0, on_progress: OnProgress | None = None
     ) -> list[tuple[Segment, Candidates]]:
         """Candidates of every segment, with log prior, likelihood and evidence."""
-        run = self.stream(mixture, seed=seed, on_progress=on_progress)
-        return [(segment, result.candidates) for segment, result in run.segments()]
+        return list(self.stream(mixture, seed=seed, on_progress=on_progress).candidates())
+
+    def sequence_posterior(
+        self,
+        encoded: EncodedMixture,
+        prompt: Int64[Tensor, "candidates sources frames"] | None = None,
+    ) -> SequencePosterior:
+        """The posterior over the joint codes of one encoded segment.
+
+        Args:
+            encoded: As `Codec.analyse` gives it.
+            prompt: Codes that came just before the segment, per candidate.
+        """
+        bound = self.likelihood.bind(encoded, self.gains)
+        return SequencePosterior(tuple(self.priors.values()), bound, prompt=prompt)
+
+    def sample_segment(
+        self,
+        mixture: Mixture,
+        *,
+        generator: torch.Generator,
+        prompt: Int64[Tensor, "candidates sources frames"] | None = None,
+        on_frame: OnFrame | None = None,
+    ) -> Candidates:
+        """The sampler's candidates of one segment, not decoded; see `separate_segment`."""
+
+        def work(clock: _Clock) -> Candidates:
+            return self._sample(mixture, generator, prompt, on_frame, clock)[2]
+
+        return self._guarded(mixture, work)
 
     def separate_segment(
         self,
@@ -237,9 +251,30 @@ class Separator:
         Raises:
             DeviceMemoryError: A stage does not fit in the device's memory.
         """
+
+        def work(clock: _Clock) -> SegmentResult:
+            wave, encoded, candidates = self._sample(mixture, generator, prompt, on_frame, clock)
+            with clock("decode"):
+                decoded = self._decode(candidates, encoded, wave)
+            with clock("select"):
+                selection = self.selector.select(decoded, wave)
+            with clock("refine"):
+                stems = self._stems(decoded, selection, mixture)
+                context = RefineContext(
+                    mixture, encoded, candidates, decoded, selection, self.codec, self.gains
+                )
+                for refiner in self.refiners:
+                    stems = refiner.refine(stems, context)
+            return SegmentResult(stems, encoded, candidates, decoded, selection, clock.seconds)
+
+        return self._guarded(mixture, work)
+
+    def _guarded(self, mixture: Mixture, work: Callable[[_Clock], Result]) -> Result:
+        """Do it in inference mode; one line where the device's memory does not suffice."""
         clock = _Clock()
         try:
-            return self._separate_segment(mixture, generator, prompt, on_frame, clock)
+            with torch.inference_mode():
+                return work(clock)
         except torch.cuda.OutOfMemoryError as error:
             logger.debug("%s", error)
         # Outside the handler: its traceback kept the failed stage's tensors alive, and the next
@@ -253,34 +288,21 @@ class Separator:
             "or --device cpu"
         )
 
-    def _separate_segment(
+    def _sample(
         self,
         mixture: Mixture,
         generator: torch.Generator,
         prompt: Tensor | None,
         on_frame: OnFrame | None,
         clock: _Clock,
-    ) -> SegmentResult:
-        with torch.inference_mode():
-            with clock("encode"):
-                wave = self._mono(mixture)
-                encoded = self.codec.analyse(wave[None])
-                bound = self.likelihood.bind(encoded, self.gains)
-                posterior = SequencePosterior(tuple(self.priors.values()), bound, prompt=prompt)
-            with clock("sample"):
-                candidates = self.sampler.sample(posterior, generator=generator, on_frame=on_frame)
-            with clock("decode"):
-                decoded = self._decode(candidates, encoded, wave)
-            with clock("select"):
-                selection = self.selector.select(decoded, wave)
-            with clock("refine"):
-                stems = self._stems(decoded, selection, mixture)
-                context = RefineContext(
-                    mixture, encoded, candidates, decoded, selection, self.codec, self.gains
-                )
-                for refiner in self.refiners:
-                    stems = refiner.refine(stems, context)
-        return SegmentResult(stems, candidates, selection, clock.seconds)
+    ) -> tuple[Tensor, EncodedMixture, Candidates]:
+        with clock("encode"):
+            wave = self._mono(mixture)
+            encoded = self.codec.analyse(wave[None])
+            posterior = self.sequence_posterior(encoded, prompt)
+        with clock("sample"):
+            candidates = self.sampler.sample(posterior, generator=generator, on_frame=on_frame)
+        return wave, encoded, candidates
 
     def _mono(self, mixture: Mixture) -> Float[Tensor, "channels samples"]:
         """The one signal that is analysed, at the codec's rate."""
@@ -330,145 +352,12 @@ class Separator:
         return stems.expand(-1, mixture.wave.shape[0], -1)
 
 
-class SeparationRun:
-    """One input on its way through a separator: iterate over it, then ask for the report.
-
-    Iterating gives `StemBlock` values in order; together they cover the input exactly.
-    """
-
-    def __init__(
-        self,
-        separator: Separator,
-        reader: MixtureReader,
-        seed: int,
-        on_progress: OnProgress | None,
-    ) -> None:
-        if reader.n_samples < 1:
-            raise AudioError(f"{reader.name} has no samples; at least one is needed")
-        self.reader = reader
-        self.plan: SegmentPlan = plan_segments(
-            reader.n_samples,
-            reader.sample_rate,
-            separator.codec.info,
-            separator.segment_s,
-            separator.overlap,
-        )
-        self._separator = separator
-        self._seed = seed
-        self._on_progress = on_progress
-        self._segments: list[SegmentReport] = []
-        self._warnings: list[str] = []
-        self._started = time.perf_counter()
-        self._elapsed = 0.0
-
-    def __iter__(self) -> Iterator[StemBlock]:
-        fader = CrossFader(self.plan)
-        for segment, result in self.segments():
-            stems = fader.push(segment, result.stems)
-            n_samples = stems.shape[-1]
-            mixture = self.reader.read(segment.start, segment.start + n_samples)
-            yield StemBlock(segment.start, stems.cpu(), torch.from_numpy(mixture.copy()))
-
-    def segments(self) -> Iterator[tuple[Segment, SegmentResult]]:
-        """Separate segment after segment, each primed with the previous one's last codes."""
-        prompt: Tensor | None = None
-        separator = self._separator
-        for segment in self.plan.segments:
-            wave = torch.from_numpy(self.reader.read(segment.start, segment.stop).copy())
-            mixture = Mixture(wave.to(separator.device), self.reader.sample_rate, self.reader.name)
-            if mixture.wave.shape[0] > 1 and is_mid_silent(mixture.wave):
-                self._warn(
-                    f"from {segment.start / self.reader.sample_rate:.1f} s on the channels cancel "
-                    "each other: the left channel is separated instead of their mean"
-                )
-            result = separator.separate_segment(
-                mixture,
-                generator=_generator(self._seed, segment.index),
-                prompt=prompt,
-                on_frame=self._on_frame(segment),
-            )
-            if separator.prime:
-                prompt = result.candidates.codes[:, :, : self.plan.hop_frames].transpose(0, 1)
-            self._segments.append(self._segment_report(segment, result))
-            self._elapsed = time.perf_counter() - self._started
-            if self._on_progress is not None:
-                self._on_progress(segment.stop / self.reader.sample_rate, self._total_s)
-            yield segment, result
-
-    def report(self) -> SeparationReport:
-        """What has been run so far."""
-        separator, reader = self._separator, self.reader
-        return SeparationReport(
-            model=separator.name,
-            sources=separator.sources,
-            codec_fingerprint=separator.codec.fingerprint,
-            config=separator.config,
-            device=str(separator.device),
-            seed=self._seed,
-            input=InputReport(
-                reader.name, reader.sample_rate, reader.channels, reader.n_samples, self._total_s
-            ),
-            segments=tuple(self._segments),
-            elapsed_s=self._elapsed,
-            warnings=tuple(self._warnings),
-        )
-
-    @property
-    def _total_s(self) -> float:
-        return self.reader.n_samples / self.reader.sample_rate
-
-    def _warn(self, message: str) -> None:
-        self._warnings.append(message)
-
-    def _on_frame(self, segment: Segment) -> OnFrame | None:
-        callback = self._on_progress
-        if callback is None:
-            return None
-        rate, total_s = self.reader.sample_rate, self._total_s
-
-        def on_frame(done: int, total: int) -> None:
-            position = segment.start + (segment.stop - segment.start) * done / total
-            callback(position / rate, total_s)
-
-        return on_frame
-
-    def _segment_report(self, segment: Segment, result: SegmentResult) -> SegmentReport:
-        candidates, weights = result.candidates, result.selection.weights.cpu().double()
-        mean_weights = weights.mean(0)
-        log_prior = (candidates.log_prior.cpu().double() * weights).sum(1)
-        rate = self.reader.sample_rate
-        return SegmentReport(
-            start_s=segment.start / rate,
-            stop_s=segment.stop / rate,
-            n_frames=int(candidates.codes.shape[-1]),
-            n_candidates=candidates.n_candidates,
-            log_prior=dict(zip(self._separator.sources, log_prior.tolist(), strict=True)),
-            log_likelihood=float(candidates.log_likelihood.cpu().double() @ mean_weights),
-            log_evidence=float(candidates.log_evidence.cpu().double() @ mean_weights),
-            scores=dict(result.selection.scores),
-            timings_s=dict(result.timings),
-        )
-
-
-def is_mid_silent(wave: Float[Tensor, "channels samples"]) -> bool:
-    """Whether the channels' mean is silent although a channel is not."""
-    loudest = float(wave.square().mean(-1).max().sqrt())
-    mid = float(wave.mean(0).square().mean().sqrt())
-    return loudest > 0 and mid < _SILENT_MID * loudest
-
-
 def _reader(mixture: MixtureLike) -> MixtureReader:
     if isinstance(mixture, str | Path):
         return FileReader(mixture)
     if isinstance(mixture, tuple):
         return ArrayReader(*mixture)
     return mixture
-
-
-def _generator(seed: int, segment: int) -> torch.Generator:
-    """Randomness of one segment: depends on the seed and the segment's number alone."""
-    state = np.random.SeedSequence([seed, segment]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state) & (2**63 - 1))
 
 
 class _Clock:

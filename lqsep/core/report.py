@@ -40,6 +40,7 @@ class SegmentReport:
         log_likelihood: Likewise, unnormalised.
         log_evidence: Likewise.
         scores: What the selector reports.
+        sampler: What the sampler reports, such as ``effective_sample_size``.
         timings_s: Seconds by stage.
     """
 
@@ -52,6 +53,7 @@ class SegmentReport:
     log_evidence: float
     scores: Mapping[str, float]
     timings_s: Mapping[str, float]
+    sampler: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from lqsep.core.audio import write_audio
 from lqsep.core.data import Mixture, Selection
 from lqsep.core.errors import AudioError, DeviceError, DeviceMemoryError
 from lqsep.core.interfaces.selector import Selector
-from lqsep.core.pipeline import Separator, is_mid_silent
+from lqsep.core.pipeline import Separator
+from lqsep.core.separation_run import is_mid_silent
 from lqsep.core.windows import CrossFader
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
