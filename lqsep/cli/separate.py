@@ -30,8 +30,9 @@ from lqsep.cli.outputs import (
 )
 from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
 from lqsep.cli.separate_results import Results
-from lqsep.cli.separate_run import Track, TrackResult, TrackSettings, check_input, run_track
-from lqsep.cli.workers import WorkerSetup, run_in_processes
+from lqsep.cli.separate_run import Track, TrackResult, TrackSettings, check_input
+from lqsep.cli.separate_worker import TrackSetup
+from lqsep.cli.workers import run_in_processes
 from lqsep.core.errors import ConfigError
 
 DEFAULT_MODEL = "drums-bass"
@@ -229,7 +230,7 @@ def _separate(
                 todo.append(track)
             else:
                 results.add(known)
-        setup = WorkerSetup(pipeline, device, settings, current_options())
+        setup = TrackSetup(pipeline, device, current_options(), settings)
         _run(todo, jobs, setup, results)
     results.print_summary()
     return results.all
@@ -288,15 +289,15 @@ def _skipped(track: Track, output: OutputSettings) -> TrackResult | None:
     )
 
 
-def _run(tracks: Sequence[Track], jobs: int, setup: WorkerSetup, results: Results) -> None:
+def _run(tracks: Sequence[Track], jobs: int, setup: TrackSetup, results: Results) -> None:
     """Separate the tracks here, or in several processes."""
     if len(tracks) > 1 and jobs > 1:
         run_in_processes(tracks, jobs, setup, results.progress, results.add)
     elif tracks:
-        separator = setup.build()
+        separate_one = setup.start()
         for track in tracks:
 
             def on_progress(done_s: float, total_s: float, track: Track = track) -> None:
                 results.progress(track, done_s, total_s)
 
-            results.add(run_track(separator, track, setup.settings, on_progress))
+            results.add(separate_one(track, on_progress))

@@ -1,7 +1,7 @@
-"""Separate several tracks at a time, each in a process of its own.
+"""Work on several tasks at a time, each in a process of its own.
 
-Every worker loads the model once and is given one track after the other. A worker that dies costs
-the track it worked on and is replaced. Workers end when their parent does: reading from the closed
+Every worker loads the model once and is given one task after the other. A worker that dies costs
+the task it worked on and is replaced. Workers end when their parent does: reading from the closed
 pipe fails.
 """
 
@@ -13,17 +13,17 @@ import multiprocessing
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from lqsep.cli.interrupts import Interrupts
 from lqsep.cli.options import GlobalOptions
 from lqsep.cli.pipeline_options import PipelineSource
-from lqsep.cli.separate_run import Track, TrackResult, TrackSettings, failed, run_track
 from lqsep.core.errors import LqsepError
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OnTrackProgress = Callable[[Track, float, float], None]
-OnResult = Callable[[TrackResult], None]
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+OnProgress = Callable[[float, float], None]
 
 # Seconds between two progress messages of a worker, and that an ended one gets to clean up.
 _PROGRESS_INTERVAL = 0.2
@@ -40,13 +42,26 @@ _GRACE = 20.0
 
 
 @dataclass(frozen=True)
-class WorkerSetup:
-    """Everything a worker needs to start."""
+class WorkerSetup(ABC, Generic[Task, Result]):
+    """Everything a worker needs to start; it, its tasks and its results travel by pickle."""
 
     pipeline: PipelineSource
     device: str
-    settings: TrackSettings
     options: GlobalOptions
+
+    @abstractmethod
+    def start(self) -> Callable[[Task, OnProgress | None], Result]:
+        """Load the model; what works on one task, and reports how far it is of how much.
+
+        What is wrong with a task alone becomes part of its result.
+
+        Raises:
+            LqsepError: No task can be done.
+        """
+
+    @abstractmethod
+    def failed(self, task: Task, error: str) -> Result:
+        """The result of a task whose worker has died."""
 
     def build(self) -> Separator:
         """Load the model.
@@ -66,6 +81,11 @@ class WorkerSetup:
         return separator
 
 
+class _Progress(NamedTuple):
+    done: float
+    total: float
+
+
 @dataclass(frozen=True)
 class _Fault:
     """A worker's `LqsepError`, as plain values: an exception of a plugin may not unpickle."""
@@ -80,47 +100,47 @@ class _Fault:
 
 
 @dataclass
-class _Worker:
+class _Worker(Generic[Task]):
     process: BaseProcess
     connection: Connection
-    track: Track
+    task: Task
 
-    def give(self, track: Track) -> None:
-        self.track = track
+    def give(self, task: Task) -> None:
+        self.task = task
         with contextlib.suppress(OSError):  # it has just died, which receiving will tell
-            self.connection.send(track)
+            self.connection.send(task)
 
 
 def run_in_processes(
-    tracks: Sequence[Track],
+    tasks: Sequence[Task],
     jobs: int,
-    setup: WorkerSetup,
-    on_progress: OnTrackProgress,
-    on_result: OnResult,
+    setup: WorkerSetup[Task, Result],
+    on_progress: Callable[[Task, float, float], None],
+    on_result: Callable[[Result], None],
 ) -> None:
-    """Separate all tracks in ``jobs`` processes.
+    """Do all tasks in ``jobs`` processes.
 
     Args:
-        on_progress: Called with a track, the seconds of it done and its length.
-        on_result: Called once per track, in the order in which they are finished.
+        on_progress: Called with a task, how far it is and of how much.
+        on_result: Called once per task, in the order in which they are finished.
 
     Raises:
         LqsepError: The model cannot be loaded, or the pipeline is at fault; all workers are ended.
     """
-    pending = deque(tracks)
-    running: list[_Worker] = []
-    finished: list[_Worker] = []
+    pending = deque(tasks)
+    running: list[_Worker[Task]] = []
+    finished: list[_Worker[Task]] = []
     try:
         while pending or running:
             while pending and len(running) < jobs:
                 running.append(_start(setup, pending.popleft()))
             ready = wait([worker.connection for worker in running])
             for worker in [w for w in running if w.connection in ready]:
-                message = _receive(worker)
+                message = _receive(worker, setup)
                 if isinstance(message, _Fault):
                     raise message.error()
-                if not isinstance(message, TrackResult):
-                    on_progress(worker.track, *message)
+                if isinstance(message, _Progress):
+                    on_progress(worker.task, *message)
                     continue
                 on_result(message)
                 if pending and worker.process.is_alive():
@@ -137,34 +157,35 @@ def run_in_processes(
         _end([*running, *finished])
 
 
-def _start(setup: WorkerSetup, track: Track) -> _Worker:
+def _start(setup: WorkerSetup[Task, Result], task: Task) -> _Worker[Task]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, setup), daemon=True)
     with _ignoring_interrupts():
         process.start()
     theirs.close()  # so that reading from ours fails when the worker is gone
-    worker = _Worker(process, ours, track)
-    worker.give(track)
+    worker = _Worker(process, ours, task)
+    worker.give(task)
     return worker
 
 
-def _receive(worker: _Worker) -> TrackResult | tuple[float, float] | _Fault:
+def _receive(
+    worker: _Worker[Task], setup: WorkerSetup[Task, Result]
+) -> Result | _Progress | _Fault:
     """The next message; a failed result where the worker has died."""
     try:
-        message = worker.connection.recv()
+        message: Result | _Progress | _Fault = worker.connection.recv()
     except (EOFError, OSError):
         worker.process.join(_GRACE)
         code = worker.process.exitcode
         hint = "; perhaps out of memory, try a smaller --jobs or --segment" if code == -9 else ""
-        return failed(
-            worker.track, f"its worker process ended unexpectedly (exit code {code}){hint}"
+        return setup.failed(
+            worker.task, f"its worker process ended unexpectedly (exit code {code}){hint}"
         )
-    assert isinstance(message, TrackResult | tuple | _Fault)
     return message
 
 
-def _end(workers: Sequence[_Worker]) -> None:
+def _end(workers: Sequence[_Worker[Task]]) -> None:
     """Wait until the workers are gone; they get some time to remove unfinished files."""
     deadline = time.monotonic() + _GRACE
     for worker in workers:
@@ -188,27 +209,26 @@ def _ignoring_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _work(connection: Connection, setup: WorkerSetup) -> None:
-    """The worker's life: load the model, then one track after the other."""
+def _work(connection: Connection, setup: WorkerSetup[Any, Any]) -> None:
+    """The worker's life: load the model, then one task after the other."""
     from lqsep.cli.main import start_logging
 
     start_logging(setup.options)
     # An ended connection means that the parent is done, or gone.
     with Interrupts([signal.SIGTERM]) as interrupts, contextlib.suppress(EOFError, OSError):
         try:
-            separator = setup.build()
+            work = setup.start()
             report = _reporter(connection, interrupts)
             while True:
-                track = connection.recv()
-                connection.send(run_track(separator, track, setup.settings, report))
+                connection.send(work(connection.recv(), report))
         except LqsepError as error:
             connection.send(_Fault(str(error), error.exit_code))
 
 
-def _reporter(connection: Connection, interrupts: Interrupts) -> Callable[[float, float], None]:
+def _reporter(connection: Connection, interrupts: Interrupts) -> OnProgress:
     last = 0.0
 
-    def report(done_s: float, total_s: float) -> None:
+    def report(done: float, total: float) -> None:
         nonlocal last
         interrupts.check()
         now = time.monotonic()
@@ -216,7 +236,7 @@ def _reporter(connection: Connection, interrupts: Interrupts) -> Callable[[float
             return
         last = now
         try:
-            connection.send((done_s, total_s))
+            connection.send(_Progress(done, total))
         except OSError:  # the parent is gone: stop, and remove what is unfinished
             raise SystemExit(1) from None
 
