@@ -1,0 +1,109 @@
+"""What is compared with what, in which stretches: the named protocols. Light to import.
+
+Common to all: the mixture is the sum of ``gain * source`` at the model's gains (a data set's own
+mixture files are not read), and every SDR compares ``gain * estimate`` with ``gain * reference``,
+both as they stand in the mixture. The level matters: SDR is not scale-invariant.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from lqsep.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to score a separation.
+
+    Args:
+        name: As on the command line and in every result.
+        summary: One line for ``--help`` and tables.
+        unit: What one item is: a chunk of a track or a whole track.
+        metrics: Names, the most important first.
+        references: What estimates are compared with: the ``original`` stems, or the stems after
+            the codec's round trip (``decoded``).
+        statistic: Which figure over items is quoted, and has the confidence interval.
+    """
+
+    name: str
+    summary: str
+    unit: Literal["chunk", "track"]
+    metrics: tuple[str, ...]
+    references: tuple[str, ...]
+    statistic: Literal["mean", "median"]
+
+
+LQVAE2021 = Protocol(
+    name="lqvae2021",
+    summary="SDR of raw candidates on 3 chunks of 3 s per track, as in LQVAE-separation; mean",
+    unit="chunk",
+    metrics=("sdr",),
+    references=("original", "decoded"),
+    statistic="mean",
+)
+"""Chunks of 65,536 samples at 22,050 Hz, channel 0, three of every track, neither source silent.
+
+SDR as museval's over one window of 44,100 samples: the first two seconds of each chunk. Estimates
+are the candidates as decoded (``marginal``, ``pair``, ``best-of-N``) and the whole pipeline's
+result (``lqsep``).
+
+Source: the evaluation script of LQVAE-separation. Different on purpose: a candidate without a
+score does not take the oracle and the chunk with it, ``n`` counts what was scored, figures against
+the original stems are those against the original stems, any number of candidates is allowed, and
+chunks are drawn per track, whatever other tracks there are and in whatever order they are listed.
+"""
+
+MUSEVAL_V4 = Protocol(
+    name="museval-v4",
+    summary="SDR, ISR, SIR, SAR of museval on whole tracks, 1 s windows; median of medians",
+    unit="track",
+    metrics=("sdr", "isr", "sir", "sar"),
+    references=("original",),
+    statistic="median",
+)
+"""Whole tracks, windows of one second without overlap, filters of the whole track.
+
+A track's figure is the median over its windows, the data set's the median over tracks ("cSDR").
+
+Source: Stöter, Liutkus and Ito 2018, "The 2018 signal separation evaluation campaign",
+arXiv:1804.06267.
+"""
+
+SI_SDR = Protocol(
+    name="si-sdr",
+    summary="SI-SDR and its improvement over the mixture, 4 s windows, 2 s overlap; mean",
+    unit="track",
+    metrics=("si_sdr", "si_sdri"),
+    references=("original",),
+    statistic="mean",
+)
+"""Windows of four seconds every two seconds; those in which any source is silent are left out.
+
+A track's figure is the mean over its windows, the data set's the mean over tracks.
+
+Source: Le Roux et al. 2019, arXiv:1811.02508; windows as in Mariani et al. 2023,
+"Multi-source diffusion models", arXiv:2302.02257.
+"""
+
+PROTOCOLS = {protocol.name: protocol for protocol in (LQVAE2021, MUSEVAL_V4, SI_SDR)}
+"""By name."""
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of this name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if name not in PROTOCOLS:
+        close = difflib.get_close_matches(name, PROTOCOLS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(
+            f"evaluation: no protocol named {name!r}{hint} Available: {', '.join(PROTOCOLS)}."
+            if hint
+            else f"evaluation: no protocol named {name!r}. Available: {', '.join(PROTOCOLS)}."
+        )
+    return PROTOCOLS[name]
