@@ -16,7 +16,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,17 @@ from torch import Tensor, nn
 
 from lqsep.core.errors import CheckpointError, LqsepError
 from lqsep.core.metrics_log import MetricsLog
+from lqsep.core.optimizers import JukeboxAdam, WeightAverage
 from lqsep.core.training_settings import LoopSettings
 
 Report = Callable[[Mapping[str, Any]], None]
 
 _CHECKPOINT_VERSION = 1
+
+_OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "jukebox-adam": JukeboxAdam,
+}
 
 
 class Task(ABC):
@@ -128,9 +134,12 @@ class _Run:
         self.path = output_dir / "checkpoints" / f"{name}.pt"
         self.generator = torch.Generator().manual_seed(seed)
         self.parameters = [p for p in task.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = _OPTIMIZERS[settings.optimizer](
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self.average: WeightAverage | None = None
+        if settings.ema_decay is not None:
+            self.average = WeightAverage(self.parameters, settings.ema_decay)
         self.step = 0
         self.seconds = 0.0
         self.validation: dict[str, float] = {}
@@ -160,6 +169,8 @@ class _Run:
                 raise KeyboardInterrupt
         if self.best is not None:
             model.load_state_dict(self.best)
+        elif self.average is not None:
+            self.average.copy_to_model()
         model.eval()
         return FitResult(self.step, self.seconds / 60, self.validation)
 
@@ -182,6 +193,7 @@ class _Run:
             "seconds": self.seconds,
             "model": self.task.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "generator": self.generator.get_state(),
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self._on_gpu() else None,
@@ -205,6 +217,11 @@ class _Run:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             self.task.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                if state.get("average") is None:  # the run had none so far
+                    self.average = WeightAverage(self.parameters, self.average.decay)
+                else:
+                    self.average.load_state_dict(state["average"])
             self.generator.set_state(state["generator"].clone())
             torch.set_rng_state(state["torch_rng"].clone())
             if self._on_gpu() and state["cuda_rng"] is not None:
@@ -234,11 +251,16 @@ class _Run:
                 f"a lower learning_rate or clip_norm, then --resume."
             )
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
         self.step += 1
         return value, {**figures, "gradient_norm": norm}
 
-    @torch.no_grad()
     def _validate(self, log: MetricsLog) -> None:
+        with torch.no_grad(), nullcontext() if self.average is None else self.average.applied():
+            self._validate_weights(log)
+
+    def _validate_weights(self, log: MetricsLog) -> None:
         model = self.task.model
         model.eval()
         # Validation must not move the randomness of training, which a resumed run repeats.

@@ -27,7 +27,18 @@ class LoopSettings(BaseModel):
     final_learning_rate: float = Field(
         default=0.05, ge=0, le=1, description="End of the cosine, as a share of the peak."
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay (AdamW).")
+    optimizer: Literal["adamw", "jukebox-adam"] = Field(
+        default="adamw",
+        description="torch's AdamW, or Adam as the reference trains with it.",
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay.")
+    ema_decay: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Validate and keep a moving average of the weights with this decay per step; "
+        "none keeps the weights themselves.",
+    )
     clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
