@@ -41,6 +41,7 @@ def certified_row_logsum(
     scaled_sums: ScaledSums,
     log_p0: Float[Tensor, "hypotheses K0"],
     log_p1: Float[Tensor, "hypotheses K1"],
+    row_scale: Float64[Tensor, "_n_rows K0"] | None = None,
 ) -> Float64[Tensor, "hypotheses K0"]:
     """`FrameLikelihood.row_logsum` from a matrix product that may underflow.
 
@@ -49,6 +50,8 @@ def certified_row_logsum(
         scaled_sums: The matrix product; see `ScaledSums`.
         log_p0: Weight of each row, natural log.
         log_p1: Weight of each column, natural log.
+        row_scale: What `ScaledSums` takes from each row's values in place of ``upper``: at least
+            their maximum, where that is finite.
 
     Returns:
         ``log sum_j exp(log_p1 + log L)``. Underflow takes at most 1e-6 of the sum of
@@ -57,7 +60,7 @@ def certified_row_logsum(
     log_p0, log_p1 = log_p0.double(), log_p1.double()
     peak = log_p1.amax(1)
     peak = torch.where(peak.isfinite(), peak, 0.0)
-    scale = (peak + likelihood.upper)[:, None]
+    scale = peak[:, None] + (likelihood.upper[:, None] if row_scale is None else row_scale)
     result = torch.empty_like(log_p0)
     pending = torch.arange(len(log_p0), device=log_p0.device)
     for dtype in (torch.float32, torch.float64):
@@ -92,10 +95,9 @@ def _doubtful(
     tiny: float,
 ) -> Bool[Tensor, "hypotheses K0"]:
     """Rows that may have lost more than their part of the allowed share."""
-    n_rows, n_columns = log_p0.shape[1], log_p1.shape[1]
-    allowed = (log_p0 + result).logsumexp(1, keepdim=True) + math.log(_LOST_SHARE / n_rows)
-    doubtful = (log_p0 + scale + math.log(_LOST_PER_TERM * n_columns * tiny)) > allowed
+    doubtful = underflow_matters(log_p0, scale, result, log_p1.shape[1], tiny)
     if doubtful.any():
+        allowed = _allowed(log_p0, result)
         # A row too improbable to matter even if it were lost as a whole needs no repair. Its
         # bound is only asked for here because for a sum table it costs as much as the product.
         row_upper = likelihood.row_upper()
@@ -103,3 +105,28 @@ def _doubtful(
             row_upper = row_upper[n]
         doubtful &= log_p0 + row_upper + log_p1.logsumexp(1, keepdim=True) > allowed
     return doubtful
+
+
+def underflow_matters(
+    log_p0: Float[Tensor, "hypotheses K0"],
+    scale: Float64[Tensor, "hypotheses _scales"],
+    result: Float64[Tensor, "hypotheses K0"],
+    n_columns: int,
+    tiny: float,
+) -> Bool[Tensor, "hypotheses K0"]:
+    """Rows whose sum may have lost more than their part of the allowed share.
+
+    Args:
+        log_p0: Weight of each row, natural log.
+        scale: What the factors of each sum were scaled by, natural log.
+        result: The sums, natural log.
+        n_columns: Terms of a sum.
+        tiny: Smallest normal number of the arithmetic.
+    """
+    return log_p0 + scale + math.log(_LOST_PER_TERM * n_columns * tiny) > _allowed(log_p0, result)
+
+
+def _allowed(log_p0: Tensor, result: Tensor) -> Float64[Tensor, "hypotheses 1"]:
+    """What one row may lose."""
+    share = math.log(_LOST_SHARE / log_p0.shape[1])
+    return (log_p0 + result).logsumexp(1, keepdim=True) + share
