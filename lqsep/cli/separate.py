@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,7 @@ import click
 
 from lqsep.cli.inputs import find_inputs, track_names
 from lqsep.cli.interrupts import Interrupts
-from lqsep.cli.options import (
-    Seconds,
-    SourceValue,
-    current_options,
-    did_you_mean,
-    set_option,
-    split_names,
-)
+from lqsep.cli.options import Seconds, current_options, did_you_mean, split_names
 from lqsep.cli.outputs import (
     DEFAULT_TEMPLATE,
     OutputSettings,
@@ -28,62 +20,28 @@ from lqsep.cli.outputs import (
     check_template,
     check_writable,
 )
-from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
+from lqsep.cli.pipeline_flags import (
+    check_model_flags,
+    model_flags,
+    pipeline_changes,
+    pipeline_flags,
+    read_chosen_pipeline,
+    use_one_thread,
+)
 from lqsep.cli.separate_results import Results
 from lqsep.cli.separate_run import Track, TrackResult, TrackSettings, check_input
 from lqsep.cli.separate_worker import TrackSetup
 from lqsep.cli.workers import run_in_processes
 from lqsep.core.errors import ConfigError
 
-DEFAULT_MODEL = "drums-bass"
-
 logger = logging.getLogger(__name__)
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("-n", "--name", help=f"Model: a shipped name or a directory.  [{DEFAULT_MODEL}]")
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False),
-    help="Pipeline configuration (TOML), instead of --name.",
-)
+@model_flags
 @click.option("-o", "--out", default="separated", show_default=True, help="Output folder.")
-@click.option(
-    "-d", "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
-)
-@click.option("--codec", metavar="NAME", help="Use another codec, with its defaults.")
-@click.option("--likelihood", metavar="NAME", help="Use another likelihood.")
-@click.option("--sampler", metavar="NAME", help="Use another sampler.")
-@click.option("--selector", metavar="NAME", help="Use another selector.")
-@click.option(
-    "--refiner",
-    "refiners",
-    metavar="NAME",
-    multiple=True,
-    help="Use these refiners instead, in order; may be repeated; 'none' for none.",
-)
-@click.option(
-    "--prior",
-    "priors",
-    type=SourceValue(),
-    metavar="SOURCE=NAME",
-    multiple=True,
-    help="Use another prior for a source; may be repeated.",
-)
-@click.option(
-    "--gain",
-    "gains",
-    type=SourceValue(number=True),
-    metavar="SOURCE=F",
-    multiple=True,
-    help="Linear factor of a source in the mixture; may be repeated.",
-)
-@set_option
-@click.option("--candidates", type=click.IntRange(min=1), help="Candidates that are drawn.")
-@click.option(
-    "--sigma", type=click.FloatRange(min=0, min_open=True), help="Width of the likelihood."
-)
+@pipeline_flags
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -96,14 +54,6 @@ logger = logging.getLogger(__name__)
 )
 @click.option(
     "--duration", type=Seconds(positive=True), metavar="S", help="Separate S seconds only."
-)
-@click.option(
-    "--segment", type=Seconds(positive=True), metavar="S", help="Seconds separated at a time."
-)
-@click.option(
-    "--overlap",
-    type=click.FloatRange(0, 1, max_open=True),
-    help="Share of a segment that overlaps the next one.",
 )
 @click.option("--stems", metavar="A,B", help="Write these stems only.")
 @click.option("--residual", is_flag=True, help="Also write the mixture minus the sum of all stems.")
@@ -177,20 +127,17 @@ def _separate(
     **pipeline_options: Any,
 ) -> list[TrackResult]:
     """Check everything, then separate; cheap checks come first."""
-    if name is not None and config is not None:
-        raise click.UsageError("give --name or --config, not both")
-    if any(text == "" for text in (*inputs, name, out)):
+    check_model_flags(name, config)
+    if any(text == "" for text in (*inputs, out)):
         # An empty path would stand for the working directory.
-        raise click.UsageError("INPUT, --name and --out must not be empty")
+        raise click.UsageError("INPUT and --out must not be empty")
     if float32 and int24:
         raise click.UsageError("give --float32 or --int24, not both")
     check_template(template)
     subtype = "FLOAT" if float32 else "PCM_24" if int24 else "PCM_16"
     check_format(file_format, subtype)
 
-    # Before torch is loaded. Sampling is many small steps, which more threads make slower: they
-    # cost twice the processor time on two free cores, and many times the wall time on busy ones.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    use_one_thread()
 
     from lqsep.core.audio import READABLE_EXTENSIONS
     from lqsep.core.model_directory import resolve_device
@@ -198,11 +145,8 @@ def _separate(
 
     resolve_device(device)
     registry = Registry.discover()
-    changes = _changes(**pipeline_options)
-    if config is not None:
-        pipeline = read_pipeline(config, changes, registry, is_file=True)
-    else:
-        pipeline = read_pipeline(name or DEFAULT_MODEL, changes, registry)
+    changes = pipeline_changes(**pipeline_options)
+    pipeline = read_chosen_pipeline(name, config, changes, registry)
     sources = tuple(pipeline.parse(registry).sources)
     output = OutputSettings(
         root=Path(out) / pipeline.name,
@@ -234,31 +178,6 @@ def _separate(
         _run(todo, jobs, setup, results)
     results.print_summary()
     return results.all
-
-
-def _changes(
-    *,
-    refiners: Sequence[str],
-    priors: Sequence[tuple[str, str]],
-    gains: Sequence[tuple[str, float]],
-    settings: Sequence[str],
-    candidates: int | None,
-    sigma: float | None,
-    segment: float | None,
-    overlap: float | None,
-    **components: str | None,
-) -> PipelineChanges:
-    return PipelineChanges(
-        components={section: name for section, name in components.items() if name is not None},
-        refiners=refiners,
-        priors=priors,
-        gains=gains,
-        settings=settings,
-        n_candidates=candidates,
-        sigma=sigma,
-        segment_s=segment,
-        overlap=overlap,
-    )
 
 
 def _chosen(stems: str | None, sources: Sequence[str]) -> tuple[str, ...]:
