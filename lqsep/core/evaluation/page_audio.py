@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from lqsep.core.audio import audio_info, read_audio
+from lqsep.core.audio import audio_info, read_audio, write_audio
+from lqsep.core.errors import AudioError
+from lqsep.core.evaluation.evaluate import Media
 from lqsep.core.plotting import plot_spectrograms
 
 # Of an excerpt at most; and of all excerpts of a page together, as 16-bit samples before coding.
@@ -28,20 +30,52 @@ class Example:
     Args:
         name: The item's.
         mixture: The file.
-        references: True source by name.
-        estimates: By name of the estimate, then by source. The first is drawn.
+        estimates: The pipeline's own stem, by source.
+        references: The true stem, by source.
     """
 
     name: str
     mixture: Path
+    estimates: Mapping[str, Path]
     references: Mapping[str, Path]
-    estimates: Mapping[str, Mapping[str, Path]]
 
     @property
     def files(self) -> list[Path]:
         """All of them."""
-        stems = [path for stems in self.estimates.values() for path in stems.values()]
-        return [self.mixture, *self.references.values(), *stems]
+        return [self.mixture, *self.estimates.values(), *self.references.values()]
+
+    @classmethod
+    def find(cls, folder: Path, sources: Sequence[str]) -> Example | None:
+        """What `save_example` wrote; None where a file is missing."""
+        found = cls._in(folder, sources)
+        return found if all(path.is_file() for path in found.files) else None
+
+    @classmethod
+    def _in(cls, folder: Path, sources: Sequence[str]) -> Example:
+        return cls(
+            name=folder.name,
+            mixture=folder / "mixture.flac",
+            estimates={source: folder / f"{source}.flac" for source in sources},
+            references={source: folder / f"{source}.reference.flac" for source in sources},
+        )
+
+
+def save_example(media: Media, folder: Path) -> Example:
+    """Write an item's sounds into a folder of its own, the middle of them where they are long.
+
+    Raises:
+        AudioError: A file cannot be written.
+    """
+    example = Example._in(folder, list(media["references"]))
+    waves = [media["mixture"], *media["estimates"].values(), *media["references"].values()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioError(f"cannot write {folder}: {error.strerror or error}") from error
+    rate = media["sample_rate"]
+    for path, wave in zip(example.files, waves, strict=True):
+        write_audio(path, _middle(wave, round(MAX_SECONDS * rate)), rate)
+    return example
 
 
 def excerpt_seconds(examples: Sequence[Example]) -> float:
@@ -57,9 +91,8 @@ def read_excerpt(path: Path, seconds: float) -> tuple[npt.NDArray[np.float32], i
     Raises:
         AudioError: The file cannot be read.
     """
-    info = audio_info(path)
-    frames = min(info.n_samples, max(1, round(seconds * info.sample_rate)))
-    return read_audio(path, (info.n_samples - frames) // 2, frames)
+    wave, sample_rate = read_audio(path)
+    return _middle(wave, max(1, round(seconds * sample_rate))), sample_rate
 
 
 def sound_data(wave: npt.NDArray[np.float32], sample_rate: int) -> str:
@@ -78,16 +111,24 @@ def spectrogram_data(example: Example, seconds: float) -> str:
         ConfigError: matplotlib is not installed.
     """
     mixture, sample_rate = read_excerpt(example.mixture, seconds)
-    stems = next(iter(example.estimates.values()))
     with tempfile.TemporaryDirectory() as folder:
         path = plot_spectrograms(
             mixture,
-            {source: read_excerpt(path, seconds)[0] for source, path in stems.items()},
+            _read_all(example.estimates, seconds),
             sample_rate,
             Path(folder) / "spectrograms.png",
-            {source: read_excerpt(path, seconds)[0] for source, path in example.references.items()},
+            _read_all(example.references, seconds),
         )
         return _data("image/png", path.read_bytes())
+
+
+def _read_all(paths: Mapping[str, Path], seconds: float) -> dict[str, npt.NDArray[np.float32]]:
+    return {source: read_excerpt(path, seconds)[0] for source, path in paths.items()}
+
+
+def _middle(wave: npt.NDArray[np.float32], n_samples: int) -> npt.NDArray[np.float32]:
+    start = max(0, (wave.shape[1] - n_samples) // 2)
+    return wave[:, start : start + n_samples]
 
 
 def _data(kind: str, content: bytes) -> str:

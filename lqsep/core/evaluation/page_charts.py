@@ -75,9 +75,8 @@ def box_plot(
         middle = _ROW * (index + 0.5)
         kind = (classes or {}).get(label, "")
         parts.append(f'<g class="{escape(kind)}">')
-        parts.append(
-            f'<text class="label" x="{_LABELS - 10:.0f}" y="{middle + 4:.1f}">{escape(label)}</text>'
-        )
+        place = f'x="{_LABELS - 10:.0f}" y="{middle + 4:.1f}"'
+        parts.append(f'<text class="label" {place}>{escape(label)}</text>')
         parts += _row(row, ticks, middle, unit)
         parts.append("</g>")
     return "\n".join([*parts, "</svg>"])
