@@ -57,19 +57,27 @@ class FrameDistribution:
             )
             self.log_evidence = torch.stack([pairs.score.logsumexp(0) for pairs in self._kept])
 
-    def draw(self, uniform: Float64[Tensor, "rows 2"]) -> Int64[Tensor, "rows sources"]:
+    def draw(
+        self,
+        uniform: Float64[Tensor, "draws 2"],
+        rows: Int64[Tensor, " draws"] | None = None,
+    ) -> Int64[Tensor, "draws sources"]:
         """One pair per hypothesis, exactly, from two uniform numbers each.
 
-        Every hypothesis needs a possible pair, that is a finite ``log_evidence``.
+        Args:
+            uniform: In [0, 1).
+            rows: Hypotheses to draw for, which may repeat or leave out some; None: all, in order.
+                Each needs a possible pair, that is a finite ``log_evidence``.
         """
+        rows = self._rows if rows is None else rows
         if self._kept is not None:
             picks = [
-                pairs.codes[pick_by_cdf(pairs.score[None], uniform[n : n + 1, 0])]
-                for n, pairs in enumerate(self._kept)
+                pairs.codes[pick_by_cdf(pairs.score[None], uniform[m : m + 1, 0])]
+                for m, pairs in enumerate(self._kept[n] for n in rows.tolist())
             ]
             return torch.cat(picks)
-        first = pick_by_cdf(self._log_p0 + self._row_logsum, uniform[:, 0])
-        given_first = self._log_p1 + self._likelihood.rows(self._rows, first)
+        first = pick_by_cdf((self._log_p0 + self._row_logsum)[rows], uniform[:, 0])
+        given_first = self._log_p1[rows] + self._likelihood.rows(rows, first)
         return torch.stack([first, pick_by_cdf(given_first, uniform[:, 1])], 1)
 
     def best(

@@ -115,20 +115,33 @@ class SequencePosterior:
         self._advance(state, None)
         return state
 
+    def log_evidence(
+        self, state: PosteriorState, filters: Filters = NO_FILTERS
+    ) -> Float64[Tensor, " rows"]:
+        """``log Z`` of the next frame per hypothesis, as in `Draw`; -inf where none is possible.
+
+        It depends on the past codes alone, so that a sampler may choose among the hypotheses
+        before it draws.
+        """
+        return self._distribution(state, filters).log_evidence
+
     def draw(
         self,
         state: PosteriorState,
         generator: torch.Generator | None = None,
         filters: Filters = NO_FILTERS,
         *,
-        uniform: Float64[Tensor, "rows 2"] | None = None,
+        rows: Int64[Tensor, " draws"] | None = None,
+        uniform: Float64[Tensor, "draws 2"] | None = None,
     ) -> Draw:
         """Draw joint codes of the next frame, one pair per hypothesis, exactly.
 
         Args:
             state: Not changed.
-            generator: On the CPU; gives one row of uniform numbers per hypothesis.
+            generator: On the CPU; gives one row of uniform numbers per draw.
             filters: What may be drawn.
+            rows: Hypotheses to draw for, which may repeat or leave out some; None: all, in order.
+                To be given to `extend` as well.
             uniform: Numbers in [0, 1) to use instead of the generator's; a sampler that works in
                 batches draws them beforehand, so that the batches do not matter.
 
@@ -136,14 +149,16 @@ class SequencePosterior:
             EmptySupportError: All joint codes are impossible for a hypothesis.
         """
         frame = self._distribution(state, filters)
-        if bool((frame.log_evidence == float("-inf")).any()):
+        if rows is None:
+            rows = torch.arange(state.n_rows, device=self.device)
+        log_evidence = frame.log_evidence[rows]
+        if bool((log_evidence == float("-inf")).any()):
             raise _empty_support(state.frame)
         if uniform is None:
-            uniform = torch.rand(state.n_rows, 2, dtype=torch.float64, generator=generator)
-        codes = frame.draw(uniform.to(self.device))
-        rows = torch.arange(state.n_rows, device=self.device)
+            uniform = torch.rand(len(rows), 2, dtype=torch.float64, generator=generator)
+        codes = frame.draw(uniform.to(self.device), rows)
         score, _ = frame.score(rows, codes)
-        return Draw(codes, frame.log_evidence, frame.log_proposal(rows, score))
+        return Draw(codes, log_evidence, frame.log_proposal(rows, score))
 
     def top(
         self, state: PosteriorState, k: int, filters: Filters = NO_FILTERS

@@ -42,3 +42,35 @@ class BeamConfig(FilterConfig):
 
     type: str = "beam"
     beam_width: int = Field(16, ge=1, description="Number of sequences kept, and of candidates")
+
+
+class RejectionConfig(FilterConfig):
+    """Rejection sampling of whole sequences."""
+
+    type: str = "rejection"
+    n_candidates: int = Field(16, ge=1, description="Number of draws; as many always come out")
+    max_rounds: int = Field(
+        8, ge=1, description="Rounds of proposals before the proposals are resampled by weight"
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="Proposals per round; as many as candidates when not given"
+    )
+
+
+class SMCConfig(FilterConfig):
+    """Sequential Monte Carlo."""
+
+    type: str = "smc"
+    n_candidates: int = Field(16, ge=1, description="Number of draws; as many always come out")
+    n_particles: int = Field(32, ge=1, description="Particles per island")
+    n_islands: int = Field(4, ge=1, description="Independent particle filters")
+    resample_below: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Resample an island when its effective sample size falls below this share of "
+        "its particles",
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="Islands run at a time; all of them when not given"
+    )

@@ -6,7 +6,15 @@ from lqsep.core.assemble import BuildContext
 from lqsep.core.filters import Filters
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
-from lqsep.plugins.samplers.config import AncestralConfig, BeamConfig, FilterConfig
+from lqsep.plugins.samplers.config import (
+    AncestralConfig,
+    BeamConfig,
+    FilterConfig,
+    RejectionConfig,
+    SMCConfig,
+)
+from lqsep.plugins.samplers.rejection import RejectionSampler
+from lqsep.plugins.samplers.smc import SMCSampler
 
 
 def build_ancestral(config: AncestralConfig, context: BuildContext) -> AncestralSampler:
@@ -21,6 +29,28 @@ def build_ancestral(config: AncestralConfig, context: BuildContext) -> Ancestral
 def build_beam(config: BeamConfig, context: BuildContext) -> BeamSampler:
     """A `BeamSampler`."""
     return BeamSampler(beam_width=config.beam_width, filters=_filters(config))
+
+
+def build_rejection(config: RejectionConfig, context: BuildContext) -> RejectionSampler:
+    """A `RejectionSampler`."""
+    return RejectionSampler(
+        n_candidates=config.n_candidates,
+        max_rounds=config.max_rounds,
+        batch_size=config.batch_size,
+        filters=_filters(config),
+    )
+
+
+def build_smc(config: SMCConfig, context: BuildContext) -> SMCSampler:
+    """An `SMCSampler`."""
+    return SMCSampler(
+        n_candidates=config.n_candidates,
+        n_particles=config.n_particles,
+        n_islands=config.n_islands,
+        resample_below=config.resample_below,
+        batch_size=config.batch_size,
+        filters=_filters(config),
+    )
 
 
 def _filters(config: FilterConfig) -> Filters:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lqsep.core.spec import ComponentSpec, Kind, hookimpl
-from lqsep.plugins.samplers.config import AncestralConfig, BeamConfig
+from lqsep.plugins.samplers.config import (
+    AncestralConfig,
+    BeamConfig,
+    RejectionConfig,
+    SMCConfig,
+)
 
 
 @hookimpl
@@ -24,5 +29,21 @@ def lqsep_components() -> Iterable[ComponentSpec]:
         config=BeamConfig,
         factory="lqsep.plugins.samplers.factory:build_beam",
         summary="Keeps the most probable joint code sequences; deterministic",
+        api_version=1,
+    )
+    yield ComponentSpec(
+        kind=Kind.SAMPLER,
+        name="rejection",
+        config=RejectionConfig,
+        factory="lqsep.plugins.samplers.factory:build_rejection",
+        summary="Draws whole sequences from the posterior: exact while enough are accepted",
+        api_version=1,
+    )
+    yield ComponentSpec(
+        kind=Kind.SAMPLER,
+        name="smc",
+        config=SMCConfig,
+        factory="lqsep.plugins.samplers.factory:build_smc",
+        summary="Particle filter: draws that are resampled towards what explains the mixture",
         api_version=1,
     )
