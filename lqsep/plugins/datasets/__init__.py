@@ -1,1 +1,1 @@
-"""Data sets of tracks with their stems: two folder layouts, and made-up sounds for tests."""
+"""Data sets of tracks with their stems: two folder layouts, Slakh2100, and made-up sounds."""

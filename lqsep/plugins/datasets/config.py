@@ -24,9 +24,32 @@ class StemFoldersConfig(_FoldersConfig):
 
 
 class TrackFoldersConfig(_FoldersConfig):
-    """Files ``<split>/<track>/<source>.wav``; a ``mixture.wav`` beside them is the mixture."""
+    """Files ``<split>/<track>/<source>.wav``.
+
+    A ``mixture.wav`` beside them is the mixture where ``sources`` are all stems of the track.
+    """
 
     type: str = "track-folders"
+
+
+class SlakhConfig(ComponentConfig):
+    """Slakh2100: ``<split>/TrackXXXXX/{metadata.yaml,stems/SXX.flac}``, summed by instrument."""
+
+    type: str = "slakh"
+    root: str = Field(".", description="Folder of the data set, relative to the configuration.")
+    split: str | None = Field(
+        None, description="train, validation, test or omitted; None: tracks lie in root itself."
+    )
+    sources: tuple[str, ...] = Field(
+        ("drums", "bass"),
+        min_length=1,
+        description="Names, in order; instrument classes by default.",
+    )
+    classes: dict[str, tuple[str, ...]] = Field(
+        {},
+        description="Instrument classes of a source, as metadata.yaml names them; default: the "
+        "class of the source's own name.",
+    )
 
 
 class SyntheticConfig(ComponentConfig):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from lqsep.core.assemble import BuildContext
 from lqsep.plugins.datasets.config import (
+    SlakhConfig,
     StemFoldersConfig,
     SyntheticConfig,
     TrackFoldersConfig,
 )
 from lqsep.plugins.datasets.folders import FolderDataset
 from lqsep.plugins.datasets.layouts import find_stem_folders, find_track_folders
+from lqsep.plugins.datasets.slakh import SlakhDataset, find_slakh_tracks
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 
 
@@ -23,6 +25,12 @@ def build_track_folders(config: TrackFoldersConfig, context: BuildContext) -> Fo
     """A data set with one folder per track."""
     root = context.path(config.root)
     return FolderDataset(find_track_folders(root, config.split, config.sources))
+
+
+def build_slakh(config: SlakhConfig, context: BuildContext) -> SlakhDataset:
+    """Slakh2100, or one of its splits."""
+    root = context.path(config.root)
+    return SlakhDataset(find_slakh_tracks(root, config.split, config.sources, config.classes))
 
 
 def build_synthetic(config: SyntheticConfig, context: BuildContext) -> SyntheticDataset:

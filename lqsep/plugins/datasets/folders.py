@@ -17,7 +17,8 @@ from lqsep.plugins.datasets.layouts import TrackFiles
 class FolderDataset(Dataset):
     """Reads from files what is asked for, and no more.
 
-    Files of a track that are shorter than its longest are continued with silence.
+    A source of several files is their sum, in float32. Files of a track that are shorter than its
+    longest are continued with silence.
 
     Args:
         tracks: The files; every track has the same sources.
@@ -36,7 +37,7 @@ class FolderDataset(Dataset):
     def __getitem__(self, index: int) -> Track:
         track = self._tracks[index]
         info = self.info(index)
-        stems = {source: _read(path, 0, info.n_samples) for source, path in track.stems.items()}
+        stems = {source: _sum(paths, 0, info.n_samples) for source, paths in track.stems.items()}
         mixture = _read(track.mixture, 0, info.n_samples) if track.mixture else None
         return Track(info.name, info.sample_rate, mixture, stems)
 
@@ -60,12 +61,14 @@ class FolderDataset(Dataset):
         """
         info = self.info(index)
         stop = info.n_samples if stop is None else min(stop, info.n_samples)
-        wave = _read(self._tracks[index].stems[source], start, stop)
+        wave = _sum(self._tracks[index].stems[source], start, stop)
         return Track(info.name, info.sample_rate, None, {source: wave})
 
 
 def _common_info(track: TrackFiles) -> TrackInfo:
-    paths = [*track.stems.values(), *([track.mixture] if track.mixture else [])]
+    paths = [path for stem in track.stems.values() for path in stem]
+    if track.mixture:
+        paths.append(track.mixture)
     infos = [audio_info(path) for path in paths]
     for info in infos[1:]:
         if (info.sample_rate, info.channels) != (infos[0].sample_rate, infos[0].channels):
@@ -76,6 +79,13 @@ def _common_info(track: TrackFiles) -> TrackInfo:
             )
     n_samples = max(info.n_samples for info in infos)
     return TrackInfo(track.name, infos[0].sample_rate, n_samples)
+
+
+def _sum(paths: Sequence[Path], start: int, stop: int) -> npt.NDArray[np.float32]:
+    wave = _read(paths[0], start, stop)
+    for path in paths[1:]:
+        wave += _read(path, start, stop)
+    return wave
 
 
 def _read(path: Path, start: int, stop: int) -> npt.NDArray[np.float32]:

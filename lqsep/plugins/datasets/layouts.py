@@ -1,7 +1,8 @@
 """Which files make up which track: the two folder layouts.
 
 Files that are no audio by their ending (``.dur`` caches, playlists) and hidden files are skipped.
-A file or folder named ``mixture`` is the mixture and no source.
+A file or folder named ``mixture`` is the mixture and no source. It is the mixture of *all* stems:
+where there are others than the sources asked for, or one source only, it is left aside.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from lqsep.core.audio import READABLE_EXTENSIONS
 from lqsep.core.errors import AudioError, ConfigError
 
-_MIXTURE = "mixture"
+MIXTURE = "mixture"
 
 # So many tracks are named in an error.
 _SHOWN = 3
@@ -21,10 +22,15 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class TrackFiles:
-    """The files of one track; ``stems`` by source, in the data set's order."""
+    """The files of one track.
+
+    Args:
+        stems: By source, in the data set's order; a source is the sum of its files.
+        mixture: The sum of the stems; None where there is no such file.
+    """
 
     name: str
-    stems: Mapping[str, Path]
+    stems: Mapping[str, tuple[Path, ...]]
     mixture: Path | None
 
 
@@ -44,11 +50,11 @@ def find_stem_folders(
     """
     level = f"{split}/" if split else ""
     layout = f"{root}/<source>/{level}<track>.wav"
-    folders = {folder.name: folder / level for folder in _folders(root)}
+    folders = {folder.name: folder / level for folder in visible_folders(root)}
     folders = {name: folder for name, folder in folders.items() if folder.is_dir()}
     if split and not folders:
         raise ConfigError(f"data set: no split {split!r} in {root}; expected {layout}.")
-    files = {name: _audio_files(folder) for name, folder in folders.items()}
+    files = {name: audio_files(folder) for name, folder in folders.items()}
     sources = _checked_sources(sources, (name for name in files if files[name]), layout)
     tracks = {
         track: {name: files[name][track] for name in files if track in files[name]}
@@ -74,9 +80,9 @@ def find_track_folders(
     folder = root / split if split else root
     layout = f"{folder}/<track>/<source>.wav"
     if root.is_dir() and not folder.is_dir():
-        there = ", ".join(path.name for path in _folders(root)) or "no folder"
+        there = ", ".join(path.name for path in visible_folders(root)) or "no folder"
         raise ConfigError(f"data set: no split {split!r} in {root}; it has {there}.")
-    tracks = {track.name: _audio_files(track) for track in _folders(folder)}
+    tracks = {track.name: audio_files(track) for track in visible_folders(folder)}
     tracks = {name: files for name, files in tracks.items() if files}
     sources = _checked_sources(sources, set().union(*tracks.values()), layout)
     return _complete(tracks, sources, layout)
@@ -101,24 +107,44 @@ def _complete(
             f"data set: {len(incomplete)} of {len(tracks)} tracks lack a source in {layout}: "
             f"{shown}{more}. Add or remove files, or name fewer sources."
         )
+    found = set().union(*tracks.values()) - {MIXTURE}
+    is_sum = len(sources) > 1 and found == set(sources)
     return [
-        TrackFiles(name, {source: files[source] for source in sources}, files.get(_MIXTURE))
+        TrackFiles(
+            name,
+            {source: (files[source],) for source in sources},
+            files.get(MIXTURE) if is_sum else None,
+        )
         for name, files in sorted(tracks.items())
     ]
 
 
-def _folders(folder: Path) -> list[Path]:
+def visible_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones.
+
+    Raises:
+        ConfigError: It is no folder.
+    """
     if not folder.is_dir():
         raise ConfigError(f"data set: expected a folder as root, got {folder}.")
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _audio_files(folder: Path) -> dict[str, Path]:
-    """By name without its ending."""
+def is_audio(path: Path) -> bool:
+    """Whether a file counts as audio by its name: a known ending, not hidden."""
+    extension = path.suffix.removeprefix(".").lower()
+    return extension in READABLE_EXTENSIONS and not path.name.startswith(".")
+
+
+def audio_files(folder: Path) -> dict[str, Path]:
+    """The audio files of a folder by name without ending.
+
+    Raises:
+        AudioError: Two files differ in their endings only.
+    """
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        extension = path.suffix.removeprefix(".").lower()
-        if path.name.startswith(".") or extension not in READABLE_EXTENSIONS:
+        if not is_audio(path):
             continue
         if path.stem in files:
             raise AudioError(
@@ -132,7 +158,7 @@ def _audio_files(folder: Path) -> dict[str, Path]:
 def _checked_sources(
     sources: Sequence[str], present: Iterable[str], layout: str
 ) -> tuple[str, ...]:
-    found = sorted(set(present) - {_MIXTURE})
+    found = sorted(set(present) - {MIXTURE})
     if not found:
         raise AudioError(f"data set: no audio files found; expected {layout}.")
     missing = [source for source in sources if source not in found]

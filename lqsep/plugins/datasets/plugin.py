@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from lqsep.core.spec import ComponentSpec, Kind, hookimpl
 from lqsep.plugins.datasets.config import (
+    SlakhConfig,
     StemFoldersConfig,
     SyntheticConfig,
     TrackFoldersConfig,
@@ -28,6 +29,14 @@ def lqsep_components() -> Iterable[ComponentSpec]:
         config=TrackFoldersConfig,
         factory="lqsep.plugins.datasets.factory:build_track_folders",
         summary="Files <split>/<track>/<source>.wav, such as MUSDB18-HQ",
+        api_version=1,
+    )
+    yield ComponentSpec(
+        kind=Kind.DATASET,
+        name="slakh",
+        config=SlakhConfig,
+        factory="lqsep.plugins.datasets.factory:build_slakh",
+        summary="Slakh2100, stems summed by instrument class",
         api_version=1,
     )
     yield ComponentSpec(

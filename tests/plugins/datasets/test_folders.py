@@ -199,3 +199,53 @@ def test_two_files_of_one_name(registry, stem_folders):
     put(stem_folders / "data/bass/train/a.wav", 0)
     with pytest.raises(AudioError, match="has both a.flac and a.wav"):
         open_dataset(registry, stem_folders, "stem-folders", root="data", split="train")
+
+
+@pytest.fixture
+def musdb(tmp_path):
+    """MUSDB18-HQ's form; each stem is a ramp, the mixture their sum."""
+    values = {"drums": 0.25, "bass": -0.25, "other": 0.125, "vocals": 0.0625}
+    for split, track in [("train", "A - One"), ("train", "B (Live) - Two"), ("test", "C - Three")]:
+        for source, value in {**values, "mixture": sum(values.values())}.items():
+            put(tmp_path / split / track / f"{source}.wav", value, 120, 44_100, 2)
+    return tmp_path
+
+
+def test_two_sources_of_musdb_have_no_mixture(registry, musdb):
+    data = open_dataset(registry, musdb, "track-folders", split="train", sources=["drums", "bass"])
+    assert [track.name for track in data] == ["A - One", "B (Live) - Two"]
+    track = data[0]
+    assert list(track.stems) == ["drums", "bass"] and track.stems["drums"].shape == (2, 120)
+    # mixture.wav holds vocals and others too: two sources must not be asked to explain it
+    assert track.mixture is None
+
+
+def test_all_sources_of_musdb_have_the_mixture(registry, musdb):
+    data = open_dataset(registry, musdb, "track-folders", split="test")
+    assert data.sources == ("bass", "drums", "other", "vocals")
+    assert data[0].mixture[0, 0] == 0.25 - 0.25 + 0.125 + 0.0625
+
+
+def test_the_mixture_belongs_to_all_stems(registry, track_folders, stem_folders):
+    def mixtures(name, **settings):
+        data = open_dataset(registry, track_folders, name, **settings)
+        return [track.mixture is not None for track in data]
+
+    assert mixtures("track-folders", split="test", sources=["bass", "drums"]) == [True, True]
+    assert mixtures("track-folders", split="test", sources=["bass"]) == [False, False]
+    # in one track is enough: the other one's mixture may hold it too
+    put(track_folders / "test/Some One - Song/piano.wav", 0, 120, 44_100, 2)
+    sources = ["drums", "bass"]
+    assert mixtures("track-folders", split="test", sources=sources) == [False, False]
+    for name in "ab":
+        put(stem_folders / f"data/mixture/train/{name}.wav", 0)
+    assert mixtures("stem-folders", root="data", split="train", sources=sources) == [True, True]
+    put(stem_folders / "data/piano/train/b.wav", 0)
+    assert mixtures("stem-folders", root="data", split="train", sources=sources) == [False, False]
+
+
+def test_a_mixture_without_one_of_its_stems(registry, track_folders):
+    for track in ("Any One - Tune", "Some One - Song"):
+        (track_folders / "test" / track / "bass.wav").unlink()
+    data = open_dataset(registry, track_folders, "track-folders", split="test")
+    assert data.sources == ("drums",) and data[0].mixture is None
