@@ -4,9 +4,12 @@ Conventions: waves are ``channels samples`` (or ``samples``), estimate and refer
 shape; all channels count together, as one long vector; computed in float64. ``s`` is the
 reference, ``e`` the estimate, ``|.|`` the Euclidean norm.
 
-Metrics: `sdr` and `si_sdr` of whole waves, and of windows (`windowed_sdr`, `windowed_si_sdr`).
-They differ: `sdr` punishes a wrong level, `si_sdr` does not. Neither allows for filtering, as
-bss_eval's SDR does; on windows of a single source, museval's (version 4) equals `sdr`.
+Metrics: `sdr` and `si_sdr` of whole waves, and of windows (`windowed_sdr`, `windowed_si_sdr`);
+`candidate_sdr` of many estimates at once. They differ: `sdr` punishes a wrong level, `si_sdr` does
+not. Neither allows for filtering, as bss_eval_sources does. museval's (version 4, images) is
+`sdr`: the filters that it fits only divide the error into parts, for its ISR, SIR and SAR.
+Where they differ is silence: museval gives a window no value when any source or estimate is silent
+in it.
 
 References: Le Roux et al. 2019, "SDR - half-baked or well done?", arXiv:1811.02508; Stöter, Liutkus
 and Ito 2018, "The 2018 signal separation evaluation campaign", arXiv:1804.06267 (windows, medians).
@@ -35,13 +38,17 @@ SILENCE_DB = -80.0
 """A window whose RMS is below this, relative to full scale, counts as silent."""
 
 
+# Candidates taken to double precision at a time.
+_CANDIDATES = 64
+
+
 @dataclass(frozen=True)
 class WindowedScore:
     """One value per window that counts.
 
     Args:
         values: dB, in order of time; windows with a silent reference are left out.
-        n_silent: How many those are.
+        n_silent: How many were left out.
     """
 
     values: tuple[float, ...]
@@ -85,6 +92,31 @@ def si_sdr(reference: Wave, estimate: Wave) -> float:
     return float(_si_sdr(s.flatten(), e.flatten()))
 
 
+def candidate_sdr(
+    references: Float[Tensor, "sources samples"],
+    estimates: Float[Tensor, "sources candidates samples"],
+) -> Float64[Tensor, "sources candidates"]:
+    """`sdr` of every candidate of every source, as museval gives it for one window of one source.
+
+    NaN where the reference or the estimate is silent throughout, infinite where they are equal.
+
+    Raises:
+        ShapeError: The sources or samples differ in number, or there are no samples.
+    """
+    if references.shape != estimates[:, 0].shape or references.shape[-1] < 1:
+        raise ShapeError(
+            "comparing candidates: expected references (sources, samples) and estimates (sources, "
+            f"candidates, samples), got {tuple(references.shape)} and {tuple(estimates.shape)}."
+        )
+    s = references.detach().double()[:, None]
+    parts = []
+    for block in torch.split(estimates.detach(), _CANDIDATES, dim=1):
+        e = block.to(s.device, torch.float64)
+        silent = (e == 0).all(-1) | (s == 0).all(-1)
+        parts.append(_sdr(s, e).masked_fill(silent, math.nan))
+    return torch.cat(parts, 1)
+
+
 def windowed_sdr(
     reference: Wave,
     estimate: Wave,
@@ -93,6 +125,7 @@ def windowed_sdr(
     window_s: float = 1.0,
     hop_s: float | None = None,
     silence_db: float = SILENCE_DB,
+    leave_out: Bool[Tensor, " windows"] | None = None,
 ) -> WindowedScore:
     """`sdr` of every window; its ``median`` is the usual figure of a track.
 
@@ -104,11 +137,12 @@ def windowed_sdr(
         hop_s: From one window's start to the next, default the length: no overlap. A rest that
             does not fill a window is left out.
         silence_db: Windows whose reference has a lower RMS are left out.
+        leave_out: Which windows to leave out instead; see `silent_windows`.
 
     Raises:
         ShapeError: The shapes differ, or there are no samples.
     """
-    return _windowed(_sdr, reference, estimate, sample_rate, window_s, hop_s, silence_db)
+    return _windowed(_sdr, reference, estimate, sample_rate, window_s, hop_s, silence_db, leave_out)
 
 
 def windowed_si_sdr(
@@ -119,9 +153,12 @@ def windowed_si_sdr(
     window_s: float = 4.0,
     hop_s: float | None = 2.0,
     silence_db: float = SILENCE_DB,
+    leave_out: Bool[Tensor, " windows"] | None = None,
 ) -> WindowedScore:
     """`si_sdr` of every window; arguments as `windowed_sdr`."""
-    return _windowed(_si_sdr, reference, estimate, sample_rate, window_s, hop_s, silence_db)
+    return _windowed(
+        _si_sdr, reference, estimate, sample_rate, window_s, hop_s, silence_db, leave_out
+    )
 
 
 def silent_windows(
@@ -144,9 +181,10 @@ def _windowed(
     window_s: float,
     hop_s: float | None,
     silence_db: float,
+    leave_out: Tensor | None,
 ) -> WindowedScore:
     s, e = (_windows(wave, sample_rate, window_s, hop_s) for wave in _pair(reference, estimate))
-    silent = _silent(s, silence_db)
+    silent = _silent(s, silence_db) if leave_out is None else leave_out.to(s.device)
     values = metric(s[~silent], e[~silent])
     return WindowedScore(tuple(values.tolist()), int(silent.sum()))
 

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lqsep.core.baselines import HpssSetting
-from lqsep.core.evaluation.items import EvaluationItem
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lqsep.core.baselines import HpssSetting, best_hpss, hpss, oracle_masks, share_mixture
+from lqsep.core.evaluation.items import EvaluationItem, load_item
 from lqsep.core.evaluation.protocols import Protocol
+from lqsep.core.evaluation.sound import ItemSound, at_gain
+from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.resampling import resample
+
+# What lasts is taken for the one, what is short for the other.
+_HARMONIC, _PERCUSSIVE = "bass", "drums"
+
+# The median filters are fitted to so many items, evenly spread, and so much of each.
+_FITTED_ITEMS = 12
+_FITTED_S = 20.0
+
+# Long tracks are worked on in stretches, with some of what is around them.
+_STRETCH_S = 60.0
+_MARGIN_S = 1.0
+
+Stems = Float[Tensor, "sources channels samples"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +54,119 @@ def fit_baselines(
 ) -> Baselines:
     """Choose the median filters' sizes for a data set: once, before its items are scored.
 
+    The choice is made on the items themselves (up to 12 of them, evenly spread, the first 20 s of
+    each), which favours the baseline.
+
     Args:
         dataset: Tracks with their stems.
         items: Of `plan_items`.
         protocol: The same as theirs.
         sources: The model's.
         gains: The model's.
+
+    Raises:
+        AudioError: A file cannot be read.
     """
-    raise NotImplementedError
+    if set(sources) != {_HARMONIC, _PERCUSSIVE}:
+        reason = f"is defined for {_PERCUSSIVE} and {_HARMONIC}, not for {', '.join(sources)}"
+        return Baselines(notes=(f"hpss left out: it {reason}",))
+    step = -(-len(items) // _FITTED_ITEMS)
+    setting = best_hpss(_pairs(dataset, items[::step], protocol, sources, gains))
+    chosen = (
+        f"window {1000 * setting.window_s:.0f} ms, filters {setting.time_s:g} s and "
+        f"{setting.frequency_hz:g} Hz"
+    )
+    return Baselines(setting, (f"hpss: {chosen}, the best of a grid on the items scored",))
+
+
+def baseline_stems(
+    sound: ItemSound, sources: Sequence[str], codec: Codec, device: torch.device, chosen: Baselines
+) -> dict[str, Stems]:
+    """Estimates by name, each of the shape of ``sound.stems``.
+
+    ``mixture/<n>`` is the mixture divided by the number of sources, ``hpss`` its harmonic and
+    percussive parts, ``codec`` every true source through the codec (as good as decoded candidates
+    can be), ``oracle-mask`` the mixture under the best soft masks.
+    """
+    n_sources = len(sources)
+    stems = {
+        f"mixture/{n_sources}": share_mixture(sound.mixture, n_sources),
+        "codec": codec_round_trip(sound, codec, device),
+        "oracle-mask": _in_stretches(_masked, sound),
+    }
+    if chosen.hpss is not None:
+        setting = chosen.hpss
+
+        def split(part: ItemSound) -> Stems:
+            harmonic, percussive = hpss(part.mixture, part.sample_rate, setting)
+            parts = {_HARMONIC: harmonic, _PERCUSSIVE: percussive}
+            return torch.stack([parts[source] for source in sources])
+
+        stems["hpss"] = _in_stretches(split, sound)
+    return stems
+
+
+def codec_round_trip(sound: ItemSound, codec: Codec, device: torch.device) -> Stems:
+    """Every true source coded and decoded, times its gain.
+
+    The codec sees each source at the level that it would have inside the mixture as analysed.
+    """
+
+    def round_trip(part: ItemSound) -> Stems:
+        with torch.inference_mode():
+            return at_gain(_through(part, codec, device), part.gains)
+
+    return _in_stretches(round_trip, sound)
+
+
+def _through(sound: ItemSound, codec: Codec, device: torch.device) -> Stems:
+    info = codec.info
+    channels, n_samples = sound.sources.shape[1:]
+
+    def mono(wave: Tensor) -> Tensor:
+        wave = resample(wave.mean(-2, keepdim=True), sound.sample_rate, info.sample_rate)
+        return wave.expand(*wave.shape[:-2], info.channels, -1).to(device)
+
+    mixture, waves = mono(sound.mixture), mono(sound.sources)
+    scale = codec.analyse(mixture[None]).scale
+    decoded = []
+    for source, wave in enumerate(waves):
+        codes = codec.encode(wave[None] * scale, source)
+        decoded.append(codec.decode(codes, wave.shape[-1], source, mixture)[0] / scale)
+    result = torch.stack(decoded).mean(1, keepdim=True).cpu()
+    result = resample(result, info.sample_rate, sound.sample_rate, n_samples=n_samples)
+    return result.expand(-1, channels, -1)
+
+
+def _masked(sound: ItemSound) -> Stems:
+    return oracle_masks(sound.mixture, sound.stems, sound.sample_rate)
+
+
+def _in_stretches(work: Callable[[ItemSound], Stems], sound: ItemSound) -> Stems:
+    """Piece by piece, so that memory for spectra does not grow with the track."""
+    n_samples = sound.sources.shape[-1]
+    length, margin = (round(s * sound.sample_rate) for s in (_STRETCH_S, _MARGIN_S))
+    parts = []
+    for start in range(0, n_samples, length):
+        stop = min(start + length, n_samples)
+        first, last = max(0, start - margin), min(n_samples, stop + margin)
+        part = ItemSound(sound.sources[..., first:last], sound.gains, sound.sample_rate)
+        parts.append(work(part)[..., start - first : stop - first])
+    return torch.cat(parts, -1)
+
+
+def _pairs(
+    dataset: Dataset,
+    items: Sequence[EvaluationItem],
+    protocol: Protocol,
+    sources: Sequence[str],
+    gains: Sequence[float],
+) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
+    """Mixture, harmonic part, percussive part and sample rate of each item."""
+    harmonic, percussive = (list(sources).index(name) for name in (_HARMONIC, _PERCUSSIVE))
+    for item in items:
+        sound = load_item(
+            dataset, item, protocol, sources=sources, gains=gains, longest_s=_FITTED_S
+        )
+        stems = sound.stems
+        yield sound.mixture, stems[harmonic], stems[percussive], sound.sample_rate

@@ -1,21 +1,48 @@
-"""One item: separate it, and compare what was found with what is true."""
+"""One item: separate it, and compare what was found with what is true.
+
+Estimates: ``lqsep`` is the pipeline's own result, refined. Under ``lqvae2021`` there are also the
+candidates as decoded: each source's most probable one (``marginal``), the most probable
+combination (``pair``), and each source's best by SDR (``best-of-N``, which knows the truth). For
+baselines and upper bounds see `lqsep.core.evaluation.baselines_of`. All are compared as they stand
+in the mixture: times their gain, with the reference times its gain.
+"""
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from lqsep.core.evaluation.baselines_of import Baselines
-from lqsep.core.evaluation.items import EvaluationItem
-from lqsep.core.evaluation.protocols import Protocol
+from lqsep.core.data import Mixture, SegmentResult
+from lqsep.core.evaluation.baselines_of import Baselines, baseline_stems, codec_round_trip
+from lqsep.core.evaluation.items import EvaluationItem, load_item
+from lqsep.core.evaluation.protocols import MUSEVAL_V4, Protocol
+from lqsep.core.evaluation.raw_candidates import best_scores, pick, score_candidates
+from lqsep.core.evaluation.scores import museval_scores, si_sdr_scores
+from lqsep.core.evaluation.sound import ItemSound
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.metrics import candidate_sdr
 from lqsep.core.pipeline import Separator
+from lqsep.core.resampling import resample
+from lqsep.core.separation_run import segment_generator
 
 SCHEMA_VERSION = 1
 
+SCORED_SAMPLES = 44_100
+"""What counts of a chunk under ``lqvae2021``: museval's default window, whatever the rate."""
+
 Wave = npt.NDArray[np.float32]
+
+Stems = Float[Tensor, "sources channels samples"]
+
+_MODES: tuple[Literal["marginal", "pair"], ...] = ("marginal", "pair")
 
 
 class Media(TypedDict):
@@ -56,4 +83,150 @@ def evaluate_item(
         ConfigError: museval is needed and not installed.
         AudioError: A file cannot be read.
     """
-    raise NotImplementedError
+    sound = load_item(dataset, item, protocol, sources=separator.sources, gains=separator.gains)
+    work = _evaluate_chunk if protocol.unit == "chunk" else _evaluate_track
+    scores, stems, elapsed_s, notes = work(separator, sound, protocol, seed, baselines)
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "item": item.item,
+        "track": item.track,
+        "start_s": item.start_s,
+        "duration_s": item.duration_s,
+        "protocol": protocol.name,
+        "model": separator.name,
+        "seed": seed,
+        "scores": scores,
+        "timings_s": {"separate": elapsed_s},
+        "notes": [*notes, *(baselines.notes if baselines else ())],
+    }
+    return result, _media(separator.sources, sound, stems)
+
+
+_Outcome = tuple[list[dict[str, Any]], Stems, float, list[str]]
+
+
+def _evaluate_chunk(
+    separator: Separator,
+    sound: ItemSound,
+    protocol: Protocol,
+    seed: int,
+    baselines: Baselines | None,
+) -> _Outcome:
+    """Separated as one segment: the raw candidates are wanted, and a chunk has three seconds."""
+    mixture = Mixture(sound.mixture.to(separator.device), sound.sample_rate)
+    started = time.perf_counter()
+    result = separator.separate_segment(mixture, generator=segment_generator(seed, 0))
+    elapsed_s = time.perf_counter() - started
+    stems = result.stems.cpu()
+    round_trip = codec_round_trip(sound, separator.codec, separator.device)
+    references = dict(zip(protocol.references, (sound.stems, round_trip), strict=True))
+    truth = torch.stack([stem[:, 0, :SCORED_SAMPLES] for stem in references.values()])
+    values = {"lqsep": _sdr(truth, stems)}
+    notes = _add_candidates(values, separator, result, truth, mixture)
+    if baselines is not None:
+        others = baseline_stems(
+            sound, separator.sources, separator.codec, separator.device, baselines
+        )
+        values |= {name: _sdr(truth, estimate) for name, estimate in others.items()}
+    scores = []
+    for number, reference in enumerate(protocol.references):
+        for name, found in values.items():
+            if (name, reference) != ("codec", "decoded"):  # the same waves
+                scores += _records(
+                    name, reference, separator.sources, {"sdr": found[number].tolist()}
+                )
+    return scores, stems, elapsed_s, notes
+
+
+def _add_candidates(
+    values: dict[str, Tensor],
+    separator: Separator,
+    result: SegmentResult,
+    truth: Float[Tensor, "references sources samples"],
+    mixture: Mixture,
+) -> list[str]:
+    """Add the values of the raw candidates, ``references sources``; gives notes."""
+    info, decoded = separator.codec.info, result.decoded
+    n_samples = mixture.wave.shape[-1]
+    scores = score_candidates(decoded, truth, info.sample_rate, mixture.sample_rate, n_samples)
+    notes = [f"best-of-N: N = {scores.shape[-1]}", *decoded.candidates.warnings]
+    wave = resample(mixture.wave, mixture.sample_rate, info.sample_rate)
+    for mode in _MODES:
+        picks = pick(decoded, wave.expand(info.channels, -1), mode)
+        if picks is None:
+            values[mode] = torch.full_like(scores[..., 0], math.nan)
+            notes.append(f"{mode}: too many candidates to list their combinations")
+        else:
+            values[mode] = scores[:, range(len(picks)), picks]
+    values["best-of-N"] = best_scores(scores)
+    if info.sample_rate != mixture.sample_rate:
+        notes.append(
+            f"the codec works at {info.sample_rate} Hz: what it decodes is resampled to "
+            f"{mixture.sample_rate} Hz"
+        )
+    return notes
+
+
+def _evaluate_track(
+    separator: Separator,
+    sound: ItemSound,
+    protocol: Protocol,
+    seed: int,
+    baselines: Baselines | None,
+) -> _Outcome:
+    """Separated in segments, as `Separator.separate` does. Spectra and codes are bounded by
+    segments and stretches; the track's waves are held in memory, for museval needs them whole."""
+    references, mixture = sound.stems, sound.mixture
+    started = time.perf_counter()
+    run = separator.stream((mixture.numpy(), sound.sample_rate), seed=seed)
+    stems = torch.cat([block.stems for block in run], -1)
+    elapsed_s = time.perf_counter() - started
+    estimates = {"lqsep": stems}
+    if baselines is not None:
+        estimates |= baseline_stems(
+            sound, separator.sources, separator.codec, separator.device, baselines
+        )
+    scores = []
+    for name, estimate in estimates.items():
+        if protocol is MUSEVAL_V4:
+            found = museval_scores(references, estimate, sound.sample_rate)
+        else:
+            found = si_sdr_scores(references, estimate, mixture, sound.sample_rate)
+        scores += _records(name, "original", separator.sources, found)
+    return scores, stems, elapsed_s, list(run.report().warnings)
+
+
+def _sdr(
+    truth: Float[Tensor, "references sources samples"], estimate: Stems
+) -> Float[Tensor, "references sources"]:
+    """SDR of channel 0 over the samples that count."""
+    waves = estimate[:, :1, : truth.shape[-1]]
+    return torch.stack([candidate_sdr(wanted, waves)[:, 0] for wanted in truth])
+
+
+def _records(
+    estimate: str, reference: str, sources: Sequence[str], values: Mapping[str, Sequence[float]]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "estimate": estimate,
+            "source": source,
+            "metric": metric,
+            "reference": reference,
+            "value": value if math.isfinite(value) else None,
+        }
+        for metric, by_source in values.items()
+        for source, value in zip(sources, by_source, strict=True)
+    ]
+
+
+def _media(sources: Sequence[str], sound: ItemSound, stems: Stems) -> Media:
+    def waves(values: Stems) -> dict[str, Wave]:
+        return dict(zip(sources, values.float().numpy(), strict=True))
+
+    return {
+        "sample_rate": sound.sample_rate,
+        "mixture": sound.mixture.float().numpy(),
+        "estimates": waves(stems),
+        "references": waves(sound.stems),
+    }

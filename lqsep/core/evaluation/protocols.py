@@ -100,10 +100,8 @@ def find_protocol(name: str) -> Protocol:
     """
     if name not in PROTOCOLS:
         close = difflib.get_close_matches(name, PROTOCOLS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else "."
         raise ConfigError(
             f"evaluation: no protocol named {name!r}{hint} Available: {', '.join(PROTOCOLS)}."
-            if hint
-            else f"evaluation: no protocol named {name!r}. Available: {', '.join(PROTOCOLS)}."
         )
     return PROTOCOLS[name]

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lqsep.core.errors import ConfigError
+from lqsep.core.evaluation.protocols import find_protocol
 
 ALL_SOURCES = "all sources"
 """Name of the rows over all sources: of every item the mean over its sources."""
+
+
+# Bootstrap samples, and the seed that makes tables the same every time.
+_SAMPLES = 2000
+_SEED = 0
+
+Result = Mapping[str, Any]
+Key = tuple[str, str, str]
+"""Estimate, metric, reference."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +84,12 @@ class Summary:
     notes: tuple[str, ...]
 
 
-def summarise(results: Iterable[Mapping[str, Any]]) -> Summary:
+def summarise(results: Iterable[Result]) -> Summary:
     """Figures over items.
 
     Intervals are percentiles of 2000 bootstrap samples *of tracks* (chunks of one track are
-    alike), with a fixed seed; with fewer than two tracks there are none.
+    alike), with a fixed seed; with fewer than two tracks there are none. With few tracks they are
+    too narrow.
 
     Args:
         results: What `evaluate_item` gave, or the same read back from JSON; of one protocol,
@@ -80,14 +100,143 @@ def summarise(results: Iterable[Mapping[str, Any]]) -> Summary:
 
     Reference: Efron and Tibshirani 1993, "An introduction to the bootstrap", chapters 8 and 13.
     """
-    raise NotImplementedError
+    results = sorted(results, key=lambda result: str(result["item"]))
+    runs = {(str(r["protocol"]), str(r["model"]), int(r["seed"])) for r in results}
+    if len(runs) != 1:
+        found = ", ".join(map(str, sorted(runs))) or "none"
+        raise ConfigError(
+            f"evaluation: expected results of one protocol, model and seed, got {found}. "
+            "Use another output folder for each run."
+        )
+    protocol, model, seed = runs.pop()
+    statistic = find_protocol(protocol).statistic
+    duration_s = sum(float(r["duration_s"]) for r in results)
+    elapsed_s = sum(float(r["timings_s"]["separate"]) for r in results)
+    return Summary(
+        protocol=protocol,
+        model=model,
+        seed=seed,
+        statistic=statistic,
+        n_items=len(results),
+        n_tracks=len({r["track"] for r in results}),
+        seconds_per_second=elapsed_s / duration_s if duration_s > 0 else None,
+        rows=tuple(_rows(results, statistic)),
+        notes=tuple(_notes(results)),
+    )
 
 
 def to_csv(summary: Summary) -> str:
     """One line per row, columns as the fields of `SummaryRow`; nothing where there is no value."""
-    raise NotImplementedError
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field.name for field in fields(SummaryRow)])
+    writer.writerows(astuple(row) for row in summary.rows)
+    return text.getvalue()
 
 
 def to_markdown(summary: Summary) -> str:
     """A heading with the run's facts, then one table per metric and reference."""
-    raise NotImplementedError
+    speed = _figure(summary.seconds_per_second)
+    lines = [
+        f"## {summary.model}: {summary.protocol}",
+        "",
+        f"{summary.n_items} items of {summary.n_tracks} tracks, seed {summary.seed}; {speed} "
+        "seconds of computation per second of audio. Figures in dB; the interval is that of the "
+        f"{summary.statistic}, 95 %, from bootstrap samples of tracks.",
+    ]
+    for metric, reference in dict.fromkeys((row.metric, row.reference) for row in summary.rows):
+        lines += [
+            "",
+            f"### {metric.upper().replace('_', '-')} against the {reference} sources",
+            "",
+            "| estimate | source | n | undefined | mean | median | 95 % interval |",
+            "|---|---|--:|--:|--:|--:|--:|",
+        ]
+        lines += [
+            f"| {row.estimate} | {row.source} | {row.n} | {row.n_undefined} | {_figure(row.mean)} "
+            f"| {_figure(row.median)} | {_interval(row)} |"
+            for row in summary.rows
+            if (row.metric, row.reference) == (metric, reference)
+        ]
+    if summary.notes:
+        lines += ["", *(f"- {note}" for note in summary.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(results: Sequence[Result], statistic: str) -> Iterable[SummaryRow]:
+    """Sources one by one, then all: of every item the mean over its sources, if it has all."""
+    keys: dict[Key, dict[str, None]] = {}
+    values: dict[tuple[Key, str, int], float] = {}
+    for number, result in enumerate(results):
+        for score in result["scores"]:
+            key = (score["estimate"], score["metric"], score["reference"])
+            keys.setdefault(key, {})[score["source"]] = None
+            value = score["value"]
+            values[key, score["source"], number] = math.nan if value is None else float(value)
+    tracks = [str(result["track"]) for result in results]
+    for key, sources in keys.items():
+        table = np.array(
+            [[values.get((key, s, n), math.nan) for n in range(len(results))] for s in sources]
+        )
+        yield from (
+            _row(key, source, row, tracks, statistic)
+            for source, row in zip(sources, table, strict=True)
+        )
+        if len(sources) > 1:
+            yield _row(key, ALL_SOURCES, table.mean(0), tracks, statistic)
+
+
+def _row(
+    key: Key, source: str, values: npt.NDArray[np.float64], tracks: Sequence[str], statistic: str
+) -> SummaryRow:
+    estimate, metric, reference = key
+    kept = np.isfinite(values)
+    finite = values[kept]
+    low, high = _bootstrap(finite, [t for t, k in zip(tracks, kept, strict=True) if k], statistic)
+    return SummaryRow(
+        estimate=estimate,
+        source=source,
+        metric=metric,
+        reference=reference,
+        n=len(finite),
+        n_undefined=len(values) - len(finite),
+        mean=float(finite.mean()) if len(finite) else None,
+        median=float(np.median(finite)) if len(finite) else None,
+        ci_low=low,
+        ci_high=high,
+    )
+
+
+def _bootstrap(
+    values: npt.NDArray[np.float64], tracks: Sequence[str], statistic: str
+) -> tuple[float, float] | tuple[None, None]:
+    """95 % interval of the statistic over values, whole tracks drawn with replacement."""
+    groups: dict[str, list[float]] = {}
+    for track, value in zip(tracks, values.tolist(), strict=True):
+        groups.setdefault(track, []).append(value)
+    if len(groups) < 2:
+        return None, None
+    table = np.full((len(groups), max(map(len, groups.values()))), np.nan)
+    for row, group in zip(table, groups.values(), strict=True):
+        row[: len(group)] = group
+    choices = np.random.default_rng(_SEED).integers(len(table), size=(_SAMPLES, len(table)))
+    figure = np.nanmean if statistic == "mean" else np.nanmedian
+    drawn = figure(table[choices].reshape(_SAMPLES, -1), axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _notes(results: Sequence[Result]) -> Iterable[str]:
+    counts = Counter(note for result in results for note in dict.fromkeys(result["notes"]))
+    for note, count in counts.items():
+        yield note if count == len(results) else f"{note} ({count} of {len(results)} items)"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _interval(row: SummaryRow) -> str:
+    if row.ci_low is None or row.ci_high is None:
+        return ""
+    return f"{row.ci_low:.2f} to {row.ci_high:.2f}"

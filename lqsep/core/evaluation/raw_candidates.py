@@ -1,0 +1,88 @@
+"""Decoded candidates as they are, under the selections of the protocol ``lqvae2021``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from lqsep.core.assemble import BuildContext, build
+from lqsep.core.data import DecodedCandidates
+from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.interfaces.selector import Selector
+from lqsep.core.metrics import candidate_sdr
+from lqsep.core.registry import Registry
+from lqsep.core.resampling import resample
+from lqsep.core.spec import Kind
+
+# Candidates brought to the protocol's sample rate at a time.
+_CANDIDATES = 64
+
+
+def score_candidates(
+    decoded: DecodedCandidates,
+    references: Float[Tensor, "references sources samples"],
+    codec_rate: int,
+    sample_rate: int,
+    n_samples: int,
+) -> Float64[Tensor, "references sources candidates"]:
+    """SDR of every candidate times its gain, over the references' length.
+
+    Args:
+        decoded: At the codec's rate; its channels are averaged.
+        references: The beginnings of the sources as they stand in the mixture.
+        codec_rate: Hz.
+        sample_rate: Of the references, in Hz.
+        n_samples: Length of the whole chunk at ``sample_rate``.
+    """
+    gains = torch.tensor(decoded.gains, dtype=decoded.waves.dtype)[:, None, None]
+    scores = []
+    for block in torch.split(decoded.waves, _CANDIDATES, dim=1):
+        waves = resample(block.mean(2).cpu(), codec_rate, sample_rate, n_samples=n_samples)
+        waves = gains * waves[..., : references.shape[-1]]
+        scores.append(torch.stack([candidate_sdr(wanted, waves) for wanted in references]))
+    return torch.cat(scores, -1)
+
+
+def best_scores(
+    scores: Float64[Tensor, "references sources candidates"],
+) -> Float64[Tensor, "references sources"]:
+    """Each source's best candidate against each reference; NaN only where all candidates are."""
+    lowest = scores.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    best = lowest.max(-1).values
+    return best.masked_fill(scores.isnan().all(-1), torch.nan)
+
+
+def pick(
+    decoded: DecodedCandidates, mixture: Tensor, mode: Literal["marginal", "pair"]
+) -> tuple[int, ...] | None:
+    """Candidate of each source under the selector ``rejection``; None if there are too many.
+
+    Args:
+        decoded: The candidates.
+        mixture: At the codec's rate, ``channels samples``.
+        mode: Best candidate of each source by itself, or best combination.
+    """
+    try:
+        weights = _rejection(decoded, mode).select(decoded, mixture).weights
+    except IncompatibleComponentsError:
+        return None
+    return tuple(int(choice) for choice in weights.argmax(1))
+
+
+def _rejection(decoded: DecodedCandidates, mode: str) -> Selector:
+    registered = Registry.discover().find(Kind.SELECTOR, "rejection")
+    config = registered.spec.config.model_validate({"type": "rejection", "mode": mode})
+    context = BuildContext(
+        device=decoded.waves.device,
+        dtype=decoded.waves.dtype,
+        sources=tuple(str(n) for n in range(len(decoded.gains))),
+        gains=decoded.gains,
+        base_dir=Path(),
+    )
+    selector = build(registered, config, context)
+    assert isinstance(selector, Selector)
+    return selector
