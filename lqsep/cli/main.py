@@ -17,8 +17,12 @@ COMMANDS = {
     "separate": LazyCommand(
         "lqsep.cli.separate:separate", "Separate audio files into their sources."
     ),
+    "evaluate": LazyCommand("lqsep.cli.evaluate:evaluate", "Score a model on a data set."),
     "train": LazyCommand("lqsep.cli.train:train", "Train a codec or a prior."),
     "sums": LazyCommand("lqsep.cli.sums:sums", "Build a model's table of code sums."),
+    "counts": LazyCommand(
+        "lqsep.cli.counts:counts", "Count which codes of mixtures and sources meet."
+    ),
     "data": LazyCommand("lqsep.cli.data:data", "Make, convert and check data sets."),
     "models": LazyCommand("lqsep.cli.models:models", "List, show and verify models."),
     "components": LazyCommand("lqsep.cli.components:components", "List components and plugins."),
