@@ -54,7 +54,6 @@ def plot_spectrograms(
         ConfigError: matplotlib is not installed, or the file cannot be written.
         ShapeError: A wave is not ``channels samples`` with at least one sample.
     """
-    figure_type, canvas_type = _matplotlib()
     path = Path(path)
     references = references or {}
     rows = [[("mixture", mixture)]] + [[(name, wave)] for name, wave in stems.items()]
@@ -66,10 +65,7 @@ def plot_spectrograms(
     spectra = [[_log_spectrum(wave, sample_rate) for _, wave in row] for row in rows]
     loudest = max(spectrum.max() for row in spectra for spectrum in row)
 
-    figure = figure_type(
-        figsize=(1.5 + 6.5 * n_columns, 0.5 + 2.5 * len(rows)), layout="constrained"
-    )
-    canvas_type(figure)
+    figure = new_figure(1.5 + 6.5 * n_columns, 0.5 + 2.5 * len(rows))
     axes = figure.subplots(len(rows), n_columns, squeeze=False)
     image = None
     for row_axes, row, row_spectra in zip(axes, rows, spectra, strict=True):
@@ -93,6 +89,34 @@ def plot_spectrograms(
             axis.set_xlabel("time (s)")
             axis.yaxis.set_major_formatter("{x:.0f}")
     figure.colorbar(image, ax=axes, label="level (dB)", fraction=0.03, aspect=40)
+    save_figure(figure, path)
+    return path
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of a size in inches, without a window: no display, no global state.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError(
+            "plots need matplotlib, which is not installed: pip install 'lqsep[eval]'."
+        ) from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a PNG file, whole or not at all.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         figure.savefig(part, format="png", dpi=100)
@@ -101,19 +125,6 @@ def plot_spectrograms(
         raise ConfigError(f"cannot write {path}: {error.strerror}.") from error
     finally:
         part.unlink(missing_ok=True)
-    return path
-
-
-def _matplotlib() -> tuple[Any, Any]:
-    """Figure and its canvas without a window: no display and no global state are touched."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(
-            "plots need matplotlib, which is not installed: pip install 'lqsep[eval]'."
-        ) from error
-    return Figure, FigureCanvasAgg
 
 
 def _log_spectrum(wave: Wave, sample_rate: int) -> npt.NDArray[np.float64]:

@@ -66,7 +66,7 @@ def resample(
         # for more than enough.
         room = 64 + 64 * -(-old // new)
         padded = functional.pad(wave, (0, room)).contiguous()
-        taps = 2 * math.ceil(_HALF_WIDTH / _ROLLOFF * max(1.0, old / new))
+        taps = 2 * filter_reach(old, new)
         if new * (old + taps) <= _MAX_KERNEL:
             wave = _kernel(old, new, wave.dtype, wave.device)(padded)
         else:
@@ -75,6 +75,11 @@ def resample(
     if wave.shape[-1] < wanted:
         return functional.pad(wave, (0, wanted - wave.shape[-1]))
     return wave[..., :wanted]
+
+
+def filter_reach(from_rate: int, to_rate: int) -> int:
+    """Samples before and after its own time that a resampled value depends on, at most."""
+    return math.ceil(_HALF_WIDTH / _ROLLOFF * max(1.0, from_rate / to_rate))
 
 
 @lru_cache(maxsize=16)

@@ -33,11 +33,17 @@ _SILENT_MID = 1e-3
 
 @dataclass(frozen=True)
 class StemBlock:
-    """Finished stretch of the stems, from sample ``start`` on, with the mixture beside it."""
+    """Finished stretch of the stems, from sample ``start`` on, with the mixture beside it.
+
+    ``segment`` and ``result`` are what it was finished by; see `CrossFader.push` for how they give
+    the stems.
+    """
 
     start: int
     stems: Float[Tensor, "sources channels samples"]
     mixture: Float[Tensor, "channels samples"]
+    segment: Segment
+    result: SegmentResult
 
 
 class SeparationRun:
@@ -77,7 +83,9 @@ class SeparationRun:
             stems = fader.push(segment, result.stems)
             n_samples = stems.shape[-1]
             mixture = self.reader.read(segment.start, segment.start + n_samples)
-            yield StemBlock(segment.start, stems.cpu(), torch.from_numpy(mixture.copy()))
+            yield StemBlock(
+                segment.start, stems.cpu(), torch.from_numpy(mixture.copy()), segment, result
+            )
 
     def segments(self) -> Iterator[tuple[Segment, SegmentResult]]:
         """Separate segment after segment, each primed with the previous one's last codes."""

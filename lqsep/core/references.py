@@ -1,0 +1,144 @@
+"""Recordings of the single sources: brought to a mixture's form, summed, sent through the codec."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lqsep.core.errors import AudioError
+from lqsep.core.interfaces.codec import Codec
+from lqsep.core.readers import MixtureReader
+from lqsep.core.resampling import filter_reach, resample
+
+
+def conform(reader: MixtureReader, sample_rate: int, channels: int) -> MixtureReader:
+    """The same recording at another rate and with other channels, read in stretches as before.
+
+    Raises:
+        AudioError: The channels do not fit, see `ChannelReader`.
+    """
+    if reader.channels != channels:
+        reader = ChannelReader(reader, channels)
+    if reader.sample_rate != sample_rate:
+        reader = ResampledReader(reader, sample_rate)
+    return reader
+
+
+class ResampledReader:
+    """A recording at another sample rate, which never lies in memory whole.
+
+    Every stretch is what resampling the whole recording would give there.
+
+    Args:
+        reader: The recording.
+        sample_rate: Wanted, in Hz.
+    """
+
+    def __init__(self, reader: MixtureReader, sample_rate: int) -> None:
+        divisor = math.gcd(reader.sample_rate, sample_rate)
+        # Sample old * n of the recording and sample new * n of this one are at the same time.
+        self._old, self._new = reader.sample_rate // divisor, sample_rate // divisor
+        self._margin = -(-filter_reach(reader.sample_rate, sample_rate) // self._old)
+        self._reader = reader
+        self.name = reader.name
+        self.sample_rate = sample_rate
+        self.channels = reader.channels
+        self.n_samples = -(-reader.n_samples * self._new // self._old)
+
+    def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        first = max(0, start // self._new - self._margin)
+        last = -(-stop // self._new) + self._margin
+        wave = self._reader.read(
+            first * self._old, min(self._reader.n_samples, last * self._old)
+        ).copy()
+        offset = first * self._new
+        resampled = resample(
+            torch.from_numpy(wave), self._old, self._new, n_samples=stop - offset
+        ).numpy()
+        return resampled[:, start - offset :]
+
+
+class ChannelReader:
+    """One channel on every channel, or the mean of several as one.
+
+    Raises:
+        AudioError: Two or more channels are to become another number of two or more.
+    """
+
+    def __init__(self, reader: MixtureReader, channels: int) -> None:
+        if 1 not in (reader.channels, channels):
+            raise AudioError(
+                f"{reader.name} has {reader.channels} channels where {channels} are needed; use "
+                "recordings of as many channels, or of one"
+            )
+        self._reader = reader
+        self.name = reader.name
+        self.sample_rate = reader.sample_rate
+        self.channels = channels
+        self.n_samples = reader.n_samples
+
+    def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        wave = self._reader.read(start, stop).mean(0, keepdims=True)
+        return np.broadcast_to(wave, (self.channels, wave.shape[1]))
+
+
+class SumReader:
+    """The mixture of several recordings of one form: their sum, each times its gain.
+
+    It is as long as the shortest of them.
+
+    Args:
+        readers: Of one rate and number of channels.
+        gains: Linear factors, one per reader.
+        name: For reports.
+    """
+
+    def __init__(self, readers: Sequence[MixtureReader], gains: Sequence[float], name: str) -> None:
+        self._readers = tuple(readers)
+        self._gains = tuple(np.float32(gain) for gain in gains)
+        self.name = name
+        self.sample_rate = readers[0].sample_rate
+        self.channels = readers[0].channels
+        self.n_samples = min(reader.n_samples for reader in readers)
+
+    def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        stop = min(stop, self.n_samples)
+        parts = zip(self._readers, self._gains, strict=True)
+        return sum(
+            (reader.read(start, stop) * gain for reader, gain in parts),
+            np.zeros((self.channels, stop - start), np.float32),
+        )
+
+
+def codec_round_trip(
+    codec: Codec,
+    wave: Float[Tensor, "channels samples"],
+    sample_rate: int,
+    source: int,
+    scale: float,
+) -> Float[Tensor, "1 samples"]:
+    """What the codec makes of a source's recording: the best that decoded codes could be.
+
+    Args:
+        codec: Encodes the mean of the channels with the source's codebook, and decodes; a codec
+            without phase takes that of the recording.
+        wave: The source before its gain.
+        sample_rate: Of the wave, and of the result.
+        source: Its index.
+        scale: The factor at which the codec analysed the mixture that holds the source, see
+            `lqsep.core.data.EncodedMixture`.
+    """
+    info = codec.info
+    mono = resample(wave.mean(0, keepdim=True), sample_rate, info.sample_rate)
+    mono = mono.expand(info.channels, -1) * scale
+    codes = codec.encode(mono[None], source)
+    decoded = codec.decode(codes, mono.shape[-1], source, mono)[0] / scale
+    return resample(
+        decoded.mean(0, keepdim=True), info.sample_rate, sample_rate, n_samples=wave.shape[-1]
+    )
