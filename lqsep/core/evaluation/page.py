@@ -6,6 +6,7 @@ the same results give the same page.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,7 +93,8 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def _facts(settings: Mapping[str, Any], summary: Summary) -> str:

@@ -1,0 +1,307 @@
+"""``lqsep evaluate``: scores of a model on a data set, under a named protocol."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lqsep.cli.evaluate_run import (
+    EXAMPLES,
+    DatasetChoice,
+    ItemResult,
+    ItemSetup,
+    ItemTask,
+    is_done,
+    read_result,
+)
+from lqsep.cli.evaluate_settings import (
+    SCHEMA_VERSION,
+    SETTINGS_FILE,
+    SUMMARY_FILES,
+    check_same,
+    delete_results,
+    known_baselines,
+    read_settings,
+    with_baselines,
+)
+from lqsep.cli.interrupts import Interrupts
+from lqsep.cli.options import current_options
+from lqsep.cli.outputs import check_writable
+from lqsep.cli.pipeline_flags import (
+    check_model_flags,
+    model_flags,
+    pipeline_changes,
+    pipeline_flags,
+    read_chosen_pipeline,
+    use_one_thread,
+)
+from lqsep.cli.progress import ProgressBars
+from lqsep.cli.workers import run_in_processes
+from lqsep.core.errors import ConfigError, LqsepError
+from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
+
+if TYPE_CHECKING:
+    from lqsep.core.config import PipelineConfig
+    from lqsep.core.evaluation.summary import Summary
+    from lqsep.core.registry import Registry
+
+# Settings that begin so are the data set's, the others the pipeline's.
+_DATASET = "dataset."
+
+logger = logging.getLogger(__name__)
+
+
+@click.command()
+@click.argument("directory", metavar="DATASET_DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--protocol",
+    type=click.Choice(list(PROTOCOLS)),
+    required=True,
+    help="How it is scored; results of different protocols cannot be compared.",
+)
+@click.option(
+    "--dataset", default="track-folders", show_default=True, help="Kind of data set, by name."
+)
+@click.option("--split", help="Part of the data set, such as test.")
+@model_flags
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the results; a run that was interrupted goes on there.",
+)
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    show_default=True,
+    help="Score what needs no model, and upper bounds, too.",
+)
+@click.option(
+    "--tracks",
+    "--limit",
+    "n_tracks",
+    type=click.IntRange(min=1),
+    help="The first N tracks only.",
+)
+@click.option(
+    "--examples",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Items to see and hear in the report.",
+)
+@pipeline_flags
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the chunks that are drawn and of the sampler.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Items worked on at a time, each in a process with a model of its own.",
+)
+@click.option("--force", is_flag=True, help="Delete results that are in the folder, start over.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
+@click.pass_context
+def evaluate(context: click.Context, /, **options: Any) -> None:
+    """Score a model on tracks with true stems.
+
+    DATASET_DIR holds TRACK/SOURCE.wav, below --split if one is given; other layouts by --dataset.
+    Writes summary.csv, summary.md, report.html (opens offline) and one file per item below items/
+    into the folder of the results. What is there already is not computed again.
+    """
+    with Interrupts() as interrupts:
+        failures = _evaluate(interrupts, **options)
+    if failures:
+        context.exit(1)
+
+
+def _evaluate(
+    interrupts: Interrupts,
+    directory: Path,
+    protocol: str,
+    dataset: str,
+    split: str | None,
+    name: str | None,
+    config: str | None,
+    out: Path,
+    baselines: bool,
+    n_tracks: int | None,
+    examples: int,
+    device: str,
+    seed: int,
+    jobs: int,
+    force: bool,
+    as_json: bool,
+    settings: Sequence[str],
+    **pipeline_options: Any,
+) -> Mapping[str, str]:
+    """Check everything, then score; gives what failed and why."""
+    check_model_flags(name, config)
+    if examples and importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError(
+            "the examples of the report need matplotlib, which is not installed: "
+            "pip install 'lqsep[eval]', or use --examples 0"
+        )
+    use_one_thread()
+
+    from lqsep.core.evaluation.baselines_of import fit_baselines
+    from lqsep.core.evaluation.items import plan_items
+    from lqsep.core.evaluation.page import write_text
+    from lqsep.core.registry import Registry
+
+    registry = Registry.discover()
+    changes = pipeline_changes(
+        settings=[text for text in settings if not text.startswith(_DATASET)], **pipeline_options
+    )
+    pipeline = read_chosen_pipeline(name, config, changes, registry)
+    parsed = pipeline.parse(registry)
+    sources = tuple(parsed.sources)
+    own = tuple(text.removeprefix(_DATASET) for text in settings if text.startswith(_DATASET))
+    choice = DatasetChoice(dataset, directory, split, own)
+    tracks = choice.open(sources, registry)
+    wanted = {
+        "schema_version": SCHEMA_VERSION,
+        "protocol": protocol,
+        "model": pipeline.name,
+        "seed": seed,
+        "sources": list(sources),
+        "dataset": choice.to_dict(),
+        "baselines": baselines,
+        **_pipeline_settings(parsed, device, registry),
+    }
+    check_writable(out)
+    found = read_settings(out)
+    if found is not None and force:
+        delete_results(out)
+        found = None
+    if found is not None:
+        check_same(found, wanted, out)
+
+    rules = find_protocol(protocol)
+    items = plan_items(tracks, rules, sources=sources, seed=seed, n_tracks=n_tracks)
+    fitted = known_baselines(found)
+    if baselines and fitted is None:
+        logger.info("fitting the baselines")
+        fitted = fit_baselines(tracks, items, rules, sources=sources, gains=parsed.gains)
+    wanted = with_baselines(wanted, fitted)
+    if found is None:
+        write_text(out / SETTINGS_FILE, json.dumps(wanted, indent=2) + "\n")
+    tasks = [ItemTask(item, index < examples) for index, item in enumerate(items)]
+    setup = ItemSetup(pipeline, device, current_options(), choice, rules, seed, fitted, out)
+    failures = _run([t for t in tasks if not is_done(out, t, sources)], jobs, setup, interrupts)
+    summary = _write_summary(tasks, wanted, out, failures)
+    click.echo(_document(summary, out, failures) if as_json else _read(out / "summary.md"))
+    if failures:
+        names = ", ".join(failures)
+        logger.error("%d of %d items failed: %s", len(failures), len(items), names)
+    return failures
+
+
+def _pipeline_settings(config: PipelineConfig, device: str, registry: Registry) -> dict[str, Any]:
+    """What decides the stems: codec, configuration, kind of device, versions."""
+    import torch
+
+    from lqsep.core.assemble import BuildContext, build
+    from lqsep.core.config import file_hashes
+    from lqsep.core.model_directory import resolve_device
+    from lqsep.core.report import versions
+    from lqsep.core.spec import Kind
+
+    context = BuildContext(
+        device=resolve_device(device),
+        dtype=torch.float32,
+        sources=tuple(config.sources),
+        gains=config.gains,
+        base_dir=config.base_dir,
+        hashes=file_hashes(config.model),
+    )
+    codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
+    values = config.to_dict()
+    return {
+        "codec_fingerprint": codec.fingerprint,
+        "device": context.device.type,
+        "config": {key: values[key] for key in values if key not in {"data", "train"}},
+        "versions": versions(),
+    }
+
+
+def _run(
+    tasks: Sequence[ItemTask], jobs: int, setup: ItemSetup, interrupts: Interrupts
+) -> dict[str, str]:
+    """Score the items here, or in several processes; what failed and why."""
+    failures: dict[str, str] = {}
+    n_done = 0
+    with ProgressBars(enabled=False if current_options().quiet else None) as bars:
+
+        def add(result: ItemResult) -> None:
+            nonlocal n_done
+            interrupts.check()
+            n_done += 1
+            bars.update("items", n_done, len(tasks))
+            if result.error is not None:
+                failures[result.item] = result.error
+                with bars.paused():
+                    logger.error("%s: %s", result.item, result.error)
+
+        if len(tasks) > 1 and jobs > 1:
+            run_in_processes(tasks, jobs, setup, lambda *progress: interrupts.check(), add)
+        elif tasks:
+            work = setup.start()
+            for task in tasks:
+                add(work(task, None))
+    return failures
+
+
+def _write_summary(
+    tasks: Sequence[ItemTask],
+    settings: Mapping[str, Any],
+    out: Path,
+    failures: Mapping[str, str],
+) -> Summary:
+    """Write all that is about all items, from what is in their files.
+
+    Raises:
+        LqsepError: No item has a result.
+    """
+    from lqsep.core.evaluation.page import render_page, write_text
+    from lqsep.core.evaluation.page_audio import Example
+    from lqsep.core.evaluation.summary import summarise, to_csv, to_markdown
+
+    read = [read_result(out, task.item.item) for task in tasks]
+    results = [result for result in read if result is not None]
+    if not results:
+        first = next(iter(failures.items()), ("", ""))
+        raise LqsepError(f"all {len(tasks)} items failed; the first, {first[0]}: {first[1]}")
+    summary = summarise(results)
+    scored = {result["item"] for result in results}
+    folders = [out / EXAMPLES / t.item.item for t in tasks if t.is_example]
+    found = [Example.find(folder, settings["sources"]) for folder in folders]
+    examples = [example for example in found if example is not None and example.name in scored]
+    page = render_page(settings, results, summary, examples, failures)
+    texts = (to_csv(summary), to_markdown(summary), page)
+    for file, text in zip(SUMMARY_FILES, texts, strict=True):
+        write_text(out / file, text)
+    return summary
+
+
+def _document(summary: Summary, out: Path, failures: Mapping[str, str]) -> str:
+    return json.dumps({**asdict(summary), "failures": dict(failures), "output": str(out)}, indent=2)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8").rstrip("\n")

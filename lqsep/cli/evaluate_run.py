@@ -1,0 +1,232 @@
+"""Score the items of a data set one after the other, each into a file of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lqsep.cli.options import did_you_mean
+from lqsep.cli.workers import OnProgress, WorkerSetup
+from lqsep.core.config import apply_override, parse_settings
+from lqsep.core.errors import ConfigError, LqsepError
+from lqsep.core.registry import Registry
+from lqsep.core.spec import Kind
+
+if TYPE_CHECKING:
+    from lqsep.core.evaluation.baselines_of import Baselines
+    from lqsep.core.evaluation.items import EvaluationItem
+    from lqsep.core.evaluation.protocols import Protocol
+    from lqsep.core.interfaces.dataset import Dataset
+    from lqsep.core.pipeline import Separator
+
+ITEMS = "items"
+EXAMPLES = "examples"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """A data set as plain values, which another process can open.
+
+    Args:
+        type: The component's name.
+        root: Its folder.
+        split: Its split; None where it has none.
+        settings: Further ``key=value``, values as TOML.
+    """
+
+    type: str
+    root: Path
+    split: str | None = None
+    settings: tuple[str, ...] = ()
+
+    def open(self, sources: Sequence[str], registry: Registry) -> Dataset:
+        """The data set, with all sources of the model.
+
+        Raises:
+            ConfigError: It reads no folder, has no splits, or lacks a source.
+            AudioError: It has no tracks.
+        """
+        import torch
+
+        from lqsep.core.assemble import BuildContext, build
+
+        found = registry.find(Kind.DATASET, self.type)
+        fields = found.spec.config.model_fields
+        values: dict[str, Any] = {"type": self.type}
+        for name, value in (("root", str(self.root)), ("split", self.split)):
+            if name in fields and value is not None:
+                values[name] = value
+            elif value is not None:
+                raise ConfigError(
+                    f"data set '{self.type}' has no setting {name}, which DATASET_DIR and --split "
+                    "set; choose another with --dataset"
+                )
+        if "sources" in fields:
+            values["sources"] = list(sources)
+        for setting in self.settings:
+            apply_override(values, setting)
+        context = BuildContext(
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            sources=tuple(sources),
+            gains=(1.0,) * len(sources),
+            base_dir=Path(),
+        )
+        config = parse_settings(found.spec.config, values, f"data set '{self.type}'")
+        dataset: Dataset = build(found, config, context)
+        _check_sources(dataset, sources, self.root)
+        return dataset
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``evaluation.json``."""
+        root = self.root.resolve()
+        return {
+            "type": self.type,
+            "name": root.name,
+            "split": self.split,
+            "root": str(root),
+            "settings": list(self.settings),
+        }
+
+
+@dataclass(frozen=True)
+class ItemTask:
+    """An item to score, and whether its sounds are kept."""
+
+    item: EvaluationItem
+    is_example: bool
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """What became of an item: its file is there, or why it is not."""
+
+    item: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ItemSetup(WorkerSetup[ItemTask, ItemResult]):
+    """Tasks are items of a data set; nothing of them but their files is kept.
+
+    Args:
+        dataset: Where they come from.
+        protocol: How they are scored.
+        seed: Of the samplers.
+        baselines: What is computed beside the model; None for nothing.
+        out: Folder of the results.
+    """
+
+    dataset: DatasetChoice
+    protocol: Protocol
+    seed: int
+    baselines: Baselines | None
+    out: Path
+
+    def start(self) -> Callable[[ItemTask, OnProgress | None], ItemResult]:
+        separator = self.build()
+        dataset = self.dataset.open(separator.sources, Registry.discover())
+
+        def work(task: ItemTask, report: OnProgress | None) -> ItemResult:
+            return run_item(separator, dataset, task, self)
+
+        return work
+
+    def failed(self, task: ItemTask, error: str) -> ItemResult:
+        return ItemResult(task.item.item, error)
+
+
+def run_item(
+    separator: Separator, dataset: Dataset, task: ItemTask, setup: ItemSetup
+) -> ItemResult:
+    """Score one item and write its files; what is wrong with it alone becomes its result.
+
+    Raises:
+        LqsepError: The pipeline or the protocol is at fault (exit code 2 or 3).
+    """
+    name = task.item.item
+    logger.info("evaluating %s", name)
+    try:
+        _score(separator, dataset, task, setup)
+    except LqsepError as error:
+        if error.exit_code != 1:
+            raise
+        if setup.options.debug:
+            logger.error("%s failed, as the traceback above tells", name, exc_info=True)
+        return ItemResult(name, str(error))
+    except Exception as error:  # one item's failure must not stop the others
+        logger.exception("evaluating %s failed unexpectedly", name)
+        return ItemResult(name, f"{type(error).__name__}: {error}")
+    return ItemResult(name)
+
+
+def _score(separator: Separator, dataset: Dataset, task: ItemTask, setup: ItemSetup) -> None:
+    from lqsep.core.evaluation.evaluate import evaluate_item
+    from lqsep.core.evaluation.page import write_text
+    from lqsep.core.evaluation.page_audio import save_example
+
+    result, media = evaluate_item(
+        separator,
+        dataset,
+        task.item,
+        setup.protocol,
+        seed=setup.seed,
+        baselines=setup.baselines,
+    )
+    if task.is_example:
+        save_example(media, setup.out / EXAMPLES / task.item.item)
+    # The last file: an item with a result is complete.
+    write_text(item_path(setup.out, task.item.item), json.dumps(result, indent=2) + "\n")
+
+
+def item_path(out: Path, item: str) -> Path:
+    """The file of an item's result."""
+    return out / ITEMS / f"{item}.json"
+
+
+def is_done(out: Path, task: ItemTask, sources: Sequence[str]) -> bool:
+    """Whether an item has its result, and its sounds where they are wanted."""
+    from lqsep.core.evaluation.page_audio import Example
+
+    if not item_path(out, task.item.item).is_file():
+        return False
+    folder = out / EXAMPLES / task.item.item
+    return not task.is_example or Example.find(folder, sources) is not None
+
+
+def read_result(out: Path, item: str) -> Mapping[str, Any] | None:
+    """An item's result; None where there is none.
+
+    Raises:
+        ConfigError: The file is not one.
+    """
+    path = item_path(out, item)
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"cannot read {path}: {error}; delete it to have the item done again"
+        ) from error
+    if not isinstance(result, dict) or "scores" not in result:
+        raise ConfigError(
+            f"{path} is not the result of an item; delete it to have the item done again"
+        )
+    return result
+
+
+def _check_sources(dataset: Dataset, sources: Sequence[str], root: Path) -> None:
+    for source in sources:
+        if source not in dataset.sources:
+            hint = did_you_mean(source, dataset.sources) or ";"
+            raise ConfigError(
+                f"the model separates {', '.join(sources)}, but the data set in {root} has no "
+                f"'{source}'{hint} its sources: {', '.join(dataset.sources)}"
+            )
