@@ -1,0 +1,24 @@
+"""Builds the likelihood ``waveform`` from its configuration."""
+
+from __future__ import annotations
+
+from lqsep.core.assemble import BuildContext
+from lqsep.plugins.waveform.config import WaveformConfig
+from lqsep.plugins.waveform.likelihood import WaveformLikelihood, check_two_sources
+
+
+def build_likelihood(config: WaveformConfig, context: BuildContext) -> WaveformLikelihood:
+    """The likelihood on the pipeline's codec.
+
+    Raises:
+        IncompatibleComponentsError: There are not two sources.
+    """
+    check_two_sources(len(context.sources))
+    assert context.codec is not None, "the codec is built first"
+    return WaveformLikelihood(
+        context.codec,
+        sigma=config.sigma,
+        window=config.window,
+        context=config.context,
+        batch_size=config.batch_size,
+    )

@@ -1,0 +1,20 @@
+"""Declares the likelihood ``waveform``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lqsep.core.spec import ComponentSpec, Kind, hookimpl
+from lqsep.plugins.waveform.config import WaveformConfig
+
+
+@hookimpl
+def lqsep_components() -> Iterable[ComponentSpec]:
+    yield ComponentSpec(
+        kind=Kind.LIKELIHOOD,
+        name="waveform",
+        config=WaveformConfig,
+        factory="lqsep.plugins.waveform.factory:build_likelihood",
+        summary="Gaussian around the sum of decoded candidates, in the time domain (LQ-VAE)",
+        api_version=1,
+    )
