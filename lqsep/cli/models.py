@@ -1,4 +1,4 @@
-"""``lqsep models``: the models that come with the package, and any model directory."""
+"""``lqsep models``: the models that come with the package, any model directory, other systems'."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from lqsep.cli.lazy import LazyGroup
+from lqsep.cli.lazy import LazyCommand, LazyGroup
 from lqsep.cli.tables import print_table
 from lqsep.core.errors import LqsepError
 
 
 @click.group(cls=LazyGroup)
 def models() -> None:
-    """List, show and verify models."""
+    """List, show and verify models; read and write those of other systems."""
 
 
 @models.command("list")
@@ -96,6 +96,32 @@ def verify(context: click.Context, name: str | None) -> None:
             click.echo(f"lqsep: error: {error}", err=True)
     if failures:
         context.exit(failures[0].exit_code)
+
+
+@models.group(
+    "import",
+    cls=LazyGroup,
+    lazy_commands={
+        "jukebox": LazyCommand(
+            "lqsep.cli.models_jukebox:import_jukebox", "Checkpoints of LQVAE-separation."
+        )
+    },
+)
+def import_models() -> None:
+    """Make a model of another system's files."""
+
+
+@models.group(
+    "export",
+    cls=LazyGroup,
+    lazy_commands={
+        "jukebox": LazyCommand(
+            "lqsep.cli.models_jukebox:export_jukebox", "Checkpoints for LQVAE-separation."
+        )
+    },
+)
+def export_models() -> None:
+    """Write a model as another system's files."""
 
 
 def _type(table: Any) -> Any:

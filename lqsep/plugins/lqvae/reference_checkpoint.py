@@ -1,0 +1,236 @@
+"""The LQ-VAE in checkpoints of the reference implementation: settings and tensors, both ways.
+
+Every size comes from the checkpoint's settings (its ``hps``) and must agree with its tensors; what
+the settings leave out is read off the tensors where these show it.
+
+Reference: Mancusi et al. 2021, arXiv:2110.05313, whose codec is Jukebox's (arXiv:2005.00341).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import gcd
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lqsep.core.checkpoints import name_mismatch
+from lqsep.core.config import parse_settings
+from lqsep.core.errors import CheckpointError, ConfigError
+from lqsep.core.pickled_checkpoint import PickledCheckpoint
+from lqsep.plugins.lqvae.codec import inference_tensors
+from lqsep.plugins.lqvae.config import LQVAEConfig
+from lqsep.plugins.lqvae.factory import build_model
+from lqsep.plugins.lqvae.model import LQVAE
+from lqsep.plugins.lqvae.reference_names import from_reference, to_reference
+
+# The reference's settings that lqsep has no other values for. It takes these where it says nothing.
+_FIXED = {
+    "m_conv": 1.0,
+    "dilation_cycle": None,
+    "vqvae_reverse_decoder_dilation": True,
+    "use_bottleneck": True,
+}
+
+_DOWN = re.compile(r"encoders\.(\d+)\.blocks\.(\d+)\.stages\.(\d+)\.down\.weight")
+_UNIT = re.compile(r"encoders\.(\d+)\.blocks\.0\.stages\.0\.residual\.(\d+)\.dilated\.weight")
+
+
+def read_codec(checkpoint: PickledCheckpoint) -> tuple[LQVAEConfig, dict[str, Tensor]]:
+    """Configuration and stored tensors of a codec's checkpoint.
+
+    Raises:
+        CheckpointError: It is no codec's, has tensors that are missing, unknown or of sizes other
+            than its settings say, or an architecture that lqsep does not have.
+    """
+    path = checkpoint.path
+    if any(name.startswith("prior.") for name in checkpoint.tensors):
+        raise CheckpointError(
+            f"{path} is a prior's checkpoint, expected a codec's (encoders, decoders, bottleneck); "
+            "give it with --prior SOURCE=FILE"
+        )
+    try:
+        _check_fixed(checkpoint.hps)
+        state = from_reference(checkpoint.tensors)
+        config = _config(checkpoint.hps, _sizes(state))
+        with torch.device("meta"):
+            expected = inference_tensors(build_model(config))
+    except (CheckpointError, ConfigError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    _check_tensors(checkpoint, expected)
+    return config, {name: state[name] for name in expected}
+
+
+def reference_codec(
+    config: LQVAEConfig, model: LQVAE, hps: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Settings and tensors of the reference for a codec, in the reference's order.
+
+    Args:
+        config: Its configuration.
+        model: Its networks, float32.
+        hps: Further settings, such as those of the checkpoint that the codec was imported from.
+    """
+    sizes = {
+        "sr": config.sample_rate,
+        "levels": len(config.downs_t),
+        "downs_t": config.downs_t,
+        "strides_t": config.strides_t,
+        "hvqvae_multipliers": config.multipliers,
+        "emb_width": config.embedding_dim,
+        "l_bins": config.codebook_size,
+        "width": config.width,
+        "depth": config.depth,
+        "dilation_growth_rate": config.dilation_growth,
+    }
+    state = {name: tensor.cpu() for name, tensor in inference_tensors(model).items()}
+    return {**hps, **_FIXED, **sizes}, to_reference(state)
+
+
+def _check_fixed(hps: Mapping[str, Any]) -> None:
+    for key, only in _FIXED.items():
+        if hps.get(key, only) != only:
+            raise CheckpointError(
+                f"its settings have {key} = {hps[key]!r}; lqsep knows codecs with {only!r} only"
+            )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What the tensors show, per level from the finest where there are several values."""
+
+    levels: int
+    downs_t: tuple[int, ...]
+    strides_t: tuple[int, ...]
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    l_bins: int
+    emb_width: int
+
+
+def _sizes(state: Mapping[str, Tensor]) -> _Sizes:
+    """Sizes of the encoders and the codebook.
+
+    Raises:
+        CheckpointError: A part is missing altogether.
+    """
+    # Counts, not highest numbers: a name may claim any.
+    stages: Counter[tuple[int, int]] = Counter()
+    depths: Counter[int] = Counter()
+    strides: dict[int, int] = {}
+    widths: dict[int, int] = {}
+    for name, tensor in state.items():
+        if (match := _DOWN.fullmatch(name)) and tensor.ndim == 3:
+            level, block = int(match[1]), int(match[2])
+            stages[level, block] += 1
+            widths[level] = tensor.shape[0]
+            strides[block] = tensor.shape[2] // 2
+        if match := _UNIT.fullmatch(name):
+            depths[int(match[1])] += 1
+    levels = len(widths)
+    codebook = state.get("quantizers.0.codebook")
+    every = list(range(levels))
+    blocks = {(level, block) for level in every for block in range(level + 1)}
+    whole = set(stages) == blocks and sorted(depths) == every
+    if not levels or not whole or codebook is None or codebook.ndim != 2:
+        raise CheckpointError(
+            "expected the encoders and codebooks of an LQ-VAE, found only a part of them"
+        )
+    return _Sizes(
+        levels=levels,
+        downs_t=tuple(stages[levels - 1, block] for block in every),
+        strides_t=tuple(strides[block] for block in every),
+        widths=tuple(widths[level] for level in every),
+        depths=tuple(depths[level] for level in every),
+        l_bins=codebook.shape[0],
+        emb_width=codebook.shape[1],
+    )
+
+
+def _config(hps: Mapping[str, Any], sizes: _Sizes) -> LQVAEConfig:
+    """Configuration from the settings, completed from and compared with the tensors' sizes."""
+    given = _completed(hps, sizes)
+    config = parse_settings(
+        LQVAEConfig,
+        {
+            "sample_rate": given["sr"],
+            "downs_t": _first(given["downs_t"], given["levels"]),
+            "strides_t": _first(given["strides_t"], given["levels"]),
+            "multipliers": given["hvqvae_multipliers"],
+            "width": given["width"],
+            "depth": given["depth"],
+            "dilation_growth": given["dilation_growth_rate"],
+            "embedding_dim": given["emb_width"],
+            "codebook_size": given["l_bins"],
+        },
+        "its settings",
+    )
+    for key, said, shown in (
+        ("levels", len(config.downs_t), sizes.levels),
+        ("downs_t", config.downs_t, sizes.downs_t),
+        ("strides_t", config.strides_t, sizes.strides_t),
+        ("l_bins", config.codebook_size, sizes.l_bins),
+        ("emb_width", config.embedding_dim, sizes.emb_width),
+        ("width x multipliers", tuple(config.width * m for m in config.multipliers), sizes.widths),
+        ("depth x multipliers", tuple(config.depth * m for m in config.multipliers), sizes.depths),
+    ):
+        if said != shown:
+            raise CheckpointError(f"its settings have {key} = {said}, its tensors {shown}")
+    return config
+
+
+def _completed(hps: Mapping[str, Any], sizes: _Sizes) -> dict[str, Any]:
+    """The settings with what they leave out, as the tensors show it.
+
+    Raises:
+        CheckpointError: They leave out something that the tensors do not show.
+    """
+    given = dict(hps)
+    for key in ("sr", "dilation_growth_rate"):
+        if given.get(key) is None:
+            raise CheckpointError(f"its settings lack {key!r}, which the tensors do not show")
+    for key in ("levels", "downs_t", "strides_t", "l_bins", "emb_width"):
+        given.setdefault(key, getattr(sizes, key))
+    if "hvqvae_multipliers" not in given:
+        # In lowest terms where neither width nor depth says the unit.
+        unit = given.get("width", gcd(*sizes.widths)), given.get("depth")
+        shown = (sizes.widths, unit[0]) if unit[1] is None else (sizes.depths, unit[1])
+        given["hvqvae_multipliers"] = tuple(_quotient(size, shown[1]) for size in shown[0])
+    if given["hvqvae_multipliers"] is None:
+        given["hvqvae_multipliers"] = (1,) * sizes.levels
+    for key, shown_sizes in (("width", sizes.widths), ("depth", sizes.depths)):
+        given.setdefault(key, _quotient(shown_sizes[0], _first_of(given["hvqvae_multipliers"])))
+    return given
+
+
+def _quotient(size: int, unit: Any) -> int:
+    """Never fails: a unit that is no divisor shows when sizes are compared."""
+    return size // unit if isinstance(unit, int) and unit > 0 else size
+
+
+def _first_of(values: Any) -> Any:
+    return values[0] if isinstance(values, tuple | list) and values else None
+
+
+def _first(values: Any, count: Any) -> Any:
+    """The reference uses the first ``levels`` entries."""
+    is_list = isinstance(values, tuple | list) and isinstance(count, int)
+    return tuple(values[:count]) if is_list else values
+
+
+def _check_tensors(checkpoint: PickledCheckpoint, expected: Mapping[str, Tensor]) -> None:
+    """Names and shapes, under the reference's names: those that the user's file has."""
+    reference = to_reference(expected)
+    mismatch = name_mismatch(reference, checkpoint.tensors)
+    if mismatch is not None:
+        raise CheckpointError(f"{checkpoint.path} is not a whole codec: {mismatch}")
+    for name, tensor in checkpoint.tensors.items():
+        if tensor.shape != reference[name].shape:
+            raise CheckpointError(
+                f"{checkpoint.path}: {name!r} has shape {tuple(tensor.shape)}, the settings ask "
+                f"for {tuple(reference[name].shape)}"
+            )
