@@ -148,9 +148,11 @@ def _scores(results: Sequence[Mapping[str, Any]], summary: Summary) -> Iterator[
 def _table(rows: Sequence[SummaryRow], statistic: str) -> str:
     sources = list(dict.fromkeys(row.source for row in rows))
     other = "median" if statistic == "mean" else "mean"
-    head = "".join(
-        f'<th scope="col">{escape(source)}</th><th scope="col">{other}</th><th scope="col">n</th>'
-        for source in sources
+    groups = "".join(
+        f'<th scope="colgroup" colspan="3">{escape(source)}</th>' for source in sources
+    )
+    columns = "".join(
+        f'<th scope="col">{text}</th>' for text in (f"{statistic} [95 %]", other, "n")
     )
     lines = []
     for estimate in dict.fromkeys(row.estimate for row in rows):
@@ -163,7 +165,8 @@ def _table(rows: Sequence[SummaryRow], statistic: str) -> str:
             f"{''.join(cells)}</tr>"
         )
     return (
-        f'<div class="scroll"><table><thead><tr><th scope="col">estimate</th>{head}</tr></thead>'
+        f'<div class="scroll"><table><thead><tr><td></td>{groups}</tr>'
+        f'<tr><th scope="col">estimate</th>{columns * len(sources)}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 

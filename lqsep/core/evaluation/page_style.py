@@ -25,6 +25,7 @@ th, td { padding: .25rem .8rem .25rem 0; text-align: right; border-bottom: 1px s
   white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+td .soft { font-weight: 400; }
 tr.own th, tr.own td { color: var(--own); font-weight: 600; } tr.bound th { color: var(--bound); }
 tbody th { font-weight: 500; }
 figure { margin: .6rem 0 1.2rem; } figcaption { color: var(--soft); }

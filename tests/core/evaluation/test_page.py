@@ -181,9 +181,10 @@ def test_the_tables_hold_the_numbers_of_the_results(page: str) -> None:
 @pytest.mark.parametrize(("table", "reference"), [(0, "original"), (1, "decoded")])
 def test_the_summary_is_that_of_the_items(page: str, table: int, reference: str) -> None:
     rows = Reader(page).tables[table]
-    assert rows[0][:4] == ["estimate", "drums", "median", "n"]
-    assert [row[0] for row in rows[1:]] == list(ESTIMATES)
-    for row in rows[1:]:
+    assert rows[0] == ["", "drums", "bass", "all sources"]
+    assert rows[1] == ["estimate", *(["mean [95 %]", "median", "n"] * 3)]
+    assert [row[0] for row in rows[2:]] == list(ESTIMATES)
+    for row in rows[2:]:
         values = [
             score["value"]
             for item in results()
