@@ -85,16 +85,18 @@ def filter_reach(from_rate: int, to_rate: int) -> int:
 @lru_cache(maxsize=16)
 def _kernel(old: int, new: int, dtype: torch.dtype, device: torch.device) -> Any:
     """torchaudio's resampler, which keeps its filters. Made in double precision."""
-    transform = import_torchaudio().transforms.Resample(
-        old,
-        new,
-        resampling_method="sinc_interp_kaiser",
-        lowpass_filter_width=_HALF_WIDTH,
-        rolloff=_ROLLOFF,
-        beta=_BETA,
-        dtype=torch.float64,
-    )
-    return transform.to(device=device, dtype=dtype)
+    # Kept for later calls: made in inference mode, it could never be differentiated through.
+    with torch.inference_mode(False):
+        transform = import_torchaudio().transforms.Resample(
+            old,
+            new,
+            resampling_method="sinc_interp_kaiser",
+            lowpass_filter_width=_HALF_WIDTH,
+            rolloff=_ROLLOFF,
+            beta=_BETA,
+            dtype=torch.float64,
+        )
+        return transform.to(device=device, dtype=dtype)
 
 
 def _interpolate(
