@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import string
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
@@ -16,6 +16,9 @@ from lqsep.core.errors import ConfigError
 
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 RESIDUAL = "residual"
+MIXTURE = "mixture"
+CANDIDATE_TABLE = "candidates.npz"
+PLOTS = ("spectrograms.png", "step.png", "pairs.png")
 _FIELDS = ("track", "stem", "ext")
 
 
@@ -27,6 +30,9 @@ class OutputSettings:
         root: ``<out>/<model>``.
         stems: Sources that are written.
         residual: Whether the mixture minus the sum of all stems is written too.
+        mixture: Whether the mixture is written too.
+        n_candidates: How many candidates are written as stems; with any, the table of all too.
+        plots: Whether pictures are drawn.
         template: File name below ``root``, checked by `check_template`.
         format: ``wav``, ``flac``, ``ogg`` or ``mp3``.
         subtype: ``PCM_16``, ``PCM_24`` or ``FLOAT``.
@@ -40,13 +46,43 @@ class OutputSettings:
     format: str = "wav"
     subtype: str = "PCM_16"
     clip_mode: Literal["none", "clamp", "rescale"] = "none"
+    mixture: bool = False
+    n_candidates: int = 0
+    plots: bool = False
 
     def paths(self, track: str) -> dict[str, Path]:
-        """The file of each stem of a track, and of the residual."""
-        names = (*self.stems, RESIDUAL) if self.residual else self.stems
+        """The file of each stem of a track, and of the residual and the mixture."""
+        extras = ((RESIDUAL, self.residual), (MIXTURE, self.mixture))
+        names = (*self.stems, *(name for name, is_written in extras if is_written))
         return {
             name: self.root / self.template.format(track=track, stem=name, ext=self.format)
             for name in names
+        }
+
+    def candidate_name(self, k: int, stem: str) -> str:
+        """A candidate's stem as reports name it; ``k`` counts from 1."""
+        return f"candidates/{k}/{stem}.{self.format}"
+
+    def candidate_paths(self, track: str) -> dict[str, Path]:
+        """The candidates' stems, below the folder of the report."""
+        names = [
+            self.candidate_name(k, stem)
+            for k in range(1, self.n_candidates + 1)
+            for stem in self.stems
+        ]
+        return {name: self.root / track / name for name in names}
+
+    def further_paths(self, track: str) -> dict[str, Path]:
+        """The table of candidates and the pictures, beside the report."""
+        names = ((CANDIDATE_TABLE,) if self.n_candidates else ()) + (PLOTS if self.plots else ())
+        return {name: self.root / track / name for name in names}
+
+    def all_paths(self, track: str) -> dict[str, Path]:
+        """Every file of a track, but for the report."""
+        return {
+            **self.paths(track),
+            **self.candidate_paths(track),
+            **self.further_paths(track),
         }
 
     def report_path(self, track: str) -> Path:
@@ -55,7 +91,7 @@ class OutputSettings:
 
     def is_complete(self, track: str) -> bool:
         """Whether a track's report and every file of it are there."""
-        files = (self.report_path(track), *self.paths(track).values())
+        files = (self.report_path(track), *self.all_paths(track).values())
         return all(os.path.isfile(file) for file in files)
 
 
@@ -88,27 +124,35 @@ def check_template(template: str) -> None:
         raise ConfigError(f"{wrong}it must end in .{{ext}}")
 
 
-def check_distinct(settings: OutputSettings, tracks: Mapping[str, Path]) -> None:
+def check_distinct(settings: OutputSettings, tracks: Iterable[str], inputs: Iterable[Path]) -> None:
     """Refuse names by which two results, or a result and an input, would be one file.
 
     Args:
         settings: Names the results.
-        tracks: Input file by track name.
+        tracks: Names of the tracks.
+        inputs: Files that are read.
 
     Raises:
-        ConfigError: Two stems, stems of two tracks, or a stem and an input share a path.
+        ConfigError: Two stems, stems of two tracks, or a stem and an input share a path; or a
+            source bears the name of something else that is written.
     """
-    inputs = {path.resolve() for path in tracks.values()}
+    for name in (RESIDUAL, MIXTURE):
+        if name in settings.stems and getattr(settings, name):
+            raise ConfigError(
+                f"the file of the {name} and that of the source of this name would be one; leave "
+                "the source out with --stems"
+            )
+    kept = {path.resolve() for path in inputs}
     owners: dict[str, str] = {}
     for track in tracks:
-        for stem, path in settings.paths(track).items():
+        for stem, path in settings.all_paths(track).items():
             other = owners.setdefault(str(path).casefold(), f"{track}/{stem}")
             if other != f"{track}/{stem}":
                 raise ConfigError(
                     f"by the file name template {settings.template!r}, {other} and "
                     f"{track}/{stem} would both be {path}; use {{track}} in it"
                 )
-            if path.resolve() in inputs:
+            if path.resolve() in kept:
                 raise ConfigError(
                     f"{path} is an input and would be replaced by the stem {stem}; choose another "
                     "output folder with --out"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import click
 
 from lqsep.cli.inputs import find_inputs, track_names
 from lqsep.cli.interrupts import Interrupts
-from lqsep.cli.options import Seconds, current_options, did_you_mean, split_names
+from lqsep.cli.options import (
+    Seconds,
+    SourceValue,
+    current_options,
+    did_you_mean,
+    split_names,
+)
 from lqsep.cli.outputs import (
     DEFAULT_TEMPLATE,
     OutputSettings,
@@ -28,8 +35,15 @@ from lqsep.cli.pipeline_flags import (
     read_chosen_pipeline,
     use_one_thread,
 )
+from lqsep.cli.references import check_references, mixture_name
 from lqsep.cli.separate_results import Results
-from lqsep.cli.separate_run import Track, TrackResult, TrackSettings, check_input
+from lqsep.cli.separate_run import (
+    Track,
+    TrackResult,
+    TrackSettings,
+    check_input,
+    references_of,
+)
 from lqsep.cli.separate_worker import TrackSetup
 from lqsep.cli.workers import run_in_processes
 from lqsep.core.errors import ConfigError
@@ -38,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, metavar="[INPUT...]")
 @model_flags
 @click.option("-o", "--out", default="separated", show_default=True, help="Output folder.")
 @pipeline_flags
@@ -81,6 +95,22 @@ logger = logging.getLogger(__name__)
     show_default=True,
     help="Beyond full scale: as the format does, limited, or all files of a track made quieter.",
 )
+@click.option(
+    "--reference",
+    "references",
+    type=SourceValue(),
+    metavar="SOURCE=FILE",
+    multiple=True,
+    help="Recording of a source: times its gain, it scores the result. Without INPUT, the mixture "
+    "is formed from the references. May be repeated.",
+)
+@click.option(
+    "--save-candidates",
+    type=click.IntRange(1, 100),
+    metavar="K",
+    help="Also write the stems of the K best candidates, and codes and scores of all of them.",
+)
+@click.option("--plots", is_flag=True, help="Also draw spectrograms, one step, the candidates.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON document.")
 @click.option(
     "-j",
@@ -96,7 +126,8 @@ def separate(context: click.Context, /, **options: Any) -> None:
     """Separate audio files into their sources.
 
     INPUT is a file, a folder (all audio files below it) or a glob pattern. Stems are written to
-    OUT/MODEL/TRACK/STEM.wav, with a report in OUT/MODEL/TRACK/lqsep.json.
+    OUT/MODEL/TRACK/STEM.wav, with a report in OUT/MODEL/TRACK/lqsep.json. Without INPUT, the
+    mixture is formed from one --reference per source.
     """
     with Interrupts() as interrupts:
         results = _separate(interrupts, **options)
@@ -121,6 +152,9 @@ def _separate(
     seed: int,
     start: float,
     duration: float | None,
+    references: Sequence[tuple[str, str]],
+    save_candidates: int | None,
+    plots: bool,
     as_json: bool,
     jobs: int,
     skip_existing: bool,
@@ -144,10 +178,16 @@ def _separate(
     from lqsep.core.registry import Registry
 
     resolve_device(device)
+    if plots:
+        _check_plots()
     registry = Registry.discover()
     changes = pipeline_changes(**pipeline_options)
     pipeline = read_chosen_pipeline(name, config, changes, registry)
-    sources = tuple(pipeline.parse(registry).sources)
+    parsed = pipeline.parse(registry)
+    sources = tuple(parsed.sources)
+    recordings = check_references(
+        references, dict(zip(sources, parsed.gains, strict=True)), forms_mixture=not inputs
+    )
     output = OutputSettings(
         root=Path(out) / pipeline.name,
         stems=_chosen(stems, sources),
@@ -156,10 +196,18 @@ def _separate(
         format=file_format,
         subtype=subtype,
         clip_mode=clip_mode,
+        mixture=not inputs,
+        n_candidates=save_candidates or 0,
+        plots=plots,
     )
     files, missing = find_inputs(inputs, READABLE_EXTENSIONS, skip=Path(out))
-    tracks = [Track(*pair) for pair in zip(files, track_names(files), strict=True)]
-    check_distinct(output, {track.name: track.path for track in tracks})
+    if len(files) > 1 and recordings:
+        raise click.UsageError(f"--reference goes with one INPUT; there are {len(files)} files")
+    tracks = [Track(*pair, recordings) for pair in zip(files, track_names(files), strict=True)]
+    if not inputs:
+        tracks = [Track(None, mixture_name(recordings), recordings)]
+    read = [*files, *(reference.path for reference in recordings)]
+    check_distinct(output, [track.name for track in tracks], read)
     check_writable(output.root)
 
     settings = TrackSettings(output, seed, start, duration, current_options().debug)
@@ -197,15 +245,38 @@ def _chosen(stems: str | None, sources: Sequence[str]) -> tuple[str, ...]:
 
 
 def _skipped(track: Track, output: OutputSettings) -> TrackResult | None:
+    """A result where all files are there; with references, only if these were its own."""
     if not output.is_complete(track.name):
         return None
+    report_path = output.report_path(track.name)
+    scores: tuple[Mapping[str, Any], ...] = ()
+    if track.references:
+        try:
+            report = json.loads(report_path.read_text(encoding="utf-8"))
+            if report["references"] != references_of(track):
+                return None
+            scores = tuple(report["scores"])
+        except (OSError, ValueError, LookupError, TypeError):  # an older or a broken report
+            return None
     return TrackResult(
-        str(track.path),
+        track.label,
         track.name,
         "skipped",
-        files={name: str(path) for name, path in output.paths(track.name).items()},
-        report=str(output.report_path(track.name)),
+        files={name: str(path) for name, path in output.all_paths(track.name).items()},
+        report=str(report_path),
+        scores=scores,
     )
+
+
+def _check_plots() -> None:
+    """See that pictures can be drawn, before anything is computed.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    from lqsep.core.plotting import new_figure
+
+    new_figure(1, 1)
 
 
 def _run(tracks: Sequence[Track], jobs: int, setup: TrackSetup, results: Results) -> None:

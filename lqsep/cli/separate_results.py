@@ -12,7 +12,11 @@ import click
 from lqsep.cli.interrupts import Interrupts
 from lqsep.cli.options import current_options
 from lqsep.cli.progress import ProgressBars
+from lqsep.cli.references import score_table
 from lqsep.cli.separate_run import Track, TrackResult
+from lqsep.cli.tables import print_table
+
+SCORE_TITLE = "dB; median of windows of 1 s, and of the whole:"
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,8 @@ class Results:
                 logger.error("%s", result.error)
             elif not self._as_json:
                 click.echo(self._line(result))
+                if result.scores:
+                    print_table(*score_table(result.scores), title=SCORE_TITLE)
 
     def print_summary(self) -> None:
         """The JSON document; and on stderr, which inputs failed."""
@@ -62,7 +68,11 @@ class Results:
     def _line(self, result: TrackResult) -> str:
         if result.status == "skipped":
             return f"{result.track}: skipped, its results are there"
-        names = ", ".join(result.files)
+        # Beside the stems, files go by their file names.
+        stems = [name for name in result.files if "." not in name] or list(result.files)
+        names = ", ".join(stems)
+        if len(stems) < len(result.files):
+            names += f" and {len(result.files) - len(stems)} more files"
         folder = self._root / str(result.track)
         return f"{result.track}: {names} in {folder} ({result.elapsed_s:.1f} s)"
 

@@ -10,17 +10,21 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lqsep.cli.outputs import RESIDUAL, OutputSettings, remove_empty
+from lqsep.cli.outputs import OutputSettings, remove_empty
+from lqsep.cli.references import OpenReferences, Reference, ReferenceScores, opened
+from lqsep.cli.saved_candidates import CandidateStems, CandidateTable
+from lqsep.cli.separation_plots import SeparationPlots
+from lqsep.cli.track_parts import StemFiles, TrackPart
 from lqsep.core.errors import AudioError, LqsepError
 
 if TYPE_CHECKING:
-    from lqsep.core.audio import AudioWriter
     from lqsep.core.pipeline import Separator
-    from lqsep.core.readers import FileReader, MixtureReader
+    from lqsep.core.separation_run import SeparationRun
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +33,24 @@ OnProgress = Callable[[float, float], None]
 
 @dataclass(frozen=True)
 class Track:
-    """An input file and the name of its results."""
+    """An input and the name of its results.
 
-    path: Path
+    Args:
+        path: The mixture; None where it is formed from the references.
+        name: Of the folder with the results.
+        references: Recordings of its sources.
+    """
+
+    path: Path | None
     name: str
+    references: tuple[Reference, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The input in words."""
+        if self.path is not None:
+            return str(self.path)
+        return " + ".join(f"{part.gain:g} * {part.path}" for part in self.references)
 
 
 @dataclass(frozen=True)
@@ -67,44 +85,31 @@ class TrackResult:
     warnings: tuple[str, ...] = ()
     duration_s: float | None = None
     elapsed_s: float | None = None
+    scores: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        return {**asdict(self), "warnings": list(self.warnings)}
+        return {**asdict(self), "warnings": list(self.warnings), "scores": list(self.scores)}
 
 
-def open_input(track: Track, settings: TrackSettings) -> tuple[FileReader, MixtureReader]:
-    """The file, to be closed, and the part of it that is asked for.
-
-    Raises:
-        AudioError: The file cannot be read, or the part holds no samples.
-    """
-    from lqsep.core.readers import FileReader, SliceReader
-
-    file = FileReader(track.path)
-    if settings.start_s == 0 and settings.duration_s is None:
-        return file, file
-    try:
-        return file, SliceReader(file, settings.start_s, settings.duration_s)
-    except BaseException:
-        file.close()
-        raise
+def open_input(track: Track, settings: TrackSettings) -> AbstractContextManager[OpenReferences]:
+    """The part that is asked for, of the mixture and its references; see `opened`."""
+    return opened(track.path, track.name, track.references, settings.start_s, settings.duration_s)
 
 
 def check_input(track: Track, settings: TrackSettings) -> TrackResult | None:
     """A failed result where the input cannot be read, found before anything is computed."""
     try:
-        file, _ = open_input(track, settings)
+        with open_input(track, settings):
+            return None
     except AudioError as error:
         _log_traceback(track, settings)
         return failed(track, str(error))
-    file.close()
-    return None
 
 
 def failed(track: Track, error: str) -> TrackResult:
     """The result of a track that could not be separated."""
-    return TrackResult(str(track.path), track.name, "failed", error=error)
+    return TrackResult(track.label, track.name, "failed", error=error)
 
 
 def run_track(
@@ -126,13 +131,13 @@ def run_track(
         _log_traceback(track, settings)
         return failed(track, str(error))
     except Exception as error:  # one input's failure must not stop the others
-        logger.exception("separating %s failed unexpectedly", track.path)
+        logger.exception("separating %s failed unexpectedly", track.label)
         return failed(track, f"{type(error).__name__}: {error}")
 
 
 def _log_traceback(track: Track, settings: TrackSettings) -> None:
     if settings.debug:
-        logger.error("%s failed, as the traceback above tells", track.path, exc_info=True)
+        logger.error("%s failed, as the traceback above tells", track.label, exc_info=True)
 
 
 def separate_track(
@@ -146,101 +151,102 @@ def separate_track(
     Raises:
         LqsepError: It cannot be read, separated or written; nothing is left behind.
     """
-    logger.info("separating %s", track.path)
+    logger.info("separating %s", track.label)
     started = time.perf_counter()
     output = settings.output
-    paths = output.paths(track.name)
-    file, reader = open_input(track, settings)
-    with file:
-        run = separator.stream(reader, seed=settings.seed, on_progress=on_progress)
-        writers: dict[str, AudioWriter] = {}
+    files = output.all_paths(track.name)
+    report_path = output.report_path(track.name)
+    with open_input(track, settings) as sources:
+        run = separator.stream(sources.mixture, seed=settings.seed, on_progress=on_progress)
+        parts: list[TrackPart] = []
         try:
-            for name, path in paths.items():
-                writers[name] = _open_writer(path, reader, output)
+            stems = StemFiles(
+                output.paths(track.name), run.reader, output, tuple(separator.sources)
+            )
+            parts.append(stems)
+            _add_parts(parts, separator, run, track, output, sources)
             for block in run:
-                stems = dict(zip(separator.sources, block.stems, strict=True))
-                stems[RESIDUAL] = block.mixture - block.stems.sum(0)
-                for name, writer in writers.items():
-                    writer.write(stems[name])
+                for part in parts:
+                    part.push(block)
+            for part in parts:
+                part.finish()
             # From here on an older report would describe other files.
-            output.report_path(track.name).unlink(missing_ok=True)
-            peak = max(writer.peak for writer in writers.values())
-            for writer in writers.values():
-                writer.commit(peak)
+            report_path.unlink(missing_ok=True)
+            peak = max(part.peak for part in parts)
+            for part in parts:
+                part.commit(peak)
         except BaseException:
-            for writer in writers.values():
-                writer.discard()
-            remove_empty([path.parent for path in paths.values()], output.root)
+            for part in parts:
+                part.discard()
+            remove_empty([path.parent for path in files.values()], output.root)
             raise
     report = run.report()
-    warnings = (*report.warnings, *_clipping(writers, output))
-    report_path = output.report_path(track.name)
-    replace(report, warnings=warnings).write(
-        report_path, extra=_report_extra(track, settings, writers, report_path)
+    warnings = (*report.warnings, *(note for part in parts for note in part.warnings()))
+    extra = _report_extra(track, settings, stems)
+    scores = tuple(
+        score for part in parts if isinstance(part, ReferenceScores) for score in part.results()
     )
+    if track.references:
+        extra["scores"] = scores
+    replace(report, warnings=warnings).write(report_path, extra=extra)
     return TrackResult(
-        input=str(track.path),
+        input=track.label,
         track=track.name,
         status="done",
-        files={name: str(path) for name, path in paths.items()},
+        files={name: str(path) for name, path in files.items()},
         report=str(report_path),
         warnings=tuple(f"{track.name}: {warning}" for warning in warnings),
         duration_s=report.input.duration_s,
         elapsed_s=time.perf_counter() - started,
+        scores=scores,
     )
 
 
-def _open_writer(path: Path, reader: MixtureReader, output: OutputSettings) -> AudioWriter:
-    from lqsep.core.audio import AudioWriter
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
-    return AudioWriter(
-        path,
-        reader.sample_rate,
-        reader.channels,
-        format=output.format,
-        subtype=output.subtype,
-        clip_mode=output.clip_mode,
-    )
-
-
-def _clipping(writers: Mapping[str, AudioWriter], output: OutputSettings) -> list[str]:
-    """What happened to values beyond full scale, in words."""
-    notes = [
-        f"{name} has {writer.n_clipped} values beyond full scale (peak {writer.peak:.3f}), which "
-        "were clipped; use --clip-mode rescale or --float32 to keep them"
-        for name, writer in writers.items()
-        if writer.n_clipped
-    ]
-    scale = min(writer.scale for writer in writers.values())
-    if scale < 1:
-        notes.append(f"all files were multiplied by {scale:.4f}, as --clip-mode rescale asks")
-    return notes
-
-
-def _report_extra(
+def _add_parts(
+    parts: list[TrackPart],
+    separator: Separator,
+    run: SeparationRun,
     track: Track,
-    settings: TrackSettings,
-    writers: Mapping[str, AudioWriter],
-    report_path: Path,
-) -> dict[str, Any]:
+    output: OutputSettings,
+    sources: OpenReferences,
+) -> None:
+    """What is asked for beside the stems; one by one, so that a failure leaves none behind."""
+    if sources.references:
+        parts.append(ReferenceScores(separator, run, sources.references))
+    if output.n_candidates:
+        parts.append(CandidateStems(separator, run, output, track.name))
+        parts.append(CandidateTable(separator, run, output, track.name))
+    if output.plots:
+        parts.append(SeparationPlots(separator, run, output, track.name, sources.references))
+
+
+def _report_extra(track: Track, settings: TrackSettings, stems: StemFiles) -> dict[str, Any]:
     """What only the command line knows, for ``lqsep.json``."""
     output = settings.output
-    return {
-        "path": str(track.path),
+    folder = output.report_path(track.name).parent
+    extra = {
+        "path": None if track.path is None else str(track.path),
         "start_s": settings.start_s,
         "files": {
-            name: os.path.relpath(writer.path, report_path.parent)
-            for name, writer in writers.items()
+            name: os.path.relpath(path, folder)
+            for name, path in output.all_paths(track.name).items()
         },
-        "clipped": {name: writer.n_clipped for name, writer in writers.items()},
+        "clipped": {name: writer.n_clipped for name, writer in stems.writers.items()},
         "output": {
             "format": output.format,
             "subtype": output.subtype,
             "clip_mode": output.clip_mode,
-            "scale": min(writer.scale for writer in writers.values()),
+            "scale": stems.scale,
         },
+    }
+    if track.references:
+        extra["references"] = references_of(track)
+    return extra
+
+
+def references_of(track: Track) -> dict[str, Any]:
+    """Path and gain of each reference, for ``lqsep.json``."""
+    return {
+        reference.source: {"path": str(reference.path), "gain": reference.gain}
+        for reference in track.references
     }

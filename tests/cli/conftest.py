@@ -1,12 +1,17 @@
 """A third-party plugin of tiny components, and a model made of them, for commands to run on."""
 
+import json
 import shutil
 import textwrap
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from lqsep.cli.main import run
+from lqsep.core.audio import read_audio, write_audio
 from lqsep.core.checkpoints import save_weights
 from lqsep.core.config import read_toml
 from lqsep.core.model_directory import update_model_toml
@@ -252,3 +257,57 @@ def tiny_model_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_model(tiny_model_files: Path, tmp_path: Path) -> Path:
     """A model directory named ``tiny``: ``lq-vae``, ``ngram`` and ``codebook-sum``, untrained."""
     return Path(shutil.copytree(tiny_model_files, tmp_path / "models" / "tiny"))
+
+
+class ToyRun:
+    """Runs ``lqsep separate`` on a model, in a folder with inputs and, below ``out``, results."""
+
+    def __init__(self, model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.model, self.folder, self._capsys = model, folder, capsys
+        self.results = folder / "out" / model.name
+        self.stdout = self.stderr = ""
+
+    def __call__(self, *arguments: object, code: int = 0) -> "ToyRun":
+        self._capsys.readouterr()
+        flags = ["-n", self.model, "-o", self.folder / "out", *arguments]
+        found = run(["separate", *map(str, flags)])
+        self.stdout, self.stderr = self._capsys.readouterr()
+        assert found == code, self.stderr
+        return self
+
+    def write(self, name: str, wave: np.ndarray, rate: int = 8000) -> Path:
+        """A file of float samples."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_audio(path, wave, rate, subtype="FLOAT")
+        return path
+
+    def read(self, name: str) -> np.ndarray:
+        """A wave below the results, float32, ``channels samples``."""
+        return np.asarray(read_audio(self.results / name)[0])
+
+    def report(self, track: str) -> dict[str, Any]:
+        found = json.loads((self.results / track / "lqsep.json").read_text())
+        assert isinstance(found, dict)
+        return found
+
+    def files(self) -> list[str]:
+        """Everything below the output folder, hidden files included."""
+        out = self.folder / "out"
+        return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def toy_run(toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> ToyRun:
+    """On `toy_model`, whose ``example`` of stems is known to the sample."""
+    return ToyRun(toy_model, tmp_path, capsys)
+
+
+@pytest.fixture
+def toy_stems() -> dict[str, np.ndarray]:
+    """Sources of 0.15 s before their gains; every pair of levels has a sum of its own."""
+    generator = np.random.default_rng(0)
+    levels = np.array([0.0, 0.1, 0.35], np.float32)
+    return {
+        name: levels[generator.integers(0, 3, (1, 300))].repeat(4, 1) for name in ("drums", "bass")
+    }

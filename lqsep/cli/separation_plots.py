@@ -1,0 +1,149 @@
+"""``--plots``: pictures of a separation, beside its stems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lqsep.cli.outputs import PLOTS, OutputSettings
+from lqsep.cli.saved_candidates import ranking
+from lqsep.cli.track_parts import PendingFile, TrackPart
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lqsep.core.data import DecodedCandidates, SegmentResult
+    from lqsep.core.pipeline import Separator
+    from lqsep.core.readers import MixtureReader
+    from lqsep.core.separation_run import SeparationRun, StemBlock
+
+# Spectrograms show this much from the beginning, which bounds what is held in memory.
+_SHOWN_S = 30.0
+
+# Candidates per source in the picture of pairs, the best ones.
+_MOST_CANDIDATES = 128
+
+
+class SeparationPlots(TrackPart):
+    """Spectrograms of the beginning; one step and the pairs of candidates of the first segment.
+
+    The step is the middle frame of the segment, after the best candidate's codes up to there. The
+    pairs are those of the selector ``rejection``, whichever selector made the choice.
+
+    Args:
+        separator: Gives the posterior.
+        run: The separation.
+        output: Where the pictures go.
+        track: Its name.
+        readers: References by source, of the mixture's form, before their gains; drawn beside the
+            stems.
+    """
+
+    def __init__(
+        self,
+        separator: Separator,
+        run: SeparationRun,
+        output: OutputSettings,
+        track: str,
+        readers: Mapping[str, MixtureReader],
+    ) -> None:
+        self._separator = separator
+        self._readers = readers
+        self._rate = run.reader.sample_rate
+        self._n_shown = min(run.reader.n_samples, round(_SHOWN_S * self._rate))
+        self._mixture: list[Tensor] = []
+        self._stems: list[Tensor] = []
+        paths = output.further_paths(track)
+        self._files = {name: PendingFile(paths[name]) for name in PLOTS}
+
+    def push(self, block: StemBlock) -> None:
+        if block.start < self._n_shown:
+            shown = self._n_shown - block.start
+            self._mixture.append(block.mixture[:, :shown].mean(0, keepdim=True))
+            self._stems.append(block.stems[..., :shown].mean(1, keepdim=True))
+        if block.segment.index == 0:
+            self._draw_step(block.result)
+            self._draw_pairs(block.result)
+
+    def finish(self) -> None:
+        import torch
+
+        from lqsep.core.plotting import plot_spectrograms
+
+        separator = self._separator
+        references = {
+            source: reader.read(0, min(self._n_shown, reader.n_samples))
+            * separator.gains[separator.sources.index(source)]
+            for source, reader in self._readers.items()
+        }
+        stems = torch.cat(self._stems, -1)
+        plot_spectrograms(
+            torch.cat(self._mixture, -1),
+            dict(zip(separator.sources, stems, strict=True)),
+            self._rate,
+            self._files["spectrograms.png"].part,
+            references,
+        )
+
+    def commit(self, peak: float) -> None:
+        for file in self._files.values():
+            file.commit()
+
+    def discard(self) -> None:
+        for file in self._files.values():
+            file.discard()
+
+    def _draw_step(self, result: SegmentResult) -> None:
+        import torch
+
+        from lqsep.core.plotting_matrices import plot_step
+        from lqsep.core.step_scores import step_scores
+
+        codes = result.candidates.codes[:, ranking(result)[0]]
+        frame = codes.shape[1] // 2
+        separator = self._separator
+        with torch.inference_mode():
+            posterior = separator.sequence_posterior(result.encoded)
+            scores = step_scores(posterior, codes, frame)
+        time_s = frame / separator.codec.info.frame_rate
+        plot_step(scores, separator.sources, self._files["step.png"].part, time_s=time_s)
+
+    def _draw_pairs(self, result: SegmentResult) -> None:
+        from lqsep.core.plotting_matrices import plot_pairs
+        from lqsep.plugins.selectors.rejection import joint_scores
+
+        shown = ranking(result)[:_MOST_CANDIDATES].sort().values
+        scores = joint_scores(_some(result.decoded, shown))
+        weights = result.selection.weights.cpu()[:, shown]
+        picks = weights.argmax(1).tolist() if bool((weights.amax(1) == 1).all()) else None
+        title = f"pairs of {len(shown)} candidates, first segment"
+        if len(shown) < result.candidates.n_candidates:
+            title += f" (the best of {result.candidates.n_candidates})"
+        plot_pairs(
+            scores.log_prior,
+            scores.error,
+            scores.log_posterior,
+            picks,
+            self._separator.sources,
+            self._files["pairs.png"].part,
+            numbers=shown.tolist(),
+            title=title,
+        )
+
+
+def _some(decoded: DecodedCandidates, kept: Tensor) -> DecodedCandidates:
+    """The same with some of the candidates only."""
+    candidates = decoded.candidates
+    return replace(
+        decoded,
+        candidates=replace(
+            candidates,
+            codes=candidates.codes[:, kept],
+            log_prior=candidates.log_prior[:, kept],
+            log_likelihood=candidates.log_likelihood[kept],
+            log_evidence=candidates.log_evidence[kept],
+            log_proposal=None,
+        ),
+        waves=decoded.waves[:, kept],
+    )
