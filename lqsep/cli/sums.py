@@ -1,13 +1,21 @@
-"""``lqsep sums``: the table of code sums that a model's likelihood reads."""
+"""``lqsep sums``: what a model's likelihood knows of sums of two codes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from lqsep.cli.options import SourceValue, current_options
+from lqsep.cli.options import Seconds, SourceValue, current_options
+
+if TYPE_CHECKING:
+    from lqsep.core.assemble import BuildContext
+    from lqsep.core.config import PipelineConfig
+    from lqsep.core.interfaces.codec import Codec
+    from lqsep.core.registry import Registry
 
 SUMS_FILE = "sums.safetensors"
 
@@ -25,20 +33,171 @@ SUMS_FILE = "sums.safetensors"
 @click.option(
     "-d", "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
 )
-def sums(directory: Path, gains: Sequence[tuple[str, float]], device: str) -> None:
-    """Build a model's table of code sums.
+@click.option(
+    "--calibrate",
+    "is_calibration",
+    is_flag=True,
+    help="Measure the noise of sums on recordings instead, for the likelihood gaussian-sum.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Calibration: folder of a data set with recordings of the sources.",
+)
+@click.option(
+    "--dataset",
+    default="track-folders",
+    show_default=True,
+    metavar="NAME",
+    help="Calibration: which kind of data set.",
+)
+@click.option(
+    "--split",
+    metavar="NAME",
+    help="Calibration: part of the data set.  [validation, if there is such a folder]",
+)
+@click.option(
+    "--covariance",
+    type=click.Choice(["full", "diagonal"]),
+    default="full",
+    show_default=True,
+    help="Calibration: of all pairs of dimensions, or variances alone.",
+)
+@click.option(
+    "--clips",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Calibration: mixtures to measure on.",
+)
+@click.option(
+    "--clip-duration",
+    type=Seconds(positive=True),
+    default=4.0,
+    show_default=True,
+    metavar="S",
+    help="Calibration: length of each.",
+)
+@click.option("--seed", default=0, show_default=True, help="Calibration: of the clips.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Calibration: file to write.  [MODEL_DIR/calibration.safetensors]",
+)
+def sums(
+    directory: Path,
+    gains: Sequence[tuple[str, float]],
+    device: str,
+    is_calibration: bool,
+    data: Path | None,
+    dataset: str,
+    split: str | None,
+    covariance: Literal["full", "diagonal"],
+    clips: int,
+    clip_duration: float,
+    seed: int,
+    output: Path | None,
+) -> None:
+    """Build a model's table of code sums, or measure their noise.
 
     For every pair of codes, the code of their sum, weighted by the sources' gains, is stored in
     MODEL_DIR/sums.safetensors; model.toml then names that file, its hash and the gains. Without
-    it the likelihood codebook-sum computes the table whenever the model is loaded.
+    it the likelihoods codebook-sum and delta compute the table whenever the model is loaded.
+
+    With --calibrate, clips of the sources' recordings are mixed at the model's gains, and how far
+    the mixture's latents lie from the sums of the sources' code vectors is stored in
+    MODEL_DIR/calibration.safetensors, which the likelihood gaussian-sum reads. The model's
+    likelihood is not changed.
     """
     from lqsep.cli.progress import ProgressBars
 
+    _check_flags(is_calibration)
     with ProgressBars(enabled=False if current_options().quiet else None) as bars:
-        path = build_sums(
-            directory, gains, device, lambda done, total: bars.update("sums", done, total)
+
+        def show(done: int, total: int) -> None:
+            bars.update("sums", done, total)
+
+        if not is_calibration:
+            message = str(build_sums(directory, gains, device, show))
+        else:
+            from lqsep.cli.sums_calibrate import CalibrationSettings, calibrate
+
+            assert data is not None
+            settings = CalibrationSettings(
+                folder=data,
+                dataset=dataset,
+                split=split,
+                covariance=covariance,
+                n_clips=clips,
+                clip_s=clip_duration,
+                seed=seed,
+                output=output,
+            )
+            path, calibration = calibrate(directory, gains, device, settings, show)
+            message = f"{path}: {calibration.n_frames} frames"
+    click.echo(message)
+
+
+def _check_flags(is_calibration: bool) -> None:
+    """Refuse a calibration without recordings, and its options without a calibration."""
+    context = click.get_current_context()
+    if is_calibration and context.params["data"] is None:
+        raise click.UsageError("--calibrate needs --data, a folder with recordings of the sources")
+    if not is_calibration:
+        own = {"directory", "gains", "device", "is_calibration"}
+        for option in context.command.params:
+            source = context.get_parameter_source(str(option.name))
+            if option.name not in own and source is click.core.ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"{option.opts[-1]} needs --calibrate")
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model directory's pipeline with its codec, without priors."""
+
+    config: PipelineConfig
+    codec: Codec
+    context: BuildContext
+    registry: Registry
+
+
+def open_model(directory: Path, gains: Sequence[tuple[str, float]], device: str) -> OpenModel:
+    """Read a model directory's pipeline with other gains and load its codec.
+
+    Raises:
+        CheckpointError: There is no model, or its codec cannot be loaded.
+        ConfigError: The model has no such source.
+        DeviceError: The device is not available.
+    """
+    import torch
+
+    from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
+    from lqsep.core.assemble import BuildContext, build
+    from lqsep.core.errors import CheckpointError
+    from lqsep.core.model_directory import MODEL_FILE, resolve_device
+    from lqsep.core.registry import Registry
+    from lqsep.core.spec import Kind
+
+    if not (directory / MODEL_FILE).is_file():
+        raise CheckpointError(
+            f"no {MODEL_FILE} in {directory}: expected a model directory, as `lqsep train` makes it"
         )
-    click.echo(str(path))
+    registry = Registry.discover()
+    changes = PipelineChanges(gains=gains)
+    config = read_pipeline(directory / MODEL_FILE, changes, registry).parse(registry)
+    context = BuildContext(
+        device=resolve_device(device),
+        dtype=torch.float32,
+        sources=tuple(config.sources),
+        gains=config.gains,
+        base_dir=directory,
+        hashes=config.model.get("files"),
+    )
+    codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
+    return OpenModel(config, codec, context, registry)
 
 
 def build_sums(
@@ -64,43 +223,24 @@ def build_sums(
         DeviceError: The device is not available.
         IncompatibleComponentsError: There are not two sources with one codebook.
     """
-    import torch
-
-    from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
-    from lqsep.core.assemble import BuildContext, build
-    from lqsep.core.errors import CheckpointError, ConfigError
-    from lqsep.core.model_directory import MODEL_FILE, resolve_device, update_model_toml
-    from lqsep.core.registry import Registry
-    from lqsep.core.spec import Kind
+    from lqsep.core.errors import ConfigError
+    from lqsep.core.model_directory import MODEL_FILE, update_model_toml
     from lqsep.plugins.codebook_sum.factory import shared_codebook
     from lqsep.plugins.codebook_sum.likelihood import check_two_sources
     from lqsep.plugins.codebook_sum.table import build_sum_table, save_table
 
-    if not (directory / MODEL_FILE).is_file():
-        raise CheckpointError(
-            f"no {MODEL_FILE} in {directory}: expected a model directory, as `lqsep train` makes it"
-        )
-    registry = Registry.discover()
-    changes = PipelineChanges(gains=gains)
-    config = read_pipeline(directory / MODEL_FILE, changes, registry).parse(registry)
-    if "table" not in type(config.likelihood).model_fields:
+    model = open_model(directory, gains, device)
+    likelihood = model.config.likelihood
+    if "table" not in type(likelihood).model_fields:
         raise ConfigError(
-            f"{directory / MODEL_FILE}: likelihood '{config.likelihood.type}' reads no table of "
+            f"{directory / MODEL_FILE}: likelihood '{likelihood.type}' reads no table of "
             "code sums; set likelihood.type to 'codebook-sum' first"
         )
-    check_two_sources(len(config.sources))
-    context = BuildContext(
-        device=resolve_device(device),
-        dtype=torch.float32,
-        sources=tuple(config.sources),
-        gains=config.gains,
-        base_dir=directory,
-        hashes=config.model.get("files"),
-    )
-    codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
-    weights = (config.gains[0], config.gains[1])
-    table = build_sum_table(shared_codebook(codec, context.device), weights, on_block=on_block)
-    save_table(directory / SUMS_FILE, table, weights, codec.fingerprint)
+    check_two_sources(len(model.context.sources), likelihood.type)
+    weights = (model.context.gains[0], model.context.gains[1])
+    codebook = shared_codebook(model.codec, model.context.device, likelihood.type)
+    table = build_sum_table(codebook, weights, on_block=on_block)
+    save_table(directory / SUMS_FILE, table, weights, model.codec.fingerprint)
     update_model_toml(
         directory,
         files=[SUMS_FILE],

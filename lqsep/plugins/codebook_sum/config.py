@@ -1,4 +1,4 @@
-"""Configuration of the likelihood ``codebook-sum``."""
+"""Configuration of the likelihoods ``codebook-sum`` and ``delta``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from pydantic import Field
 from lqsep.core.spec import ComponentConfig
 
 
-class CodebookSumConfig(ComponentConfig):
+class _TableConfig(ComponentConfig):
+    table: str | None = Field(
+        default=None,
+        description="File with the sums of all pairs of codes, written by `lqsep sums`, relative "
+        "to the configuration; none builds them when they are needed.",
+    )
+
+
+class CodebookSumConfig(_TableConfig):
     """How far the mixture may lie from the quantised sum, and where the sums are stored."""
 
     type: str = "codebook-sum"
@@ -24,8 +32,16 @@ class CodebookSumConfig(ComponentConfig):
         description="What the sum is compared with: the vector of the mixture's code, or the "
         "mixture's latent before quantising.",
     )
-    table: str | None = Field(
-        default=None,
-        description="File with the sums of all pairs of codes, written by `lqsep sums`, relative "
-        "to the configuration; none builds them when they are needed.",
+
+
+class DeltaConfig(_TableConfig):
+    """How sure it is that the sum of two codes is the mixture's code."""
+
+    type: str = "delta"
+    mass: float = Field(
+        default=0.9999,
+        gt=0,
+        lt=1,
+        description="Probability shared by the pairs whose sum is the mixture's code; the rest is "
+        "shared by all others.",
     )

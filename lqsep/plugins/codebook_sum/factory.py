@@ -1,4 +1,4 @@
-"""Builds the likelihood ``codebook-sum`` from its configuration."""
+"""Builds the likelihoods ``codebook-sum`` and ``delta`` from their configurations."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import check_codec_fingerprint
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
-from lqsep.plugins.codebook_sum.config import CodebookSumConfig
+from lqsep.plugins.codebook_sum.config import CodebookSumConfig, DeltaConfig
+from lqsep.plugins.codebook_sum.delta import DeltaLikelihood
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood, check_two_sources
-from lqsep.plugins.codebook_sum.table import load_table
+from lqsep.plugins.codebook_sum.table import SumTable, load_table
 
 
 def build_likelihood(config: CodebookSumConfig, context: BuildContext) -> CodebookSumLikelihood:
@@ -20,7 +21,25 @@ def build_likelihood(config: CodebookSumConfig, context: BuildContext) -> Codebo
         CheckpointError: The table is missing, damaged, or of another codec.
         IncompatibleComponentsError: Not two sources, or no codebook that they share.
     """
-    check_two_sources(len(context.sources))
+    codebook, table = _codebook_and_table(config, context)
+    return CodebookSumLikelihood(codebook, sigma=config.sigma, target=config.target, table=table)
+
+
+def build_delta(config: DeltaConfig, context: BuildContext) -> DeltaLikelihood:
+    """The likelihood, with its stored table of sums if it has one.
+
+    Raises:
+        CheckpointError: The table is missing, damaged, or of another codec.
+        IncompatibleComponentsError: Not two sources, or no codebook that they share.
+    """
+    codebook, table = _codebook_and_table(config, context)
+    return DeltaLikelihood(codebook, mass=config.mass, table=table)
+
+
+def _codebook_and_table(
+    config: CodebookSumConfig | DeltaConfig, context: BuildContext
+) -> tuple[torch.Tensor, SumTable | None]:
+    check_two_sources(len(context.sources), config.type)
     assert context.codec is not None, "the codec is built first"
     table = None
     if config.table is not None:
@@ -28,16 +47,16 @@ def build_likelihood(config: CodebookSumConfig, context: BuildContext) -> Codebo
         table = load_table(path, sha256=(context.hashes or {}).get(config.table))
         metadata = {"codec_fingerprint": table.codec_fingerprint}
         check_codec_fingerprint(path, metadata, context.codec.fingerprint)
-    return CodebookSumLikelihood(
-        shared_codebook(context.codec, context.device),
-        sigma=config.sigma,
-        target=config.target,
-        table=table,
-    )
+    return shared_codebook(context.codec, context.device, config.type), table
 
 
-def shared_codebook(codec: Codec, device: torch.device) -> torch.Tensor:
+def shared_codebook(codec: Codec, device: torch.device, name: str = "codebook-sum") -> torch.Tensor:
     """The vectors ``K D`` of a codec with one codebook for two sources.
+
+    Args:
+        codec: On ``device``.
+        device: Where the vectors are wanted.
+        name: Of the likelihood, for messages.
 
     Raises:
         IncompatibleComponentsError: The sources have codebooks of different sizes.
@@ -45,7 +64,7 @@ def shared_codebook(codec: Codec, device: torch.device) -> torch.Tensor:
     sizes = codec.codebook_size(0), codec.codebook_size(1)
     if sizes[0] != sizes[1]:
         raise IncompatibleComponentsError(
-            f"building likelihood 'codebook-sum': expected a codec with one codebook for both "
+            f"building likelihood '{name}': expected a codec with one codebook for both "
             f"sources, got {sizes[0]} and {sizes[1]} codes; use another codec or likelihood"
         )
     codes = torch.arange(sizes[0], device=device)

@@ -25,11 +25,68 @@ _LOGGER = logging.getLogger("lqsep")
 _LISTED_CODES = 512
 
 
+class SumsOfGains:
+    """The table of code sums at the gains that a mixture is bound with.
+
+    Sums stored for other gains are not used: they are computed when new gains are first asked for.
+
+    Args:
+        codebook: The vectors that both sources and the mixture share.
+        table: Stored sums; None computes them.
+        name: Of the likelihood, for messages.
+
+    Raises:
+        CheckpointError: The table is for another number of codes.
+    """
+
+    def __init__(
+        self,
+        codebook: Float[Tensor, "codebook_size embedding_dim"],
+        table: SumTable | None,
+        name: str,
+    ) -> None:
+        if table is not None and len(table.table) != len(codebook):
+            raise CheckpointError(
+                f"likelihood '{name}': expected a table of sums for {len(codebook)} codes, "
+                f"got {len(table.table)}; make it again with `lqsep sums`"
+            )
+        self._codebook = codebook
+        self._stored = table
+        self._index: SumTableIndex | None = None
+        self._index_gains: tuple[float, float] | None = None
+
+    def at(self, gains: Sequence[float]) -> SumTableIndex:
+        """The table for two gains, kept until others are asked for."""
+        both = (float(gains[0]), float(gains[1]))
+        if self._index is None or self._index_gains != both:
+            table = self._table(both).to(self._codebook.device)
+            self._index = SumTableIndex(table, len(self._codebook))
+            self._index_gains = both
+        return self._index
+
+    def _table(self, gains: tuple[float, float]) -> Int32[Tensor, "codebook_size codebook_size"]:
+        if self._stored is not None:
+            pairs = zip(self._stored.gains, gains, strict=True)
+            if all(math.isclose(stored, gain) for stored, gain in pairs):
+                return self._stored.table
+            _LOGGER.warning(
+                "the table of code sums is for gains %g and %g; computing it again for %g and %g "
+                "(`lqsep sums` stores it)",
+                *self._stored.gains,
+                *gains,
+            )
+        else:
+            _LOGGER.info(
+                "computing the sums of all pairs of %d codes (`lqsep sums` stores them)",
+                len(self._codebook),
+            )
+        return build_sum_table(self._codebook, gains)
+
+
 class CodebookSumLikelihood(Likelihood):
     """``log p(m | i, j) = -|e[S[i, j]] - m|^2 / (2 sigma^2)``, up to a constant.
 
-    ``S[i, j]`` is the code nearest to ``gain_0 e_i + gain_1 e_j`` and m the mixture's frame. Sums
-    stored for other gains are not used: they are computed at the first `bind` with new gains.
+    ``S[i, j]`` is the code nearest to ``gain_0 e_i + gain_1 e_j`` and m the mixture's frame.
 
     Args:
         codebook: The vectors that both sources and the mixture share.
@@ -52,17 +109,10 @@ class CodebookSumLikelihood(Likelihood):
         target: Target = "quantised",
         table: SumTable | None = None,
     ) -> None:
-        if table is not None and len(table.table) != len(codebook):
-            raise CheckpointError(
-                f"likelihood 'codebook-sum': expected a table of sums for {len(codebook)} codes, "
-                f"got {len(table.table)}; make it again with `lqsep sums`"
-            )
         self.codebook = codebook
         self.sigma = sigma
         self.target: Target = target
-        self._stored = table
-        self._index: SumTableIndex | None = None
-        self._index_gains: tuple[float, float] | None = None
+        self._sums = SumsOfGains(codebook, table, "codebook-sum")
 
     def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundCodebookSum:
         check_two_sources(len(gains))
@@ -79,33 +129,7 @@ class CodebookSumLikelihood(Likelihood):
                     "likelihood.target to 'unquantised' or use another likelihood"
                 )
             targets = self.codebook[encoded.codes]
-        index = self._sums((float(gains[0]), float(gains[1])))
-        return BoundCodebookSum(index, self.codebook, targets, self.sigma)
-
-    def _sums(self, gains: tuple[float, float]) -> SumTableIndex:
-        if self._index is None or self._index_gains != gains:
-            table = self._table(gains).to(self.codebook.device)
-            self._index = SumTableIndex(table, len(self.codebook))
-            self._index_gains = gains
-        return self._index
-
-    def _table(self, gains: tuple[float, float]) -> Int32[Tensor, "codebook_size codebook_size"]:
-        if self._stored is not None:
-            pairs = zip(self._stored.gains, gains, strict=True)
-            if all(math.isclose(stored, gain) for stored, gain in pairs):
-                return self._stored.table
-            _LOGGER.warning(
-                "the table of code sums is for gains %g and %g; computing it again for %g and %g "
-                "(`lqsep sums` stores it)",
-                *self._stored.gains,
-                *gains,
-            )
-        else:
-            _LOGGER.info(
-                "computing the sums of all pairs of %d codes (`lqsep sums` stores them)",
-                len(self.codebook),
-            )
-        return build_sum_table(self.codebook, gains)
+        return BoundCodebookSum(self._sums.at(gains), self.codebook, targets, self.sigma)
 
 
 class BoundCodebookSum(BoundLikelihood):
@@ -149,14 +173,14 @@ class BoundCodebookSum(BoundLikelihood):
         return squares / (-2 * self._sigma**2)
 
 
-def check_two_sources(n_sources: int) -> None:
-    """Refuse any number of sources but two.
+def check_two_sources(n_sources: int, name: str = "codebook-sum") -> None:
+    """Refuse any number of sources but two, for the likelihood of that name.
 
     Raises:
         IncompatibleComponentsError: There are not two sources.
     """
     if n_sources != 2:
         raise IncompatibleComponentsError(
-            f"likelihood 'codebook-sum': expected 2 sources, got {n_sources}; it knows sums of two "
+            f"likelihood '{name}': expected 2 sources, got {n_sources}; it knows sums of two "
             "codes only, use another likelihood"
         )

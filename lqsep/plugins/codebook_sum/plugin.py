@@ -1,11 +1,11 @@
-"""Declares the likelihood ``codebook-sum``."""
+"""Declares the likelihoods ``codebook-sum`` and ``delta``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from lqsep.core.spec import ComponentSpec, Kind, hookimpl
-from lqsep.plugins.codebook_sum.config import CodebookSumConfig
+from lqsep.plugins.codebook_sum.config import CodebookSumConfig, DeltaConfig
 
 
 @hookimpl
@@ -16,5 +16,13 @@ def lqsep_components() -> Iterable[ComponentSpec]:
         config=CodebookSumConfig,
         factory="lqsep.plugins.codebook_sum.factory:build_likelihood",
         summary="Gaussian around the quantised sum of two codes (LQ-VAE)",
+        api_version=1,
+    )
+    yield ComponentSpec(
+        kind=Kind.LIKELIHOOD,
+        name="delta",
+        config=DeltaConfig,
+        factory="lqsep.plugins.codebook_sum.factory:build_delta",
+        summary="pairs of codes whose quantised sum is the mixture's code, all equally likely",
         api_version=1,
     )

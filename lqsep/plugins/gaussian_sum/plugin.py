@@ -1,0 +1,20 @@
+"""Declares the likelihood ``gaussian-sum``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lqsep.core.spec import ComponentSpec, Kind, hookimpl
+from lqsep.plugins.gaussian_sum.config import GaussianSumConfig
+
+
+@hookimpl
+def lqsep_components() -> Iterable[ComponentSpec]:
+    yield ComponentSpec(
+        kind=Kind.LIKELIHOOD,
+        name="gaussian-sum",
+        config=GaussianSumConfig,
+        factory="lqsep.plugins.gaussian_sum.factory:build_likelihood",
+        summary="calibrated Gaussian around the unquantised sum of two codes",
+        api_version=1,
+    )
