@@ -38,8 +38,8 @@ SILENCE_DB = -80.0
 """A window whose RMS is below this, relative to full scale, counts as silent."""
 
 
-# Candidates taken to double precision at a time.
-_CANDIDATES = 64
+# Values taken to double precision at a time: 64 MB.
+_BLOCK = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def candidate_sdr(
         )
     s = references.detach().double()[:, None]
     parts = []
-    for block in torch.split(estimates.detach(), _CANDIDATES, dim=1):
+    step = max(1, _BLOCK // references.numel())
+    for block in torch.split(estimates.detach(), step, dim=1):
         e = block.to(s.device, torch.float64)
         silent = (e == 0).all(-1) | (s == 0).all(-1)
         parts.append(_sdr(s, e).masked_fill(silent, math.nan))

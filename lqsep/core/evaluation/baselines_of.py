@@ -21,8 +21,8 @@ from lqsep.core.resampling import resample
 _HARMONIC, _PERCUSSIVE = "bass", "drums"
 
 # The median filters are fitted to so many items, evenly spread, and so much of each.
-_FITTED_ITEMS = 12
-_FITTED_S = 20.0
+_FITTED_ITEMS = 8
+_FITTED_S = 10.0
 
 # Long tracks are worked on in stretches, with some of what is around them.
 _STRETCH_S = 60.0
@@ -54,7 +54,7 @@ def fit_baselines(
 ) -> Baselines:
     """Choose the median filters' sizes for a data set: once, before its items are scored.
 
-    The choice is made on the items themselves (up to 12 of them, evenly spread, the first 20 s of
+    The choice is made on the items themselves (up to 8 of them, evenly spread, the first 10 s of
     each), which favours the baseline.
 
     Args:

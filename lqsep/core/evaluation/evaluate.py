@@ -1,10 +1,11 @@
 """One item: separate it, and compare what was found with what is true.
 
-Estimates: ``lqsep`` is the pipeline's own result, refined. Under ``lqvae2021`` there are also the
-candidates as decoded: each source's most probable one (``marginal``), the most probable
-combination (``pair``), and each source's best by SDR (``best-of-N``, which knows the truth). For
-baselines and upper bounds see `lqsep.core.evaluation.baselines_of`. All are compared as they stand
-in the mixture: times their gain, with the reference times its gain.
+Estimates: ``lqsep`` is the pipeline's own result, refined. ``best-of-N`` are the candidates as
+decoded, each source's best by SDR: it knows the truth, like the upper bounds. Under ``lqvae2021``
+there are also each source's most probable candidate (``marginal``) and the most probable
+combination (``pair``), as decoded. For baselines and upper bounds see
+`lqsep.core.evaluation.baselines_of`. All are compared as they stand in the mixture: times their
+gain, with the reference times its gain.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from lqsep.core.evaluation.protocols import MUSEVAL_V4, Protocol
 from lqsep.core.evaluation.raw_candidates import best_scores, pick, score_candidates
 from lqsep.core.evaluation.scores import museval_scores, si_sdr_scores
 from lqsep.core.evaluation.sound import ItemSound
+from lqsep.core.evaluation.track_run import separate_track
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.metrics import candidate_sdr
 from lqsep.core.pipeline import Separator
@@ -174,26 +176,23 @@ def _evaluate_track(
     seed: int,
     baselines: Baselines | None,
 ) -> _Outcome:
-    """Separated in segments, as `Separator.separate` does. Spectra and codes are bounded by
-    segments and stretches; the track's waves are held in memory, for museval needs them whole."""
-    references, mixture = sound.stems, sound.mixture
-    started = time.perf_counter()
-    run = separator.stream((mixture.numpy(), sound.sample_rate), seed=seed)
-    stems = torch.cat([block.stems for block in run], -1)
-    elapsed_s = time.perf_counter() - started
-    estimates = {"lqsep": stems}
+    references, mixture, rate = sound.stems, sound.mixture, sound.sample_rate
+    run = separate_track(separator, sound, seed)
+    estimates, notes = {"lqsep": run.stems}, list(run.notes)
     if baselines is not None:
+        estimates["best-of-N"] = run.best
+        notes.append(f"best-of-N: N = {run.n_candidates}, of every segment the best by SDR")
         estimates |= baseline_stems(
             sound, separator.sources, separator.codec, separator.device, baselines
         )
     scores = []
     for name, estimate in estimates.items():
-        if protocol is MUSEVAL_V4:
-            found = museval_scores(references, estimate, sound.sample_rate)
+        if protocol == MUSEVAL_V4:
+            found = museval_scores(references, estimate, rate)
         else:
-            found = si_sdr_scores(references, estimate, mixture, sound.sample_rate)
+            found = si_sdr_scores(references, estimate, mixture, rate)
         scores += _records(name, "original", separator.sources, found)
-    return scores, stems, elapsed_s, list(run.report().warnings)
+    return scores, run.stems, run.elapsed_s, notes
 
 
 def _sdr(

@@ -1,4 +1,4 @@
-"""Decoded candidates as they are, under the selections of the protocol ``lqvae2021``."""
+"""Decoded candidates as they are: how good they are, and which would be taken."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from torch import Tensor
 from lqsep.core.assemble import BuildContext, build
 from lqsep.core.data import DecodedCandidates
 from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.evaluation.sound import at_gain
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.metrics import candidate_sdr
 from lqsep.core.registry import Registry
 from lqsep.core.resampling import resample
 from lqsep.core.spec import Kind
 
-# Candidates brought to the protocol's sample rate at a time.
-_CANDIDATES = 64
+# Values resampled at a time: 32 MB in single precision.
+_BLOCK = 1 << 23
 
 
 def score_candidates(
@@ -38,11 +39,11 @@ def score_candidates(
         sample_rate: Of the references, in Hz.
         n_samples: Length of the whole chunk at ``sample_rate``.
     """
-    gains = torch.tensor(decoded.gains, dtype=decoded.waves.dtype)[:, None, None]
     scores = []
-    for block in torch.split(decoded.waves, _CANDIDATES, dim=1):
+    step = max(1, _BLOCK // (references.shape[1] * n_samples))
+    for block in torch.split(decoded.waves, step, dim=1):
         waves = resample(block.mean(2).cpu(), codec_rate, sample_rate, n_samples=n_samples)
-        waves = gains * waves[..., : references.shape[-1]]
+        waves = at_gain(waves[..., : references.shape[-1]], decoded.gains)
         scores.append(torch.stack([candidate_sdr(wanted, waves) for wanted in references]))
     return torch.cat(scores, -1)
 
@@ -54,6 +55,22 @@ def best_scores(
     lowest = scores.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     best = lowest.max(-1).values
     return best.masked_fill(scores.isnan().all(-1), torch.nan)
+
+
+def best_stems(
+    decoded: DecodedCandidates,
+    references: Float[Tensor, "sources channels samples"],
+    codec_rate: int,
+    sample_rate: int,
+) -> Float[Tensor, "sources channels samples"]:
+    """Each source's best candidate by SDR, times its gain, at the references' rate and channels."""
+    channels, n_samples = references.shape[1:]
+    mono = references.mean(1)
+    scores = score_candidates(decoded, mono[None], codec_rate, sample_rate, n_samples)[0]
+    best = scores.nan_to_num(nan=-torch.inf, neginf=-torch.inf).argmax(-1).tolist()
+    waves = torch.stack([decoded.waves[source, number] for source, number in enumerate(best)])
+    waves = resample(waves.mean(1, keepdim=True).cpu(), codec_rate, sample_rate, n_samples)
+    return at_gain(waves, decoded.gains).expand(-1, channels, -1)
 
 
 def pick(

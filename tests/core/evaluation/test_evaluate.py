@@ -1,0 +1,280 @@
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from lqsep import Separator
+from lqsep.core.baselines import HpssSetting, best_hpss
+from lqsep.core.data import Candidates, DecodedCandidates, Mixture
+from lqsep.core.evaluation.baselines_of import (
+    Baselines,
+    baseline_stems,
+    codec_round_trip,
+    fit_baselines,
+)
+from lqsep.core.evaluation.evaluate import SCORED_SAMPLES, evaluate_item
+from lqsep.core.evaluation.items import load_item, plan_items
+from lqsep.core.evaluation.museval_metrics import museval_metrics
+from lqsep.core.evaluation.protocols import LQVAE2021, MUSEVAL_V4, PROTOCOLS, SI_SDR
+from lqsep.core.evaluation.raw_candidates import best_scores, pick, score_candidates
+from lqsep.core.evaluation.scores import si_sdr_scores
+from lqsep.core.evaluation.sound import CHUNK_RATE, ItemSound
+from lqsep.core.evaluation.summary import summarise, to_markdown
+from lqsep.core.evaluation.track_run import separate_track
+from lqsep.core.metrics import sdr, si_sdr
+from lqsep.core.separation_run import segment_generator
+from lqsep.plugins.datasets.synthetic import SyntheticDataset
+from lqsep.plugins.selectors.rejection import joint_scores
+
+TRACK_ESTIMATES = ["lqsep", "best-of-N", "mixture/2", "codec", "oracle-mask", "hpss"]
+CHUNK_ESTIMATES = ["lqsep", "marginal", "pair", "best-of-N", *TRACK_ESTIMATES[2:]]
+
+
+@pytest.fixture(scope="module")
+def separator(tiny_model):
+    # gains that differ, segments shorter than a track
+    return Separator.from_pretrained(
+        tiny_model,
+        device="cpu",
+        overrides=["sources.drums.gain=0.3", "sources.bass.gain=0.7", "pipeline.segment=1.5"],
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return SyntheticDataset(n_tracks=2, duration_s=3.2, sample_rate=8000)
+
+
+@pytest.fixture(scope="module")
+def runs(separator, dataset):
+    """By protocol: the plan, the baselines and what became of the items."""
+    found = {}
+    baselines = Baselines(HpssSetting(), ("hpss: not fitted",))
+    for name, protocol in PROTOCOLS.items():
+        items = plan_items(dataset, protocol, sources=separator.sources)
+        outcomes = [
+            evaluate_item(separator, dataset, item, protocol, baselines=baselines) for item in items
+        ]
+        found[name] = items, baselines, outcomes
+    return found
+
+
+def values(result, metric="sdr", reference="original"):
+    return {
+        (score["estimate"], score["source"]): score["value"]
+        for score in result["scores"]
+        if (score["metric"], score["reference"]) == (metric, reference)
+    }
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_gives_a_table(runs, separator, name):
+    protocol = PROTOCOLS[name]
+    results = [json.loads(json.dumps(result, allow_nan=False)) for result, _ in runs[name][2]]
+    estimates = CHUNK_ESTIMATES if name == "lqvae2021" else TRACK_ESTIMATES
+    for result in results:
+        assert result["protocol"] == name and result["timings_s"]["separate"] > 0
+        found = {
+            (s["estimate"], s["source"], s["metric"], s["reference"]) for s in result["scores"]
+        }
+        assert found == {
+            (estimate, source, metric, reference)
+            for estimate in estimates
+            for source in separator.sources
+            for metric in protocol.metrics
+            for reference in protocol.references
+            if (estimate, reference) != ("codec", "decoded")
+        }
+        assert len(found) == len(result["scores"])
+        assert all(score["value"] is not None for score in result["scores"])
+        assert "hpss: not fitted" in result["notes"]
+    assert list(dict.fromkeys(row.estimate for row in summarise(results).rows)) == estimates
+    assert to_markdown(summarise(results)).count("###") == len(protocol.metrics) * len(
+        protocol.references
+    )
+
+
+def test_same_seed_same_figures(runs, separator, dataset):
+    items, baselines, outcomes = runs["lqvae2021"]
+    again, media = evaluate_item(
+        separator, dataset, pickle.loads(pickle.dumps(items[1])), LQVAE2021, baselines=baselines
+    )
+    assert again["scores"] == outcomes[1][0]["scores"]
+    assert np.array_equal(media["estimates"]["bass"], outcomes[1][1]["estimates"]["bass"])
+    other, _ = evaluate_item(separator, dataset, items[1], LQVAE2021, seed=1)
+    assert values(other) != values(again)
+    assert {name for name, _ in values(other)} == {"lqsep", "marginal", "pair", "best-of-N"}
+
+
+def test_a_chunk_is_scored_over_two_seconds_at_mixture_level(runs, separator, dataset):
+    """Estimate and reference both times their gain; the two kinds of reference are two."""
+    items, _, outcomes = runs["lqvae2021"]
+    result, media = outcomes[0]
+    sound = load_item(dataset, items[0], LQVAE2021, sources=separator.sources, gains=(0.3, 0.7))
+    assert media["sample_rate"] == CHUNK_RATE
+    assert np.array_equal(media["mixture"], sound.mixture)
+    decoded = codec_round_trip(sound, separator.codec, separator.device)
+    for n, (source, gain) in enumerate(zip(separator.sources, (0.3, 0.7), strict=True)):
+        estimate = media["estimates"][source][:, :SCORED_SAMPLES]
+        truth = gain * sound.sources[n, :, :SCORED_SAMPLES]
+        assert media["references"][source] == pytest.approx(gain * sound.sources[n].numpy())
+        assert values(result)["lqsep", source] == pytest.approx(sdr(truth.numpy(), estimate))
+        wanted = sdr(decoded[n, :, :SCORED_SAMPLES].numpy(), estimate)
+        assert values(result, reference="decoded")["lqsep", source] == pytest.approx(wanted)
+        assert values(result)["codec", source] == pytest.approx(
+            sdr(truth, decoded[n, :, :SCORED_SAMPLES])
+        )
+        assert values(result)["mixture/2", source] == pytest.approx(
+            sdr(truth, sound.mixture[:, :SCORED_SAMPLES] / 2)
+        )
+        assert values(result)["best-of-N", source] >= values(result)["marginal", source]
+        assert values(result)["oracle-mask", source] > values(result)["mixture/2", source] + 3
+    assert any("works at 8000 Hz" in note for note in result["notes"])
+
+
+def test_track_figures_are_those_of_separate(runs, separator, dataset):
+    items, _, outcomes = runs["museval-v4"]
+    result, media = outcomes[1]
+    separation = separator.separate((media["mixture"], 8000), seed=0)
+    sound = load_item(dataset, items[1], MUSEVAL_V4, sources=separator.sources, gains=(0.3, 0.7))
+    for source, stem in separation.stems.items():
+        assert np.array_equal(media["estimates"][source], stem)
+    slow = museval_metrics(
+        sound.stems.numpy(), np.stack(list(separation.stems.values())), window=8000, hop=8000
+    )
+    for name in MUSEVAL_V4.metrics:
+        for n, source in enumerate(separator.sources):
+            wanted = np.nanmedian(slow[name][n])
+            assert values(result, name)["lqsep", source] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_best_candidates_of_a_stereo_track(tiny_model):
+    separator = Separator.from_pretrained(
+        tiny_model,
+        device="cpu",
+        overrides=["pipeline.segment=1.0", "pipeline.overlap=0.0", "sampler.n_candidates=4"],
+    )
+    dataset = SyntheticDataset(n_tracks=1, duration_s=2.5, sample_rate=16_000, channels=2)
+    item = plan_items(dataset, SI_SDR, sources=separator.sources)[0]
+    sound = load_item(dataset, item, SI_SDR, sources=separator.sources, gains=separator.gains)
+    run = separate_track(separator, sound, 0)
+    assert run.stems.shape == run.best.shape == (2, 2, 40_000)
+    assert run.n_candidates == 4 and run.elapsed_s > 0
+    again = separator.stream((sound.mixture.numpy(), 16_000), seed=0)
+    for segment, result in again.segments():
+        truth = sound.stems[..., segment.start : segment.stop].mean(1)
+        scores = score_candidates(result.decoded, truth[None], 8000, 16_000, truth.shape[-1])[0]
+        for n in range(2):
+            best = run.best[n, :, segment.start : segment.stop]
+            assert torch.equal(best[0], best[1])
+            assert sdr(truth[n], best[0]) == pytest.approx(scores[n].max().item())
+            assert scores[n].max() > scores[n].min()
+
+
+def test_si_sdr_windows_by_hand():
+    rate = 100
+    rng = np.random.default_rng(0)
+    stems = torch.from_numpy(rng.standard_normal((2, 1, 10 * rate)))
+    stems[1, :, : 5 * rate] = 0  # only the windows from 2, 4 and 6 s on have both
+    mixture = stems.sum(0)
+    estimates = stems + 0.1 * torch.from_numpy(rng.standard_normal(stems.shape))
+    found = si_sdr_scores(stems, estimates, mixture, rate)
+    windows = [slice(start * rate, (start + 4) * rate) for start in (2, 4, 6)]
+    for n in range(2):
+        cut = [(stems[n, :, w], estimates[n, :, w], mixture[:, w]) for w in windows]
+        assert found["si_sdr"][n] == pytest.approx(np.mean([si_sdr(s, e) for s, e, _ in cut]))
+        gained = [si_sdr(s, e) - si_sdr(s, m) for s, e, m in cut]
+        assert found["si_sdri"][n] == pytest.approx(np.mean(gained))
+    silent = si_sdr_scores(stems * torch.tensor([1, 0])[:, None, None], estimates, mixture, rate)
+    assert all(math.isnan(value) for value in (*silent["si_sdr"], *silent["si_sdri"]))
+    nothing = si_sdr_scores(stems, 0 * estimates, mixture, rate)
+    assert all(math.isnan(value) for value in nothing["si_sdr"])
+
+
+def decoded(waves):
+    """Candidates without codes worth speaking of; ``waves``: sources candidates 1 samples."""
+    n_sources, n = waves.shape[:2]
+    scores = torch.zeros(n)
+    candidates = Candidates(
+        torch.zeros(n_sources, n, 1, dtype=torch.int64), -torch.ones(n_sources, n), scores, scores
+    )
+    return DecodedCandidates(candidates, waves, waves[:, 0].sum(0), (0.3, 0.7))
+
+
+@pytest.mark.parametrize("n_candidates", [1, 2, 130])
+def test_oracle_survives_a_candidate_without_a_score(n_candidates):
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randn(2, 1, 500, generator=generator)
+    waves = truth[:, None] + torch.randn(2, n_candidates, 1, 500, generator=generator)
+    if n_candidates > 1:
+        waves[0, 1] = 0
+    references = torch.stack([truth[:, 0], truth[:, 0] * 0.5]) * torch.tensor([0.3, 0.7])[:, None]
+    scores = score_candidates(decoded(waves), references, 100, 100, 500)
+    assert scores.shape == (2, 2, n_candidates)
+    assert scores.isnan().sum() == (2 if n_candidates > 1 else 0)
+    for s in range(2):
+        wanted = [sdr(truth[s], wave) for wave in waves[s] if wave.any()]
+        assert best_scores(scores)[0, s].item() == pytest.approx(max(wanted))
+    assert best_scores(scores * math.nan).isnan().all()
+    picks = pick(decoded(waves), waves[:, 0].sum(0), "pair")
+    assert picks is not None and all(0 <= n < n_candidates for n in picks)
+
+
+def test_picks_are_the_rejection_selectors(separator, dataset):
+    item = plan_items(dataset, LQVAE2021, sources=separator.sources)[0]
+    sound = load_item(dataset, item, LQVAE2021, sources=separator.sources, gains=(0.3, 0.7))
+    found = separator.separate_segment(
+        Mixture(sound.mixture, CHUNK_RATE), generator=segment_generator(0, 0)
+    ).decoded
+    joint = joint_scores(found)
+    assert pick(found, found.mixture, "marginal") == tuple(
+        int(joint.marginal(n).argmax()) for n in range(2)
+    )
+    flat = int(joint.log_posterior.argmax())
+    assert pick(found, found.mixture, "pair") == (flat // 2, flat % 2)
+
+
+def test_too_many_candidates_leave_the_picks_out(runs, separator, dataset, monkeypatch):
+    monkeypatch.setattr("lqsep.plugins.selectors.rejection._MOST_COMBINATIONS", 1)
+    item = runs["lqvae2021"][0][0]
+    result, _ = evaluate_item(separator, dataset, item, LQVAE2021)
+    assert (
+        values(result)["pair", "bass"] is None and values(result)["best-of-N", "bass"] is not None
+    )
+    assert any(note.startswith("pair: too many candidates") for note in result["notes"])
+
+
+def test_baselines_of_long_tracks_are_made_in_stretches(separator, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    sound = ItemSound(0.1 * torch.randn(2, 2, 40_000, generator=generator), (0.3, 0.7), 8000)
+    chosen = Baselines(hpss=None)
+    arguments = (("drums", "bass"), separator.codec, separator.device, chosen)
+    whole = baseline_stems(sound, *arguments)
+    monkeypatch.setattr("lqsep.core.evaluation.baselines_of._STRETCH_S", 1.7)
+    parts = baseline_stems(sound, *arguments)
+    assert list(parts) == ["mixture/2", "codec", "oracle-mask"]
+    for name, stems in parts.items():
+        assert stems.shape == whole[name].shape
+    # other frames of the transform: close, not equal
+    assert sdr(whole["oracle-mask"].flatten(), parts["oracle-mask"].flatten()) > 10
+
+
+def test_hpss_is_fitted_to_the_items(dataset):
+    items = plan_items(dataset, SI_SDR, sources=("drums", "bass"))
+    arguments = {"sources": ("drums", "bass"), "gains": (0.3, 0.7)}
+    found = fit_baselines(dataset, items[:1], SI_SDR, **arguments)
+    sound = load_item(dataset, items[0], SI_SDR, **arguments)
+    drums, bass = sound.stems
+    assert found.hpss == best_hpss([(sound.mixture, bass, drums, sound.sample_rate)])
+    assert found.hpss != best_hpss([(sound.mixture, drums, bass, sound.sample_rate)])
+    assert found.notes[0].startswith("hpss: window")
+
+
+def test_hpss_is_left_out_for_other_sources(dataset):
+    other = SyntheticDataset(sources=("clicks", "tones"), n_tracks=1, sample_rate=8000)
+    items = plan_items(other, SI_SDR, sources=other.sources)
+    found = fit_baselines(other, items, SI_SDR, sources=other.sources, gains=(0.5, 0.5))
+    assert found.hpss is None and found.notes[0].startswith("hpss left out")

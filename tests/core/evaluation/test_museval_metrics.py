@@ -1,0 +1,130 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from lqsep.core.errors import ConfigError, ShapeError
+from lqsep.core.evaluation.museval_metrics import METRICS, load_bss_eval, museval_metrics
+from lqsep.core.metrics import candidate_sdr, windowed_sdr
+
+WINDOW = 44_100
+
+
+def recorded(golden, n_samples=65_536, zero_tail=False):
+    arrays = golden.npz("sdr")
+    truth, found = (
+        (arrays[key][:, None, :n_samples] / arrays["scale"]).astype(np.float32)
+        for key in ("gt_int16", "est_int16")
+    )
+    if zero_tail:
+        found[..., WINDOW:] = 0
+    return truth, found
+
+
+CASES = {
+    "sdr": {},
+    "sdr_est_tail_zeroed": {"zero_tail": True},
+    "sdr_first_30000": {"n_samples": 30_000},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_recorded_cases(golden, name):
+    truth, found = recorded(golden, **CASES[name])
+    wanted = golden.npz("sdr")[name]
+    for source in range(2):
+        one = slice(source, source + 1)
+        values = museval_metrics(truth[one], found[one], window=WINDOW, hop=WINDOW)["sdr"]
+        assert values.shape == (1, 1)
+        # the issue asks for 0.01 dB; museval's own rounding through its filters is near 1e-11
+        assert values[0, 0] == pytest.approx(wanted[source], abs=1e-6)
+    fast = candidate_sdr(
+        torch.from_numpy(truth[:, 0, :WINDOW]), torch.from_numpy(found[:, :, :WINDOW])
+    )
+    assert fast[:, 0].numpy() == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fast_sdr_is_musevals(seed):
+    """One source, one window: any lengths, levels and candidates."""
+    rng = np.random.default_rng(seed)
+    n_samples = int(rng.integers(2_000, 12_000))
+    truth = rng.standard_normal((2, n_samples)).cumsum(1) * 10.0 ** rng.uniform(-3, 0)
+    noise = rng.standard_normal((2, 3, n_samples)) * rng.uniform(0.01, 30, (1, 3, 1))
+    found = truth[:, None] * rng.uniform(-1, 2, (2, 3, 1)) + noise
+    values = candidate_sdr(torch.from_numpy(truth), torch.from_numpy(found)).numpy()
+    for source in range(2):
+        for candidate in range(3):
+            slow = museval_metrics(
+                truth[source, None, None],
+                found[source, candidate, None, None],
+                window=WINDOW,
+                hop=WINDOW,
+            )["sdr"]
+            # agreed: 1e-6 dB
+            assert values[source, candidate] == pytest.approx(slow[0, 0], abs=1e-6)
+
+
+def test_where_fast_sdr_is_not_musevals():
+    """Two sources, several windows: a source that is silent in a window takes the other's value."""
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((2, 1, 4000))
+    truth[1, :, 1000:2000] = 0
+    found = truth + 0.1 * rng.standard_normal(truth.shape)
+    slow = museval_metrics(truth, found, window=1000, hop=1000)
+    fast = windowed_sdr(truth[0], found[0], 1000).values
+    assert np.isnan(slow["sdr"]).tolist() == [[False, True, False, False]] * 2
+    # where no source is silent, all windows' SDR is the plain ratio, for any number of sources
+    assert np.delete(slow["sdr"][0], 1) == pytest.approx(np.delete(fast, 1), abs=1e-6)
+    assert len(fast) == 4
+    # what there is no shortcut for: the parts of the error
+    for name in METRICS[1:]:
+        assert np.abs(np.delete(slow[name][0] - fast, 1)).min() > 0.1
+
+
+def test_silence_has_no_values():
+    truth = np.random.default_rng(0).standard_normal((2, 1, 2500))
+    for reference, estimate in ((truth * [[[1]], [[0]]], truth), (truth, truth * [[[0]], [[1]]])):
+        values = museval_metrics(reference, estimate, window=1000, hop=1000)
+        assert all(
+            values[name].shape == (2, 2) and np.isnan(values[name]).all() for name in METRICS
+        )
+    waves = torch.from_numpy(truth[:, 0])
+    assert candidate_sdr(0 * waves, waves[:, None]).isnan().all()
+    assert candidate_sdr(waves, 0 * waves[:, None]).isnan().all()
+    assert candidate_sdr(waves, waves[:, None]).isposinf().all()
+
+
+def test_equal_channels_are_one():
+    """museval cannot fit filters to two equal channels; the figures are those of one."""
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((2, 1, 2500))
+    found = truth + 0.3 * truth[::-1] + 0.1 * rng.standard_normal(truth.shape)
+    one = museval_metrics(truth, found, window=1000, hop=1000)
+    two = museval_metrics(truth.repeat(2, axis=1), found.repeat(2, axis=1), window=1000, hop=1000)
+    for name in METRICS:
+        assert np.isfinite(one[name]).all()
+        assert two[name] == pytest.approx(one[name], abs=1e-9)
+
+
+def test_without_museval(monkeypatch):
+    load_bss_eval.cache_clear()
+    monkeypatch.setitem(sys.modules, "museval", None)
+    with pytest.raises(ConfigError, match=r"pip install 'lqsep\[eval\]'"):
+        museval_metrics(np.ones((1, 1, 10)), np.ones((1, 1, 10)), window=10, hop=10)
+    monkeypatch.undo()
+    assert callable(load_bss_eval())
+
+
+def test_museval_itself_is_not_imported():
+    load_bss_eval.cache_clear()
+    load_bss_eval()
+    assert "museval" not in sys.modules
+
+
+def test_shapes():
+    with pytest.raises(ShapeError, match="museval: expected equal shapes"):
+        museval_metrics(np.ones((1, 1, 10)), np.ones((2, 1, 10)), window=10, hop=10)
+    with pytest.raises(ShapeError, match="comparing candidates"):
+        candidate_sdr(torch.ones(2, 10), torch.ones(2, 3, 9))
