@@ -45,7 +45,7 @@ def separator(tiny_model):
 
 @pytest.fixture(scope="module")
 def dataset():
-    return SyntheticDataset(n_tracks=2, duration_s=3.2, sample_rate=8000)
+    return SyntheticDataset(n_tracks=1, duration_s=3.2, sample_rate=8000)
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +100,11 @@ def test_every_protocol_gives_a_table(runs, separator, name):
 def test_same_seed_same_figures(runs, separator, dataset):
     items, baselines, outcomes = runs["lqvae2021"]
     again, media = evaluate_item(
-        separator, dataset, pickle.loads(pickle.dumps(items[1])), LQVAE2021, baselines=baselines
+        separator, dataset, pickle.loads(pickle.dumps(items[0])), LQVAE2021, baselines=baselines
     )
-    assert again["scores"] == outcomes[1][0]["scores"]
-    assert np.array_equal(media["estimates"]["bass"], outcomes[1][1]["estimates"]["bass"])
-    other, _ = evaluate_item(separator, dataset, items[1], LQVAE2021, seed=1)
+    assert again["scores"] == outcomes[0][0]["scores"]
+    assert np.array_equal(media["estimates"]["bass"], outcomes[0][1]["estimates"]["bass"])
+    other, _ = evaluate_item(separator, dataset, items[0], LQVAE2021, seed=1)
     assert values(other) != values(again)
     assert {name for name, _ in values(other)} == {"lqsep", "marginal", "pair", "best-of-N"}
 
@@ -137,9 +137,9 @@ def test_a_chunk_is_scored_over_two_seconds_at_mixture_level(runs, separator, da
 
 def test_track_figures_are_those_of_separate(runs, separator, dataset):
     items, _, outcomes = runs["museval-v4"]
-    result, media = outcomes[1]
+    result, media = outcomes[0]
     separation = separator.separate((media["mixture"], 8000), seed=0)
-    sound = load_item(dataset, items[1], MUSEVAL_V4, sources=separator.sources, gains=(0.3, 0.7))
+    sound = load_item(dataset, items[0], MUSEVAL_V4, sources=separator.sources, gains=(0.3, 0.7))
     for source, stem in separation.stems.items():
         assert np.array_equal(media["estimates"][source], stem)
     slow = museval_metrics(
