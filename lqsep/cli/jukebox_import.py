@@ -222,7 +222,7 @@ def _checked_table(
 
 def _origin(checkpoint: PickledCheckpoint) -> dict[str, str]:
     """Settings and step of a checkpoint as metadata of weights."""
-    origin = {HPS_KEY: json.dumps(checkpoint.hps, default=str)}
+    origin = {HPS_KEY: json.dumps(checkpoint.hps)}
     if checkpoint.step is not None:
         origin[STEP_KEY] = str(checkpoint.step)
     return origin

@@ -69,9 +69,10 @@ def read_checkpoint(path: str | Path) -> PickledCheckpoint:
             f"got {_describe(content)}"
         )
     hps = content.get("hps") or {}
-    if not isinstance(hps, dict) or not all(isinstance(key, str) for key in hps):
+    if not isinstance(hps, dict) or not _is_plain(hps):
         raise CheckpointError(
-            f"{path}: expected settings by name under 'hps', got {_describe(hps)}"
+            f"{path}: expected numbers, strings and lists of them by name under 'hps', got "
+            f"{_describe(hps)}"
         )
     step = content.get("step")
     return PickledCheckpoint(
@@ -88,11 +89,13 @@ def read_pickle(path: str | Path) -> Any:
     if not os.path.isfile(path):
         raise CheckpointError(f"no checkpoint at {path}; check the path")
     try:
-        with torch.serialization.safe_globals(_STAND_INS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+        file = open(path, "rb")
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        with file, torch.serialization.safe_globals(_STAND_INS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
     # A damaged pickle may fail in any way: with lookups, types, sizes, memory.
     except Exception as error:
         call = _FOREIGN_CALL.search(str(error))
@@ -155,6 +158,14 @@ def _fault(tensor: Any) -> str | None:
     if not bool(tensor.isfinite().all()):
         return "not finite"
     return None
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, tuple | list):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _describe(value: Any) -> str:
