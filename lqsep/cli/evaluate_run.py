@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqsep.cli.options import did_you_mean
 from lqsep.cli.workers import OnProgress, WorkerSetup
 from lqsep.core.config import apply_override, parse_settings
 from lqsep.core.errors import ConfigError, LqsepError
@@ -46,7 +45,7 @@ class DatasetChoice:
     settings: tuple[str, ...] = ()
 
     def open(self, sources: Sequence[str], registry: Registry) -> Dataset:
-        """The data set, with all sources of the model.
+        """The data set; of kinds that let choose, with the sources of the model alone.
 
         Raises:
             ConfigError: It reads no folder, has no splits, or lacks a source.
@@ -80,7 +79,6 @@ class DatasetChoice:
         )
         config = parse_settings(found.spec.config, values, f"data set '{self.type}'")
         dataset: Dataset = build(found, config, context)
-        _check_sources(dataset, sources, self.root)
         return dataset
 
     def to_dict(self) -> dict[str, Any]:
@@ -220,13 +218,3 @@ def read_result(out: Path, item: str) -> Mapping[str, Any] | None:
             f"{path} is not the result of an item; delete it to have the item done again"
         )
     return result
-
-
-def _check_sources(dataset: Dataset, sources: Sequence[str], root: Path) -> None:
-    for source in sources:
-        if source not in dataset.sources:
-            hint = did_you_mean(source, dataset.sources) or ";"
-            raise ConfigError(
-                f"the model separates {', '.join(sources)}, but the data set in {root} has no "
-                f"'{source}'{hint} its sources: {', '.join(dataset.sources)}"
-            )

@@ -1,0 +1,447 @@
+"""``lqsep evaluate``: what it writes, going on where it stopped, processes, mistakes."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lqsep.cli.main import run
+from lqsep.core.audio import write_audio
+
+RATE = 8000
+TRACKS = ("a", "b", "c")
+OUTPUTS = ["evaluation.json", "report.html", "summary.csv", "summary.md"]
+
+
+def make_tracks(root: Path, names: tuple[str, ...] = TRACKS, seconds: float = 0.1) -> Path:
+    """Tracks of noise in the layout of ``track-folders``."""
+    for index, name in enumerate(names):
+        generator = np.random.default_rng(index)
+        (root / "test" / name).mkdir(parents=True)
+        for source in ("drums", "bass"):
+            wave = 0.1 * generator.standard_normal((1, round(seconds * RATE)))
+            write_audio(root / "test" / name / f"{source}.wav", wave.astype(np.float32), RATE)
+    return root
+
+
+class Command:
+    """Runs ``lqsep evaluate`` in this process, and tells what came out."""
+
+    def __init__(self, model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.model = model
+        self.data = make_tracks(folder / "data")
+        self.out = folder / "out"
+        self._capsys = capsys
+        self.stdout = self.stderr = ""
+
+    def arguments(self, *more: object, protocol: str = "si-sdr") -> list[str]:
+        fixed = (self.data, "--split", "test", "--protocol", protocol)
+        return [str(v) for v in ("evaluate", *fixed, "-n", self.model, "-o", self.out, *more)]
+
+    def __call__(self, *more: object, code: int = 0, protocol: str = "si-sdr") -> None:
+        self._capsys.readouterr()
+        found = run(self.arguments(*more, protocol=protocol))
+        self.stdout, self.stderr = self._capsys.readouterr()
+        assert found == code, self.stderr
+
+    def fails(self, *more: object, code: int, says: str) -> None:
+        self(*more, code=code)
+        assert says in self.stderr
+        assert self.stderr.count("\n") == 1
+        assert self.stdout == ""
+
+    def items(self) -> dict[str, Any]:
+        """Results by track, without what may differ from run to run."""
+        found = {}
+        for path in sorted((self.out / "items").glob("*")):
+            result = json.loads(path.read_text())
+            del result["timings_s"]
+            found[result["track"]] = result
+        return found
+
+    def times(self) -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in (self.out / "items").glob("*")}
+
+    def rows(self) -> list[dict[str, str]]:
+        with (self.out / "summary.csv").open() as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def evaluate(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(tiny_model, tmp_path, capsys)
+
+
+@pytest.fixture
+def evaluate_toy(toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(toy_model, tmp_path, capsys)
+
+
+# What comes out
+
+
+def test_items_summaries_and_a_report_are_written(evaluate: Command) -> None:
+    evaluate()
+    assert sorted(path.name for path in evaluate.out.iterdir()) == sorted(
+        [*OUTPUTS, "examples", "items"]
+    )
+    assert list(evaluate.items()) == list(TRACKS)
+    assert evaluate.stdout == (evaluate.out / "summary.md").read_text()
+    assert evaluate.stderr == ""
+    own = [score for score in evaluate.items()["a"]["scores"] if score["estimate"] == "lqsep"]
+    assert {(s["source"], s["metric"]) for s in own} == {
+        (source, metric) for source in ("drums", "bass") for metric in ("si_sdr", "si_sdri")
+    }
+
+
+def test_the_summary_is_that_of_the_items(evaluate: Command) -> None:
+    evaluate("--examples", 0)
+    values: dict[tuple[str, ...], list[float]] = {}
+    for result in evaluate.items().values():
+        for score in result["scores"]:
+            key = tuple(score[name] for name in ("estimate", "source", "metric", "reference"))
+            if score["value"] is not None:
+                values.setdefault(key, []).append(score["value"])
+    rows = {
+        tuple(row[name] for name in ("estimate", "source", "metric", "reference")): row
+        for row in evaluate.rows()
+    }
+    assert ("mixture/2", "bass", "si_sdr", "original") in values
+    assert {key[0] for key in values} == {
+        "lqsep",
+        "mixture/2",
+        "hpss",
+        "codec",
+        "oracle-mask",
+        "best-of-N",
+    }
+    for key, known in values.items():
+        assert int(rows[key]["n"]) == len(known)
+        assert float(rows[key]["mean"]) == pytest.approx(np.mean(known), abs=1e-9)
+
+
+def test_the_settings_are_kept(evaluate: Command) -> None:
+    evaluate("--seed", 7, "--examples", 0, "--candidates", 3)
+    settings = json.loads((evaluate.out / "evaluation.json").read_text())
+    assert settings["protocol"] == "si-sdr"
+    assert settings["model"] == "tiny"
+    assert settings["seed"] == 7
+    assert len(settings["codec_fingerprint"]) == 64
+    assert settings["config"]["sampler"]["n_candidates"] == 3
+    assert settings["dataset"]["split"] == "test"
+    assert settings["versions"]["lqsep"]
+
+
+def test_json_is_the_summary(evaluate: Command) -> None:
+    evaluate("--json", "--examples", 0)
+    document = json.loads(evaluate.stdout)
+    assert document["protocol"] == "si-sdr"
+    assert document["n_items"] == 3
+    assert document["failures"] == {}
+    assert len(document["rows"]) == len(evaluate.rows())
+
+
+def test_the_report_shows_the_first_items_and_no_more(evaluate: Command) -> None:
+    evaluate("--examples", 2)
+    page = (evaluate.out / "report.html").read_text()
+    assert page.count("<audio") == 2 * 5
+    assert [path.name for path in sorted((evaluate.out / "examples").iterdir())] == [
+        path.stem for path in sorted((evaluate.out / "items").iterdir())[:2]
+    ]
+
+
+def test_the_seed_decides(evaluate: Command) -> None:
+    few = ("--examples", 0, "--tracks", 1, "--no-baselines", "--force")
+    evaluate("--seed", 1, *few)
+    first = evaluate.items()["a"]["scores"]
+    evaluate("--seed", 1, *few)
+    assert evaluate.items()["a"]["scores"] == first
+    evaluate("--seed", 2, *few)
+    assert evaluate.items()["a"]["scores"] != first
+
+
+@pytest.mark.slow
+def test_chunks_of_the_protocol_of_2021(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate = Command(tiny_model, tmp_path, capsys)
+    shutil.rmtree(evaluate.data)
+    make_tracks(evaluate.data, ("long",), seconds=3.2)
+    evaluate("--no-baselines", "--examples", 0, protocol="lqvae2021")
+    estimates = {row["estimate"] for row in evaluate.rows()}
+    assert estimates == {"lqsep", "marginal", "pair", "best-of-N"}
+    [path] = (evaluate.out / "items").iterdir()
+    assert json.loads(path.read_text())["duration_s"] == pytest.approx(65_536 / 22_050)
+
+
+# Going on
+
+
+def test_a_second_run_computes_nothing_again(evaluate: Command) -> None:
+    evaluate("--examples", 1)
+    times, outputs = evaluate.times(), [(evaluate.out / n).read_bytes() for n in OUTPUTS]
+    evaluate("--examples", 1)
+    assert evaluate.times() == times
+    assert [(evaluate.out / name).read_bytes() for name in OUTPUTS] == outputs
+
+
+def test_more_tracks_join_those_that_are_there(evaluate: Command) -> None:
+    evaluate("--tracks", 1, "--examples", 0)
+    [(name, time_ns)] = evaluate.times().items()
+    evaluate("--examples", 0)
+    assert len(evaluate.times()) == 3 and evaluate.times()[name] == time_ns
+    joined = evaluate.items()
+    # The baselines' filters were chosen on the first track, and stay: so are all results alike.
+    notes = {note for result in joined.values() for note in result["notes"] if "hpss" in note}
+    assert len(notes) == 1
+    evaluate("--tracks", 1, "--examples", 0)
+    assert {row["n"] for row in evaluate.rows()} == {"1"}
+
+
+def test_an_example_without_its_sounds_is_done_again(evaluate: Command) -> None:
+    evaluate("--examples", 0)
+    before, times = evaluate.items(), evaluate.times()
+    evaluate("--examples", 1)
+    changed = [name for name, time_ns in evaluate.times().items() if times[name] != time_ns]
+    assert len(changed) == 1
+    assert evaluate.items() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (["--seed", 1], "seed is 0 there and 1 here"),
+        (["--candidates", 5], "config.sampler.n_candidates is 2 there and 5 here"),
+        (["--no-baselines"], "baselines is true there and false here"),
+        (["--protocol", "museval-v4"], 'protocol is "si-sdr" there and "museval-v4" here'),
+        (["--sampler", "beam"], "config.sampler.beam_width is not set there"),
+    ],
+)
+def test_results_of_other_settings_are_refused(
+    evaluate: Command, changes: list[str], says: str
+) -> None:
+    evaluate("--examples", 0, "--tracks", 1)
+    before = evaluate.items()
+    evaluate.fails("--examples", 0, "--tracks", 1, *changes, code=2, says=says)
+    assert "--force" in evaluate.stderr
+    assert evaluate.items() == before
+
+
+def test_another_model_of_the_same_name_is_refused(evaluate: Command) -> None:
+    evaluate("--examples", 0, "--tracks", 1)
+    text = (evaluate.model / "model.toml").read_text().replace('version = "1"', 'version = "2"')
+    (evaluate.model / "model.toml").write_text(text)
+    evaluate.fails("--tracks", 1, code=2, says='config.model.version is "1" there and "2" here')
+
+
+def test_force_starts_over_and_leaves_other_files(evaluate: Command) -> None:
+    evaluate("--examples", 1)
+    (evaluate.out / "mine.txt").write_text("")
+    evaluate("--examples", 0, "--tracks", 1, "--seed", 1, "--force")
+    assert len(evaluate.items()) == 1
+    assert (evaluate.out / "mine.txt").exists()
+    assert not (evaluate.out / "examples").exists()
+
+
+def test_results_without_settings_are_refused(evaluate: Command) -> None:
+    evaluate("--examples", 0, "--tracks", 1)
+    (evaluate.out / "evaluation.json").unlink()
+    evaluate.fails("--force", code=2, says="holds results but no evaluation.json")
+    assert len(evaluate.items()) == 1
+
+
+def test_a_damaged_result_is_named(evaluate: Command) -> None:
+    evaluate("--examples", 0, "--tracks", 1)
+    [path] = (evaluate.out / "items").iterdir()
+    path.write_text("{")
+    evaluate.fails("--examples", 0, "--tracks", 1, code=2, says=f"cannot read {path}")
+
+
+# Several processes
+
+
+def test_the_numbers_do_not_depend_on_the_number_of_processes(evaluate: Command) -> None:
+    evaluate("--examples", 1)
+    one = evaluate.items(), evaluate.stdout.split("\n", 4)[4]
+    evaluate("--examples", 1, "-j", 2, "--force")
+    assert (evaluate.items(), evaluate.stdout.split("\n", 4)[4]) == one
+
+
+TOY = ("--no-baselines", "--examples", 0)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("leads_to", ["starve", "crash", "die"])
+def test_one_failed_item_does_not_stop_the_others(
+    evaluate_toy: Command, jobs: int, leads_to: str
+) -> None:
+    if (jobs, leads_to) == (1, "die"):
+        pytest.skip("dies with the only process")
+    path = evaluate_toy.data / "test" / "b" / "drums.wav"
+    write_audio(path, np.full((1, 800), 0.99, np.float32), RATE)
+    bass = evaluate_toy.data / "test" / "b" / "bass.wav"
+    write_audio(bass, np.full((1, 800), 0.99, np.float32), RATE)
+    loud = ["-p", f"codec.when_loud='{leads_to}'", "-j", jobs]
+    evaluate_toy(*TOY, *loud, code=1)
+    assert list(evaluate_toy.items()) == ["a", "c"]
+    assert "1 of 3 items failed: " in evaluate_toy.stderr.splitlines()[-1]
+    page = (evaluate_toy.out / "report.html").read_text()
+    assert "1 items failed and are missing" in page
+    assert {row["n"] for row in evaluate_toy.rows()} == {"2"}
+
+
+def test_when_all_items_fail_there_is_no_summary(evaluate_toy: Command) -> None:
+    for path in evaluate_toy.data.rglob("*.wav"):
+        write_audio(path, np.full((1, 800), 0.99, np.float32), RATE)
+    evaluate_toy(*TOY, "-p", "codec.when_loud='starve'", code=1)
+    assert "all 3 items failed" in evaluate_toy.stderr
+    assert evaluate_toy.stdout == ""
+    assert not (evaluate_toy.out / "summary.csv").exists()
+
+
+# Interruptions
+
+
+@pytest.fixture
+def start(evaluate_toy: Command) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Runs the command in a process and group of its own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run_apart(*more: object) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lqsep", *evaluate_toy.arguments(*more)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield run_apart
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 300) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.02)
+
+
+# 200 frames of a track: two seconds and more.
+SLOW = ("-p", "sources.drums.prior.delay_s=0.01")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_after_an_interruption_a_run_goes_on(
+    evaluate_toy: Command,
+    start: Callable[..., "subprocess.Popen[str]"],
+    number: signal.Signals,
+    code: int,
+    jobs: int,
+) -> None:
+    process = start(*TOY, *SLOW, "-j", jobs)
+    wait_for(lambda: len(evaluate_toy.times()) >= 1)
+    if number == signal.SIGKILL:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == code
+    assert "Traceback" not in error
+    done = evaluate_toy.times()
+    results = [name for name in done if not name.startswith(".")]
+    assert 1 <= len(results) < len(TRACKS)
+    for name in results:  # whole, each of them
+        json.loads((evaluate_toy.out / "items" / name).read_text())
+    assert not (evaluate_toy.out / "summary.csv").exists()
+
+    evaluate_toy(*TOY, *SLOW)
+    after = evaluate_toy.times()
+    assert all(after[name] == done[name] for name in results)
+    gone_on = evaluate_toy.items()
+    shutil.rmtree(evaluate_toy.out)
+    evaluate_toy(*TOY, *SLOW)
+    assert evaluate_toy.items() == gone_on
+
+
+# Mistakes
+
+
+def test_a_source_that_the_data_lack_is_named(evaluate: Command) -> None:
+    for path in evaluate.data.rglob("bass.wav"):
+        path.rename(path.with_name("vocals.wav"))
+    evaluate.fails(code=2, says="bass")
+    assert "vocals" in evaluate.stderr
+
+
+def test_more_sources_than_the_model_knows_do_no_harm(evaluate: Command) -> None:
+    evaluate("--examples", 0)
+    expected = evaluate.items()
+    for path in evaluate.data.rglob("bass.wav"):
+        shutil.copy(path, path.with_name("vocals.wav"))
+    evaluate("--examples", 0, "--force")
+    assert evaluate.items() == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--split", "tset"], "no split 'tset'"),
+        (["--dataset", "track-folder"], "did you mean 'track-folders'?"),
+        (["--dataset", "synthetic"], "data set 'synthetic' has no setting root"),
+        (["-p", "dataset.colour=1"], "data set 'track-folders': colour"),
+        (["--sampler", "beem"], "did you mean 'beam'?"),
+        (["--device", "cuda:99"], "not available"),
+        (["--name", "", "--tracks", "1"], "must not be empty"),
+    ],
+)
+def test_mistakes_are_one_line(evaluate: Command, arguments: list[str], says: str) -> None:
+    evaluate.fails(*arguments, code=2, says=says)
+    assert not (evaluate.out / "items").exists()
+
+
+def test_an_unknown_protocol_is_a_usage_error(evaluate: Command) -> None:
+    evaluate(protocol="sdr", code=2)
+    assert "'lqvae2021', 'museval-v4', 'si-sdr'" in evaluate.stderr
+
+
+def test_damaged_weights_are_exit_code_3(evaluate: Command) -> None:
+    with (evaluate.model / "codec.safetensors").open("ab") as file:
+        file.write(b"x")
+    evaluate.fails(code=3, says="is not the file its model.toml describes")
+
+
+def test_settings_of_the_data_set_are_its_own(evaluate: Command) -> None:
+    stems = evaluate.data.with_name("stems")
+    for path in evaluate.data.rglob("*.wav"):
+        target = stems / path.stem / "test" / f"{path.parent.name}.wav"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    evaluate("--examples", 0)
+    expected = evaluate.items()
+    evaluate.data, evaluate.out = stems, evaluate.out.with_name("other")
+    evaluate("--examples", 0, "--dataset", "stem-folders")
+    assert evaluate.items() == expected
+    evaluate.fails(
+        "--dataset", "stem-folders", "-p", "dataset.sources=['drums']", "--force", code=2,
+        says="the data set has no bass",
+    )  # fmt: skip
