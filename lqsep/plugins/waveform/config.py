@@ -25,7 +25,7 @@ class WaveformConfig(ComponentConfig):
         "the last multiple of `context`.",
     )
     context: int = Field(
-        default=50, ge=1, description="Frames of the window; more are slower and truer."
+        default=8, ge=1, description="Frames of the window; more are slower and truer."
     )
     batch_size: int = Field(
         default=256,

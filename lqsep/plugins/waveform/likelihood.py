@@ -39,7 +39,7 @@ class WaveformLikelihood(Likelihood):
         *,
         sigma: float = 0.1,
         window: Window = "constant",
-        context: int = 50,
+        context: int = 8,
         batch_size: int = 256,
     ) -> None:
         self.sigma = sigma
