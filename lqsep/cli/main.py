@@ -24,7 +24,7 @@ COMMANDS = {
         "lqsep.cli.counts:counts", "Count which codes of mixtures and sources meet."
     ),
     "data": LazyCommand("lqsep.cli.data:data", "Make, convert and check data sets."),
-    "models": LazyCommand("lqsep.cli.models:models", "List, show and verify models."),
+    "models": LazyCommand("lqsep.cli.models:models", "List, verify, import and export models."),
     "components": LazyCommand("lqsep.cli.components:components", "List components and plugins."),
     "config": LazyCommand("lqsep.cli.config:config", "Make, check and show configurations."),
     "doctor": LazyCommand("lqsep.cli.doctor:doctor", "Check this installation."),
