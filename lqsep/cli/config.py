@@ -13,7 +13,7 @@ from lqsep.cli.config_template import TEMPLATE
 from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import set_option
 from lqsep.cli.pipeline_options import PipelineChanges, PipelineSource, read_pipeline
-from lqsep.core.config import PipelineConfig
+from lqsep.core.config import PipelineConfig, check_two_sources
 from lqsep.core.errors import ConfigError
 from lqsep.core.registry import Registry
 
@@ -53,6 +53,7 @@ def check(file: str) -> None:
     registry = Registry.discover()
     source = read_pipeline(file, PipelineChanges(), registry, is_file=os.path.isfile(file))
     parsed = source.parse(registry)
+    check_two_sources(tuple(parsed.sources), file)
     missing = [f for f in _weight_files(parsed) if not (parsed.base_dir / f).is_file()]
     if missing:
         click.echo(f"{file}: the settings are valid; not there yet: {', '.join(missing)}")

@@ -42,7 +42,7 @@ from pydantic import (
     field_validator,
 )
 
-from lqsep.core.errors import ConfigError, PluginError
+from lqsep.core.errors import ConfigError, IncompatibleComponentsError, PluginError
 from lqsep.core.registry import Registry
 from lqsep.core.spec import ComponentConfig, Kind
 
@@ -189,6 +189,19 @@ class PipelineConfig(_Section):
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as TOML can hold them (unset values left out)."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def check_two_sources(sources: Sequence[str], where: str | Path = "the pipeline") -> None:
+    """Refuse to separate into any number of sources but two; training takes any.
+
+    Raises:
+        IncompatibleComponentsError: ``where``, a file or a model, has another number.
+    """
+    if len(sources) != 2:
+        raise IncompatibleComponentsError(
+            f"{where}: separation works on 2 sources, got {len(sources)} ({', '.join(sources)}); "
+            "leave two tables below [sources]"
+        )
 
 
 def file_hashes(model: Mapping[str, Any]) -> dict[str, str] | None:

@@ -50,11 +50,7 @@ class FrameDistribution:
         self.log_evidence = (self._log_p0 + self._row_logsum).logsumexp(1)
         self._kept: tuple[Pairs, ...] | None = None
         if filters.restricts_pairs:
-            table = self._table(torch.zeros_like(self.log_evidence))
-            evidence = self.log_evidence.tolist()
-            self._kept = tuple(
-                pairs_kept(table.row(n), log_z, filters) for n, log_z in enumerate(evidence)
-            )
+            self._kept = self._pairs_kept()
             self.log_evidence = torch.stack([pairs.score.logsumexp(0) for pairs in self._kept])
 
     def draw(
@@ -106,6 +102,20 @@ class FrameDistribution:
         """Log-probability of drawing pairs of the given score (which the filters leave)."""
         possible = score > float("-inf")
         return torch.where(possible, score - self.log_evidence[rows], score)
+
+    def _pairs_kept(self) -> tuple[Pairs, ...]:
+        """What the joint filters leave to each hypothesis; the same list where all is the same."""
+        first = place = self._rows
+        if self._likelihood.n_rows == 1:
+            tables = torch.cat([self._log_p0, self._log_p1], 1)
+            _, place = torch.unique(tables, dim=0, return_inverse=True)
+            first = torch.zeros_like(place[: int(place.max()) + 1]).scatter(0, place, self._rows)
+        table = self._table(torch.zeros_like(self.log_evidence))
+        lists = [
+            pairs_kept(table.row(n), float(self.log_evidence[n]), self.filters)
+            for n in first.tolist()
+        ]
+        return tuple(lists[index] for index in place.tolist())
 
     def _table(self, score: Tensor) -> JointTable:
         return JointTable(self._likelihood, self._rows, score, self._log_p0, self._log_p1)

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lqsep.core.assemble import build
-from lqsep.core.config import PipelineConfig
+from lqsep.core.config import PipelineConfig, check_two_sources
 from lqsep.core.data import (
     Candidates,
     DecodedCandidates,
@@ -81,6 +81,7 @@ class Separator:
         name: str = "custom",
         config: Mapping[str, Any] | None = None,
     ) -> None:
+        check_two_sources(tuple(priors), name)
         self.codec = codec
         self.priors = dict(priors)
         self.likelihood = likelihood
@@ -137,6 +138,7 @@ class Separator:
         name: str = "custom",
     ) -> Separator:
         """Assemble the pipeline of a validated configuration; errors as in `from_pretrained`."""
+        check_two_sources(tuple(config.sources), name)
         registry = registry or Registry.discover()
         return cls.from_model(build_model(config, registry, device, name=name), registry)
 
