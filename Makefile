@@ -33,10 +33,10 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 # Modules whose tensor annotations are checked while the tests run.
-CHECKED := certificate data dense_likelihood filters frame_distribution frame_likelihood interfaces \
-  joint_search masking posterior posterior_state sparse_likelihood spectral sum_table windows
-CHECKED := $(CHECKED:%=lqsep.core.%) $(foreach plugin,codebook_sum lqvae ngram refiners samplers \
-  selectors transformer,lqsep.plugins.$(plugin))
+CHECKED := bilinear_likelihood certificate data dense_likelihood filters frame_distribution \
+  frame_likelihood interfaces joint_search masking posterior posterior_state sparse_likelihood spectral sum_table windows
+CHECKED := $(CHECKED:%=lqsep.core.%) $(foreach plugin,codebook_sum gaussian_sum lqvae ngram refiners \
+  samplers selectors transformer,lqsep.plugins.$(plugin))
 COMMA := ,
 SPACE := $(subst ,, )
 SHAPES := $(subst $(SPACE),$(COMMA),$(strip $(CHECKED))),beartype.beartype

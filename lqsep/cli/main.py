@@ -19,7 +19,9 @@ COMMANDS = {
     ),
     "evaluate": LazyCommand("lqsep.cli.evaluate:evaluate", "Score a model on a data set."),
     "train": LazyCommand("lqsep.cli.train:train", "Train a codec or a prior."),
-    "sums": LazyCommand("lqsep.cli.sums:sums", "Build a model's table of code sums."),
+    "sums": LazyCommand(
+        "lqsep.cli.sums:sums", "Build a model's table of code sums, measure their noise."
+    ),
     "counts": LazyCommand(
         "lqsep.cli.counts:counts", "Count which codes of mixtures and sources meet."
     ),
