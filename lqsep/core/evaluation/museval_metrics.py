@@ -56,13 +56,13 @@ def museval_metrics(
             "museval: expected equal shapes (sources, channels, samples) with at least one sample, "
             f"got references {references.shape} and estimates {estimates.shape}."
         )
-    waves = [_distinct_channels(references, estimates, wave) for wave in (references, estimates)]
     n_windows = max(0, references.shape[2] - window) // hop + 1
     undefined = {name: np.full((len(references), n_windows), np.nan) for name in METRICS}
-    if any(not wave.sum(1).any(1).all() for wave in waves):  # museval's notion of silence
+    # Silence as museval knows it.
+    if not all(wave.sum(1).any(1).all() for wave in (references, estimates)):
         return undefined
     # museval wants samples before channels.
-    s, e = (wave.astype(np.float64).transpose(0, 2, 1) for wave in waves)
+    s, e = (wave.astype(np.float64).transpose(0, 2, 1) for wave in (references, estimates))
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
             *values, _ = bss_eval(s, e, window=window, hop=hop)
@@ -94,11 +94,3 @@ def load_bss_eval() -> Callable[..., tuple[npt.NDArray[np.float64], ...]]:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"evaluation: cannot use {path}: {error}. {advice}") from error
     return found
-
-
-def _distinct_channels(references: Waves, estimates: Waves, wave: Waves) -> Waves:
-    """One channel where all are the same in both: the figures are those of one, the filters of
-    several would not be unique."""
-    if all((w == w[:, :1]).all() for w in (references, estimates)):
-        return wave[:, :1]
-    return wave

@@ -96,16 +96,12 @@ def test_silence_has_no_values():
     assert candidate_sdr(waves, waves[:, None]).isposinf().all()
 
 
-def test_equal_channels_are_one():
-    """museval cannot fit filters to two equal channels; the figures are those of one."""
-    rng = np.random.default_rng(0)
-    truth = rng.standard_normal((2, 1, 2500))
-    found = truth + 0.3 * truth[::-1] + 0.1 * rng.standard_normal(truth.shape)
-    one = museval_metrics(truth, found, window=1000, hop=1000)
-    two = museval_metrics(truth.repeat(2, axis=1), found.repeat(2, axis=1), window=1000, hop=1000)
-    for name in METRICS:
-        assert np.isfinite(one[name]).all()
-        assert two[name] == pytest.approx(one[name], abs=1e-9)
+def test_sources_that_are_the_same_have_no_values():
+    """Filters of two equal sources are not unique: numpy gives up, and museval falls over it."""
+    impulse = np.zeros((2, 1, 2000))
+    impulse[..., 0] = 8  # at the very start, where the correlations come out without rounding
+    values = museval_metrics(impulse, impulse / 2, window=2000, hop=2000)
+    assert np.isnan(values["sdr"]).all()
 
 
 def test_without_museval(monkeypatch):
