@@ -46,6 +46,7 @@ from lqsep.cli.separate_run import (
 )
 from lqsep.cli.separate_worker import TrackSetup
 from lqsep.cli.workers import run_in_processes
+from lqsep.core.config import check_two_sources
 from lqsep.core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -185,6 +186,7 @@ def _separate(
     pipeline = read_chosen_pipeline(name, config, changes, registry)
     parsed = pipeline.parse(registry)
     sources = tuple(parsed.sources)
+    check_two_sources(sources, pipeline.path)
     recordings = check_references(
         references, dict(zip(sources, parsed.gains, strict=True)), forms_mixture=not inputs
     )
