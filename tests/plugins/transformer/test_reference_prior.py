@@ -81,6 +81,18 @@ def test_any_architecture_is_recognised():
         again.load_state_dict(found.tensors)
 
 
+def test_a_size_whose_share_is_rounded_down():
+    assert int(29 / 100 * 100) == 28
+    config = TransformerConfig(
+        width=100, depth=1, heads=1, max_frames=8, attention="dense", m_attn=0.295
+    )
+    book = torch.randn(7, 5)
+    hps, state = reference_prior(config, build_model(config, book), [book], {})
+    checkpoint = PickledCheckpoint(Path("p"), hps, state, 0)
+    found = read_prior(changed(checkpoint, without=("m_attn",)))
+    build_model(found.config, book).load_state_dict(found.tensors)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
