@@ -29,6 +29,9 @@ CODEC = "codec"
 ORIGINAL = "original"
 DECODED = "decoded"
 
+# A mixture whose level is further off that of its references is worth a word.
+_LEVEL_TOLERANCE = 0.05
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -184,6 +187,8 @@ class ReferenceScores(TrackPart):
         self._n_scored = min(self._n_total, *(reader.n_samples for reader in readers.values()))
         self._fader = CrossFader(run.plan)
         self._scores: dict[tuple[str, str, str], RunningScore] = {}
+        # Of the mixture with the sum of the references times their gains, and of that sum.
+        self._products = [0.0, 0.0]
 
     def push(self, block: StemBlock) -> None:
         decoded = self._fader.push(block.segment, self._decoded(block))
@@ -192,9 +197,11 @@ class ReferenceScores(TrackPart):
             return
         share = block.mixture[:, :n_samples] / len(self._separator.sources)
         share_name = f"mixture/{len(self._separator.sources)}"
+        total = 0 * share
         for place, (source, index) in enumerate(zip(self._readers, self._sources, strict=True)):
             gain = self._separator.gains[index]
             original = self._read(source, block.start, block.start + n_samples) * gain
+            total = total + original
             # The codec's channel, on all channels of the mixture.
             trip = decoded[place, :, :n_samples].expand_as(original).cpu()
             stem = block.stems[index, :, :n_samples]
@@ -202,6 +209,8 @@ class ReferenceScores(TrackPart):
                 self._push(estimate, source, ORIGINAL, original, wave)
                 self._push(estimate, source, DECODED, trip, wave)
             self._push(CODEC, source, ORIGINAL, original, trip)
+        self._products[0] += float((block.mixture[:, :n_samples] * total).sum())
+        self._products[1] += float(total.square().sum())
 
     def results(self) -> tuple[dict[str, Any], ...]:
         """One entry per estimate, source and reference; plain values, dB or None."""
@@ -216,12 +225,20 @@ class ReferenceScores(TrackPart):
         )
 
     def warnings(self) -> list[str]:
-        if self._n_scored == self._n_total:
-            return []
-        return [
-            f"the references end at {self._n_scored / self._rate:.2f} s of "
-            f"{self._n_total / self._rate:.2f} s; what follows is not scored"
-        ]
+        notes = []
+        if self._n_scored < self._n_total:
+            notes.append(
+                f"the references end at {self._n_scored / self._rate:.2f} s of "
+                f"{self._n_total / self._rate:.2f} s; what follows is not scored"
+            )
+        product, energy = self._products
+        is_complete = len(self._sources) == len(self._separator.sources)
+        if is_complete and energy and abs(product / energy - 1) > _LEVEL_TOLERANCE:
+            notes.append(
+                f"the mixture is {product / energy:.2f} times as loud as the sum of its references "
+                "times their gains: the SDR counts this difference of level, the SI-SDR does not"
+            )
+        return notes
 
     def _decoded(self, block: StemBlock) -> Tensor:
         """The codec's round trips of one segment, times their gains; ``sources 1 samples``."""

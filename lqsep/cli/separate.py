@@ -163,6 +163,8 @@ def _separate(
 ) -> list[TrackResult]:
     """Check everything, then separate; cheap checks come first."""
     check_model_flags(name, config)
+    if not inputs and not references:
+        raise click.UsageError("give an INPUT, or one --reference per source")
     if any(text == "" for text in (*inputs, out)):
         # An empty path would stand for the working directory.
         raise click.UsageError("INPUT and --out must not be empty")

@@ -90,12 +90,17 @@ class AudioWriter:
         token = uuid.uuid4().hex[:8]
         self._part = self.path.with_name(f".{self.path.name}.{token}.part")
         self._draft: Path | None = None
-        self._file = self._open(self._part, self._format, self._subtype)
-        if clip_mode == "rescale":
-            # The factor is known at the end only: the real file was opened to see that it can be.
-            self._file.close()
-            self._draft = self.path.with_name(f".{self.path.name}.{token}.draft.part")
-            self._file = self._open(self._draft, "w64", "FLOAT")
+        try:
+            self._file = self._open(self._part, self._format, self._subtype)
+            if clip_mode == "rescale":
+                # The factor is known at the end only: the real file was opened to see that it can
+                # be.
+                self._file.close()
+                self._draft = self.path.with_name(f".{self.path.name}.{token}.draft.part")
+                self._file = self._open(self._draft, "w64", "FLOAT")
+        except BaseException:  # an interruption, too, after which nobody else knows of the file
+            self._unlink()
+            raise
 
     def write(self, wave: Float[np.ndarray, "channels samples"] | Tensor) -> None:
         """Append a block.
@@ -144,9 +149,7 @@ class AudioWriter:
     def discard(self) -> None:
         """Drop what was written; the path is left as it was."""
         self._file.close()
-        for part in (self._part, self._draft):
-            if part is not None:
-                part.unlink(missing_ok=True)
+        self._unlink()
 
     def __enter__(self) -> Self:
         return self
@@ -177,6 +180,11 @@ class AudioWriter:
                 f"cannot write {self.path} as {format} ({self.channels} channels, "
                 f"{self.sample_rate} Hz): {reason(error)}."
             ) from error
+
+    def _unlink(self) -> None:
+        for part in (self._part, self._draft):
+            if part is not None:
+                part.unlink(missing_ok=True)
 
     def _append(self, block: npt.NDArray[np.float32], *, plain: bool) -> None:
         try:

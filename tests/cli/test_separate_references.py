@@ -193,6 +193,13 @@ def test_a_reference_that_ends_early_is_said(toy_run, toy_stems, recordings):
     assert "the references end at 0.15 s of 0.25 s; what follows is not scored" in toy_run.stderr
 
 
+def test_references_at_another_level_than_the_mixture_are_said(toy_run, toy_stems, recordings):
+    mixture = sum(wave * GAINS[name] for name, wave in toy_stems.items())
+    for factor, words in ((1, ""), (2, "the mixture is 2.00 times as loud as the sum")):
+        toy_run(toy_run.write("mix.wav", (factor * mixture).astype(np.float32)), *recordings[1])
+        assert words in toy_run.stderr and bool(words) == bool(toy_run.stderr)
+
+
 def test_scores_are_printed_as_a_table(toy_run, recordings):
     toy_run(*recordings[1])
     lines = toy_run.stdout.splitlines()

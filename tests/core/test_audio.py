@@ -273,3 +273,21 @@ def test_rescale_leaves_quiet_files_alone_and_can_share_a_peak(tmp_path):
     writer.write(LOUD)
     writer.commit(peak=8.0)
     assert read_audio(tmp_path / "b.wav")[0][0].tolist() == [0.0625, 0.25, -0.5, 0.125, -0.125]
+
+
+@pytest.mark.parametrize("n_opened", [0, 1])
+def test_an_interruption_while_a_writer_is_made_leaves_no_file(tmp_path, monkeypatch, n_opened):
+    opened = AudioWriter._open
+    calls = []
+
+    def interrupted(self, path, *arguments):
+        file = opened(self, path, *arguments)
+        calls.append(path)
+        if len(calls) > n_opened:
+            raise KeyboardInterrupt
+        return file
+
+    monkeypatch.setattr(AudioWriter, "_open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        AudioWriter(tmp_path / "a.wav", 8000, 1, clip_mode="rescale")
+    assert list(tmp_path.iterdir()) == []
