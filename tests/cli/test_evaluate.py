@@ -276,6 +276,7 @@ def test_a_damaged_result_is_named(evaluate: Command) -> None:
 # Several processes
 
 
+@pytest.mark.slow
 def test_the_numbers_do_not_depend_on_the_number_of_processes(evaluate: Command) -> None:
     evaluate("--examples", 1)
     one = evaluate.items(), evaluate.stdout.split("\n", 4)[4]
