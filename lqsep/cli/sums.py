@@ -60,9 +60,9 @@ SUMS_FILE = "sums.safetensors"
 @click.option(
     "--covariance",
     type=click.Choice(["full", "diagonal"]),
-    default="full",
+    default="diagonal",
     show_default=True,
-    help="Calibration: of all pairs of dimensions, or variances alone.",
+    help="Calibration: variances alone, or of all pairs of dimensions as well.",
 )
 @click.option(
     "--clips",

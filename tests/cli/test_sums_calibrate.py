@@ -54,7 +54,7 @@ def test_the_noise_is_stored_described_and_used(
     codec = load_model(tiny_model).codec
     assert stored.codec_fingerprint == codec.fingerprint
     assert (stored.gains, stored.n_frames) == ((0.5, 0.5), 4000)
-    assert stored.covariance.shape == (4, 4)
+    assert stored.covariance.shape == (4,)
     after = read_toml(tiny_model / "model.toml")
     assert FILE in verify_model(tiny_model)
     assert after["likelihood"] == before["likelihood"], "the model's likelihood is the user's"
@@ -83,7 +83,7 @@ def test_choices(tiny_model: Path, recordings: Path, tmp_path: Path) -> None:
     for name, options in {
         "plain": [],
         "again": [],
-        "diagonal": ["--covariance", "diagonal"],
+        "full": ["--covariance", "full"],
         "validation": ["--split", "validation"],
         "test": ["--split", "test"],
         "seed": ["--seed", "1"],
@@ -91,9 +91,9 @@ def test_choices(tiny_model: Path, recordings: Path, tmp_path: Path) -> None:
         files[name] = tmp_path / "other" / f"{name}.safetensors"
         assert calibrate(tiny_model, recordings, "-o", str(files[name]), *options) == 0
     tensors = {name: load_weights(path).tensors for name, path in files.items()}
-    assert tensors["diagonal"]["covariance"].shape == (4,)
+    assert tensors["full"]["covariance"].shape == (4, 4)
     torch.testing.assert_close(
-        tensors["diagonal"]["covariance"], tensors["plain"]["covariance"].diagonal()
+        tensors["full"]["covariance"].diagonal(), tensors["plain"]["covariance"]
     )
     for name, is_equal in {"again": True, "validation": True, "test": False, "seed": False}.items():
         assert torch.equal(tensors[name]["mean"], tensors["plain"]["mean"]) is is_equal, name
@@ -127,7 +127,7 @@ def test_another_kind_of_data_set(tiny_model: Path, tmp_path: Path, recordings: 
     [
         (["--calibrate"], 2, "--calibrate needs --data"),
         (["--data", "{data}"], 2, "--data needs --calibrate"),
-        (["--covariance", "diagonal"], 2, "--covariance needs --calibrate"),
+        (["--covariance", "full"], 2, "--covariance needs --calibrate"),
         (["-o", "x"], 2, "--output needs --calibrate"),
         (["--calibrate", "--data", "{data}", "--clips", "0"], 2, "--clips"),
         (["--calibrate", "--data", "{data}", "--dataset", "folders"], 2, "no dataset named"),
