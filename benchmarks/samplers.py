@@ -1,4 +1,4 @@
-"""Time one step of ancestral sampling and one of beam search: ours, and densely.
+"""Time one step of ancestral sampling, beam search and the particle filter: ours, and densely.
 
 ::
 
@@ -33,6 +33,7 @@ from lqsep.core.frame_likelihood import SumTableIndex
 from lqsep.core.posterior import PosteriorState, SequencePosterior
 from lqsep.plugins.codebook_sum.likelihood import BoundCodebookSum
 from lqsep.plugins.codebook_sum.table import build_sum_table
+from lqsep.plugins.samplers.weights import systematic
 from lqsep.testing.toys import MarkovPrior
 
 # Our ways run several steps in a row, as a sampler does: the first one after a dense step, which
@@ -96,6 +97,14 @@ class Problem:
         state = self.fresh(state)
         return self.posterior.extend(state, *self.posterior.top(state, state.n_rows))
 
+    def smc(self, state: PosteriorState) -> PosteriorState:
+        """One step that resamples. (`rejection` steps as `ancestral` does.)"""
+        state = self.fresh(state)
+        log_evidence = self.posterior.log_evidence(state)[None]
+        rows = systematic(log_evidence, state.n_rows, torch.full((1,), 0.5))[0]
+        drawn = self.posterior.draw(state, torch.Generator().manual_seed(0), rows=rows)
+        return self.posterior.extend(state, rows, drawn.codes)
+
     def dense_ancestral(self, state: PosteriorState) -> Tensor:
         """Log evidence of every hypothesis, and a draw, over every pair."""
         log_p0, log_p1 = (table.float() for table in state.tables)
@@ -143,19 +152,20 @@ def per_step(timing: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(problem: Problem, hypotheses: int, rounds: int, device: str) -> dict[str, Any]:
-    """Timings of the four ways in turn, their ratios, and how far the results differ."""
+    """Timings of the five ways in turn, their ratios, and how far the results differ."""
     state = problem.prepared(hypotheses)
     timings = time_in_turn(
         {
             "ancestral": partial(several, problem.ancestral, state),
             "beam": partial(several, problem.beam, state),
+            "smc": partial(several, problem.smc, state),
             "dense ancestral": partial(problem.dense_ancestral, state),
             "dense beam": partial(problem.dense_beam, state),
         },
         rounds,
         device=device,
     )
-    for name in ("ancestral", "beam"):
+    for name in ("ancestral", "beam", "smc"):
         timings[name] = per_step(timings[name])
     evidence = problem.ancestral(state).log_evidence - state.log_evidence
     evidence_error = (evidence - problem.dense_ancestral(state).double()).abs().max()
