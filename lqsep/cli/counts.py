@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from lqsep.cli.dataset_choice import DatasetChoice
 from lqsep.cli.options import current_options
-
-if TYPE_CHECKING:
-    from lqsep.core.assemble import BuildContext
-    from lqsep.core.interfaces.dataset import Dataset
-    from lqsep.core.registry import Registry
 
 COUNTS_FILE = "counts.safetensors"
 
@@ -67,7 +61,7 @@ def counts(
     """
     from lqsep.cli.progress import ProgressBars
 
-    recordings = Recordings(data, dataset, split, passes, seed)
+    recordings = DatasetChoice(dataset, data, split)
     path = directory / COUNTS_FILE if output is None else output
     with ProgressBars(enabled=False if current_options().quiet else None) as bars:
         summary = make_counts(
@@ -75,35 +69,21 @@ def counts(
             recordings,
             path,
             device,
-            lambda done, total: bars.update("counts", done, total),
+            passes=passes,
+            seed=seed,
+            on_progress=lambda done, total: bars.update("counts", done, total),
         )
     click.echo(f"{path}: {summary}")
 
 
-@dataclass(frozen=True)
-class Recordings:
-    """Where the recordings are, and how they are gone through.
-
-    Args:
-        folder: Of the data set.
-        dataset: Its kind.
-        split: Part of it.
-        passes: How often.
-        seed: Of the clips that are mixed.
-    """
-
-    folder: Path
-    dataset: str
-    split: str | None = None
-    passes: int = 4
-    seed: int = 0
-
-
 def make_counts(
     directory: Path,
-    recordings: Recordings,
+    recordings: DatasetChoice,
     path: Path,
     device: str,
+    *,
+    passes: int,
+    seed: int,
     on_progress: Callable[[float, float], None] | None = None,
 ) -> str:
     """Count, store the counts, and describe them in ``model.toml`` where they lie beside it.
@@ -113,6 +93,8 @@ def make_counts(
         recordings: What is mixed.
         path: File to write.
         device: Where the codec runs.
+        passes: How often the recordings are gone through.
+        seed: Of the clips that are mixed.
         on_progress: Progress callback ``(done_s, total_s)``.
 
     Returns:
@@ -128,44 +110,27 @@ def make_counts(
     """
     import torch
 
-    from lqsep.core.assemble import BuildContext, build
-    from lqsep.core.config import load_config
-    from lqsep.core.errors import CheckpointError
-    from lqsep.core.model_directory import MODEL_FILE, resolve_device, update_model_toml
-    from lqsep.core.registry import Registry
-    from lqsep.core.spec import Kind
+    from lqsep.cli.codec_model import open_codec_model
+    from lqsep.core.model_directory import update_model_toml
     from lqsep.plugins.counts.counting import count_codes
     from lqsep.plugins.counts.factory import shared_codebook_size
     from lqsep.plugins.counts.likelihood import check_two_sources
     from lqsep.plugins.counts.store import save_counts
 
-    if not (directory / MODEL_FILE).is_file():
-        raise CheckpointError(
-            f"no {MODEL_FILE} in {directory}: expected a model directory, as `lqsep train` makes it"
-        )
-    registry = Registry.discover()
-    config = load_config(directory / MODEL_FILE, registry)
-    check_two_sources(len(config.sources))
-    context = BuildContext(
-        device=resolve_device(device),
-        dtype=torch.float32,
-        sources=tuple(config.sources),
-        gains=config.gains,
-        base_dir=directory,
-        hashes=config.model.get("files"),
-    )
-    codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
+    model = open_codec_model(directory, device)
+    context = model.context
+    check_two_sources(len(context.sources))
     with torch.inference_mode():
         counted = count_codes(
-            open_dataset(recordings, registry, context),
+            recordings.open(context.sources, model.registry),
             context.sources,
-            codec,
-            codebook_size=shared_codebook_size(codec),
-            gains=(config.gains[0], config.gains[1]),
-            clip_s=config.pipeline.segment,
+            model.codec,
+            codebook_size=shared_codebook_size(model.codec),
+            gains=(context.gains[0], context.gains[1]),
+            clip_s=model.config.pipeline.segment,
             device=context.device,
-            generator=torch.Generator().manual_seed(recordings.seed),
-            passes=recordings.passes,
+            generator=torch.Generator().manual_seed(seed),
+            passes=passes,
             on_progress=on_progress,
         )
     save_counts(path, counted.counts)
@@ -175,33 +140,3 @@ def make_counts(
     if counted.coverage is not None:
         words += f"; other tracks cover {counted.coverage:.1%} of the frames of a held-out track"
     return words
-
-
-def open_dataset(recordings: Recordings, registry: Registry, context: BuildContext) -> Dataset:
-    """The data set with the stems of all sources.
-
-    Raises:
-        AudioError: It cannot be read.
-        ConfigError: There is no such data set, or it lacks a source.
-    """
-    from lqsep.core.assemble import build
-    from lqsep.core.config import parse_settings
-    from lqsep.core.errors import ConfigError
-    from lqsep.core.spec import Kind
-
-    registered = registry.find(Kind.DATASET, recordings.dataset)
-    settings: dict[str, object] = {"root": str(recordings.folder.resolve())}
-    if recordings.split is not None:
-        settings["split"] = recordings.split
-    if "sources" in registered.spec.config.model_fields:
-        settings["sources"] = list(context.sources)
-    settings = {"type": registered.spec.name, **settings}
-    slot = parse_settings(registered.spec.config, settings, f"data set '{recordings.dataset}'")
-    dataset: Dataset = build(registered, slot, context)
-    missing = [source for source in context.sources if source not in dataset.sources]
-    if missing:
-        raise ConfigError(
-            f"{recordings.folder}: expected recordings of {', '.join(context.sources)}, found "
-            f"{', '.join(dataset.sources) or 'none'}"
-        )
-    return dataset

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lqsep.cli.dataset_choice import DatasetChoice
 from lqsep.cli.evaluate_run import (
     EXAMPLES,
-    DatasetChoice,
     ItemResult,
     ItemSetup,
     ItemTask,

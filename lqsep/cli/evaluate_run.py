@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lqsep.cli.dataset_choice import DatasetChoice
 from lqsep.cli.workers import OnProgress, WorkerSetup
-from lqsep.core.config import apply_override, parse_settings
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 
 if TYPE_CHECKING:
     from lqsep.core.evaluation.baselines_of import Baselines
@@ -26,71 +25,6 @@ ITEMS = "items"
 EXAMPLES = "examples"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DatasetChoice:
-    """A data set as plain values, which another process can open.
-
-    Args:
-        type: The component's name.
-        root: Its folder.
-        split: Its split; None where it has none.
-        settings: Further ``key=value``, values as TOML.
-    """
-
-    type: str
-    root: Path
-    split: str | None = None
-    settings: tuple[str, ...] = ()
-
-    def open(self, sources: Sequence[str], registry: Registry) -> Dataset:
-        """The data set; of kinds that let choose, with the sources of the model alone.
-
-        Raises:
-            ConfigError: It reads no folder, has no splits, or lacks a source.
-            AudioError: It has no tracks.
-        """
-        import torch
-
-        from lqsep.core.assemble import BuildContext, build
-
-        found = registry.find(Kind.DATASET, self.type)
-        fields = found.spec.config.model_fields
-        values: dict[str, Any] = {"type": self.type}
-        for name, value in (("root", str(self.root)), ("split", self.split)):
-            if name in fields and value is not None:
-                values[name] = value
-            elif value is not None:
-                raise ConfigError(
-                    f"data set '{self.type}' has no setting {name}, which DATASET_DIR and --split "
-                    "set; choose another with --dataset"
-                )
-        if "sources" in fields:
-            values["sources"] = list(sources)
-        for setting in self.settings:
-            apply_override(values, setting)
-        context = BuildContext(
-            device=torch.device("cpu"),
-            dtype=torch.float32,
-            sources=tuple(sources),
-            gains=(1.0,) * len(sources),
-            base_dir=Path(),
-        )
-        config = parse_settings(found.spec.config, values, f"data set '{self.type}'")
-        dataset: Dataset = build(found, config, context)
-        return dataset
-
-    def to_dict(self) -> dict[str, Any]:
-        """For ``evaluation.json``."""
-        root = self.root.resolve()
-        return {
-            "type": self.type,
-            "name": root.name,
-            "split": self.split,
-            "root": str(root),
-            "settings": list(self.settings),
-        }
 
 
 @dataclass(frozen=True)

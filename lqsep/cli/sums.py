@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from lqsep.cli.options import Seconds, SourceValue, current_options
-
-if TYPE_CHECKING:
-    from lqsep.core.assemble import BuildContext
-    from lqsep.core.config import PipelineConfig
-    from lqsep.core.interfaces.codec import Codec
-    from lqsep.core.registry import Registry
 
 SUMS_FILE = "sums.safetensors"
 
@@ -154,52 +147,6 @@ def _check_flags(is_calibration: bool) -> None:
                 raise click.UsageError(f"{option.opts[-1]} needs --calibrate")
 
 
-@dataclass(frozen=True)
-class OpenModel:
-    """A model directory's pipeline with its codec, without priors."""
-
-    config: PipelineConfig
-    codec: Codec
-    context: BuildContext
-    registry: Registry
-
-
-def open_model(directory: Path, gains: Sequence[tuple[str, float]], device: str) -> OpenModel:
-    """Read a model directory's pipeline with other gains and load its codec.
-
-    Raises:
-        CheckpointError: There is no model, or its codec cannot be loaded.
-        ConfigError: The model has no such source.
-        DeviceError: The device is not available.
-    """
-    import torch
-
-    from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
-    from lqsep.core.assemble import BuildContext, build
-    from lqsep.core.errors import CheckpointError
-    from lqsep.core.model_directory import MODEL_FILE, resolve_device
-    from lqsep.core.registry import Registry
-    from lqsep.core.spec import Kind
-
-    if not (directory / MODEL_FILE).is_file():
-        raise CheckpointError(
-            f"no {MODEL_FILE} in {directory}: expected a model directory, as `lqsep train` makes it"
-        )
-    registry = Registry.discover()
-    changes = PipelineChanges(gains=gains)
-    config = read_pipeline(directory / MODEL_FILE, changes, registry).parse(registry)
-    context = BuildContext(
-        device=resolve_device(device),
-        dtype=torch.float32,
-        sources=tuple(config.sources),
-        gains=config.gains,
-        base_dir=directory,
-        hashes=config.model.get("files"),
-    )
-    codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
-    return OpenModel(config, codec, context, registry)
-
-
 def build_sums(
     directory: Path,
     gains: Sequence[tuple[str, float]],
@@ -223,13 +170,14 @@ def build_sums(
         DeviceError: The device is not available.
         IncompatibleComponentsError: There are not two sources with one codebook.
     """
+    from lqsep.cli.codec_model import open_codec_model
     from lqsep.core.errors import ConfigError
     from lqsep.core.model_directory import MODEL_FILE, update_model_toml
     from lqsep.plugins.codebook_sum.factory import shared_codebook
     from lqsep.plugins.codebook_sum.likelihood import check_two_sources
     from lqsep.plugins.codebook_sum.table import build_sum_table, save_table
 
-    model = open_model(directory, gains, device)
+    model = open_codec_model(directory, device, gains)
     likelihood = model.config.likelihood
     if "table" not in type(likelihood).model_fields:
         raise ConfigError(

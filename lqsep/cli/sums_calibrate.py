@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lqsep.cli.counts import Recordings, open_dataset
+from lqsep.cli.dataset_choice import DatasetChoice
 
 if TYPE_CHECKING:
     from lqsep.plugins.gaussian_sum.calibration import Calibration, CovarianceKind
@@ -41,12 +41,12 @@ class CalibrationSettings:
     output: Path | None
 
     @property
-    def recordings(self) -> Recordings:
+    def recordings(self) -> DatasetChoice:
         """Where the recordings are."""
         split = self.split
         if split is None and (self.folder / VALIDATION_SPLIT).is_dir():
             split = VALIDATION_SPLIT
-        return Recordings(self.folder, self.dataset, split)
+        return DatasetChoice(self.dataset, self.folder, split)
 
 
 def calibrate(
@@ -77,7 +77,7 @@ def calibrate(
     """
     import torch
 
-    from lqsep.cli.sums import open_model
+    from lqsep.cli.codec_model import open_codec_model
     from lqsep.core.model_directory import update_model_toml
     from lqsep.plugins.gaussian_sum.calibration import (
         Calibration,
@@ -87,12 +87,12 @@ def calibrate(
     )
     from lqsep.plugins.gaussian_sum.likelihood import check_two_sources
 
-    model = open_model(directory, gains, device)
+    model = open_codec_model(directory, device, gains)
     context = model.context
     check_two_sources(len(context.sources))
     both = (context.gains[0], context.gains[1])
     noise = measure_noise(
-        open_dataset(settings.recordings, model.registry, context),
+        settings.recordings.open(context.sources, model.registry),
         context.sources,
         model.codec,
         gains=both,

@@ -106,7 +106,7 @@ def test_wrong_data(
         ([str(tmp_path / "none")], 2, "expected a folder as root"),
         ([str(recordings), "--split", "test"], 2, "no split 'test'"),
         ([str(recordings), "--dataset", "track-folder"], 2, "did you mean 'track-folders'?"),
-        ([str(recordings), "--dataset", "synthetic"], 2, "data set 'synthetic': root: unknown"),
+        ([str(recordings), "--dataset", "synthetic"], 2, "data set 'synthetic' has no setting root"),
         ([str(recordings / "train"), "--passes", "0"], 2, "--passes"),
         ([str(tmp_path)], 1, "no audio files found"),
     ):
