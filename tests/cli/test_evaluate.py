@@ -446,5 +446,5 @@ def test_settings_of_the_data_set_are_its_own(evaluate: Command) -> None:
     assert evaluate.items() == expected
     evaluate.fails(
         "--dataset", "stem-folders", "-p", "dataset.sources=['drums']", "--force", code=2,
-        says="the data set has no bass",
+        says="expected recordings of drums, bass, found drums",
     )  # fmt: skip
