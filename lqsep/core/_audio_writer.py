@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -184,7 +185,9 @@ class AudioWriter:
     def _unlink(self) -> None:
         for part in (self._part, self._draft):
             if part is not None:
-                part.unlink(missing_ok=True)
+                # What cannot be removed was never made, or has gone: not the error to tell of.
+                with suppress(OSError):
+                    part.unlink()
 
     def _append(self, block: npt.NDArray[np.float32], *, plain: bool) -> None:
         try:

@@ -168,7 +168,7 @@ def test_smc_tends_to_the_posterior(make, n_islands, filters):
     for n in (64, 512, 2048):
         independent = float((probability * (1 - probability) * 2 / math.pi / n).sqrt().sum()) / 2
         sampler = SMCSampler(
-            n, n_particles=n // n_islands, n_islands=n_islands, resample_below=1, filters=filters
+            n, n_particles=n // n_islands, n_islands=n_islands, resample_below=1.0, filters=filters
         )
         runs = [sample(sampler, posterior, seed) for seed in range(4)]
         assert sum(run.diagnostics["resampled"] for run in runs) > 0, n

@@ -43,7 +43,7 @@ class TestSMC(SamplerContract):
 
 class TestSMCAlwaysResampling(SamplerContract):
     def make(self):
-        return SMCSampler(5, n_particles=6, n_islands=2, resample_below=1, batch_size=1)
+        return SMCSampler(5, n_particles=6, n_islands=2, resample_below=1.0, batch_size=1)
 
 
 class TestSMCFiltered(SamplerContract):
@@ -95,7 +95,7 @@ def test_systematic_resampling_at_the_ends():
 def test_without_resampling_particles_are_ancestral_draws():
     """One island that never resamples is importance sampling with the proposals of `ancestral`."""
     posterior = long_memory_posterior()
-    sampler = SMCSampler(4, n_particles=50, n_islands=1, resample_below=0)
+    sampler = SMCSampler(4, n_particles=50, n_islands=1, resample_below=0.0)
     found = sample(sampler, posterior)
     assert found.diagnostics["resampled"] == 0
     # The same numbers: the sampler keeps one more per frame for resampling.
@@ -115,7 +115,7 @@ def test_without_resampling_particles_are_ancestral_draws():
 
 def test_resampling_keeps_the_weights_even():
     posterior = long_memory_posterior(n_frames=30)
-    never = sample(SMCSampler(n_particles=64, n_islands=1, resample_below=0), posterior)
+    never = sample(SMCSampler(n_particles=64, n_islands=1, resample_below=0.0), posterior)
     often = sample(SMCSampler(n_particles=64, n_islands=1), posterior)
     assert often.diagnostics["resampled"] > 2
     assert often.diagnostics["effective_sample_size"] > 0.4 * 64
@@ -182,7 +182,7 @@ def half_dead_posterior(living):
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_particles_and_islands_without_a_way_on_are_dropped(batch_size):
     """With 4 particles two islands in three die out; the estimate counts them as zero."""
-    sampler = SMCSampler(8, n_particles=4, n_islands=1000, resample_below=0, batch_size=batch_size)
+    sampler = SMCSampler(8, n_particles=4, n_islands=1000, resample_below=0.0, batch_size=batch_size)
     found = sample(sampler, half_dead_posterior(0.1))
     assert (found.codes[0] == 1).all() and found.n_candidates == 8
     # An island is resampled when some, but not all, of its particles die.
