@@ -182,7 +182,9 @@ def half_dead_posterior(living):
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_particles_and_islands_without_a_way_on_are_dropped(batch_size):
     """With 4 particles two islands in three die out; the estimate counts them as zero."""
-    sampler = SMCSampler(8, n_particles=4, n_islands=1000, resample_below=0.0, batch_size=batch_size)
+    sampler = SMCSampler(
+        8, n_particles=4, n_islands=1000, resample_below=0.0, batch_size=batch_size
+    )
     found = sample(sampler, half_dead_posterior(0.1))
     assert (found.codes[0] == 1).all() and found.n_candidates == 8
     # An island is resampled when some, but not all, of its particles die.
