@@ -33,11 +33,13 @@ def open_codec_model(
         CheckpointError: There is no model, or its codec cannot be loaded.
         ConfigError: The model has no such source.
         DeviceError: The device is not available.
+        IncompatibleComponentsError: There are not two sources.
     """
     import torch
 
     from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
     from lqsep.core.assemble import BuildContext, build
+    from lqsep.core.config import check_two_sources
     from lqsep.core.errors import CheckpointError
     from lqsep.core.model_directory import MODEL_FILE, resolve_device
     from lqsep.core.registry import Registry
@@ -50,6 +52,7 @@ def open_codec_model(
     registry = Registry.discover()
     changes = PipelineChanges(gains=gains)
     config = read_pipeline(directory / MODEL_FILE, changes, registry).parse(registry)
+    check_two_sources(tuple(config.sources), directory / MODEL_FILE)
     context = BuildContext(
         device=resolve_device(device),
         dtype=torch.float32,

@@ -114,12 +114,10 @@ def make_counts(
     from lqsep.core.model_directory import update_model_toml
     from lqsep.plugins.counts.counting import count_codes
     from lqsep.plugins.counts.factory import shared_codebook_size
-    from lqsep.plugins.counts.likelihood import check_two_sources
     from lqsep.plugins.counts.store import save_counts
 
     model = open_codec_model(directory, device)
     context = model.context
-    check_two_sources(len(context.sources))
     with torch.inference_mode():
         counted = count_codes(
             recordings.open(context.sources, model.registry),

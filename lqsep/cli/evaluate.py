@@ -44,6 +44,7 @@ from lqsep.cli.pipeline_flags import (
 )
 from lqsep.cli.progress import ProgressBars
 from lqsep.cli.workers import run_in_processes
+from lqsep.core.config import check_two_sources
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
 
@@ -171,6 +172,7 @@ def _evaluate(
     pipeline = read_chosen_pipeline(name, config, changes, registry)
     parsed = pipeline.parse(registry)
     sources = tuple(parsed.sources)
+    check_two_sources(sources, pipeline.path)
     own = tuple(text.removeprefix(_DATASET) for text in settings if text.startswith(_DATASET))
     choice = DatasetChoice(dataset, directory, split, own)
     tracks = choice.open(sources, registry)

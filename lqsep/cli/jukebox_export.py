@@ -29,15 +29,24 @@ def export_model(name: str, output: Path) -> list[Path]:
 
     Raises:
         CheckpointError: The model cannot be loaded, or ``output`` holds something already.
-        IncompatibleComponentsError: A part is none that the reference has.
+        IncompatibleComponentsError: Not two sources, or a part is none that the reference has.
     """
-    from lqsep.core.model_directory import load_model
+    from lqsep.core.config import load_config
+    from lqsep.core.model_directory import build_model, find_config, model_name
     from lqsep.core.new_directory import new_directory
     from lqsep.core.pickled_checkpoint import write_pickle
+    from lqsep.core.registry import Registry
     from lqsep.plugins.codebook_sum.reference_table import reference_table
 
+    registry, path = Registry.discover(), find_config(name)
+    config = load_config(path, registry)
+    if len(config.sources) != 2:
+        raise IncompatibleComponentsError(
+            f"exporting {path}: LQVAE-separation knows 2 sources, the model has "
+            f"{len(config.sources)} ({', '.join(config.sources)}); leave two tables below [sources]"
+        )
     with new_directory(output) as directory:
-        model = load_model(name)
+        model = build_model(config, registry, "cpu", name=model_name(path))
         contents: dict[str, Any] = {"codec.pth.tar": _codec_checkpoint(model)}
         for source in model.priors:
             contents[f"prior.{source}.pth.tar"] = _prior_checkpoint(model, source)

@@ -174,7 +174,6 @@ def build_sums(
     from lqsep.core.errors import ConfigError
     from lqsep.core.model_directory import MODEL_FILE, update_model_toml
     from lqsep.plugins.codebook_sum.factory import shared_codebook
-    from lqsep.plugins.codebook_sum.likelihood import check_two_sources
     from lqsep.plugins.codebook_sum.table import build_sum_table, save_table
 
     model = open_codec_model(directory, device, gains)
@@ -184,7 +183,6 @@ def build_sums(
             f"{directory / MODEL_FILE}: likelihood '{likelihood.type}' reads no table of "
             "code sums; set likelihood.type to 'codebook-sum' first"
         )
-    check_two_sources(len(model.context.sources), likelihood.type)
     weights = (model.context.gains[0], model.context.gains[1])
     codebook = shared_codebook(model.codec, model.context.device, likelihood.type)
     table = build_sum_table(codebook, weights, on_block=on_block)

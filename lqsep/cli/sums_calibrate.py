@@ -85,11 +85,9 @@ def calibrate(
         save_calibration,
         shrunk_covariance,
     )
-    from lqsep.plugins.gaussian_sum.likelihood import check_two_sources
 
     model = open_codec_model(directory, device, gains)
     context = model.context
-    check_two_sources(len(context.sources))
     both = (context.gains[0], context.gains[1])
     noise = measure_noise(
         settings.recordings.open(context.sources, model.registry),

@@ -191,15 +191,20 @@ class PipelineConfig(_Section):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-def check_two_sources(sources: Sequence[str], where: str | Path = "the pipeline") -> None:
+def check_two_sources(sources: Sequence[object], where: str | Path = "the pipeline") -> None:
     """Refuse to separate into any number of sources but two; training takes any.
 
+    Args:
+        sources: Their names, or what there is one of per source, such as gains.
+        where: A file, a model or a component, for the message.
+
     Raises:
-        IncompatibleComponentsError: ``where``, a file or a model, has another number.
+        IncompatibleComponentsError: There are not two.
     """
     if len(sources) != 2:
         raise IncompatibleComponentsError(
-            f"{where}: separation works on 2 sources, got {len(sources)} ({', '.join(sources)}); "
+            f"{where}: separation works on 2 sources, got {len(sources)} "
+            f"({', '.join(map(str, sources))}); "
             "leave two tables below [sources]"
         )
 

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lqsep.core.assemble import build
-from lqsep.core.config import PipelineConfig, check_two_sources
+from lqsep.core.config import PipelineConfig, check_two_sources, load_config
 from lqsep.core.data import (
     Candidates,
     DecodedCandidates,
@@ -44,7 +44,7 @@ from lqsep.core.interfaces.refiner import RefineContext, Refiner
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.memory import BatchLimit, in_batches
-from lqsep.core.model_directory import Model, build_model, load_model
+from lqsep.core.model_directory import Model, build_model, find_config, model_name
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.readers import ArrayReader, FileReader, MixtureReader
 from lqsep.core.registry import Registry
@@ -123,10 +123,12 @@ class Separator:
             CheckpointError: The model or its weights are missing, damaged or do not fit.
             ConfigError: The configuration is wrong.
             DeviceError: The device is not available.
+            IncompatibleComponentsError: There are not two sources, or parts do not fit.
         """
         registry = registry or Registry.discover()
-        model = load_model(name, device, registry=registry, overrides=overrides)
-        return cls.from_model(model, registry)
+        path = find_config(name)
+        config = load_config(path, registry, overrides)
+        return cls.from_config(config, registry=registry, device=device, name=model_name(path))
 
     @classmethod
     def from_config(

@@ -47,12 +47,15 @@ def config(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("command", ["separate", "config check"])
+@pytest.mark.parametrize("command", ["separate", "evaluate", "config check"])
 def test_command_line(config, command, tmp_path, capsys):
     write_audio(tmp_path / "mix.wav", np.zeros((1, 8000), np.float32), 8000)
     arguments = ["config", "check", str(config)]
     if command == "separate":
         arguments = ["separate", str(tmp_path / "mix.wav"), "--config", str(config)]
+        arguments += ["-o", str(tmp_path / "out")]
+    if command == "evaluate":
+        arguments = ["evaluate", str(tmp_path), "--config", str(config), "--protocol", "si-sdr"]
         arguments += ["-o", str(tmp_path / "out")]
     assert run(arguments) == 2
     stderr = capsys.readouterr().err
@@ -60,8 +63,18 @@ def test_command_line(config, command, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_export(config, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(["models", "export", "jukebox", str(config), "-o", str(out)]) == 2
+    stderr = capsys.readouterr().err
+    assert "LQVAE-separation knows 2 sources, the model has 3 (drums, bass, piano)" in stderr
+    assert stderr.count("\n") == 1 and not out.exists()
+
+
 def test_python(config):
     registry = Registry.discover()
+    with pytest.raises(IncompatibleComponentsError, match="trio: separation works on 2 sources"):
+        Separator.from_pretrained(config, registry=registry, device="cpu")
     with pytest.raises(IncompatibleComponentsError, match="got 3"):
         Separator.from_config(load_config(config, registry), registry=registry, device="cpu")
     with pytest.raises(IncompatibleComponentsError, match="got 1"):

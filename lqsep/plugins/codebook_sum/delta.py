@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from lqsep.core.config import check_two_sources
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.frame_likelihood import SumTableIndex, SumTableLikelihood
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
-from lqsep.plugins.codebook_sum.likelihood import SumsOfGains, check_two_sources
+from lqsep.plugins.codebook_sum.likelihood import SumsOfGains
 from lqsep.plugins.codebook_sum.table import SumTable
 
 # Largest codebook for which `frames` lists every pair: 2 MiB per frame in float64.
@@ -48,7 +49,7 @@ class DeltaLikelihood(Likelihood):
         self._sums = SumsOfGains(codebook, table, "delta")
 
     def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundDelta:
-        check_two_sources(len(gains), "delta")
+        check_two_sources(gains, "likelihood 'delta'")
         if encoded.codes is None:
             raise IncompatibleComponentsError(
                 "likelihood 'delta': the codec gives no codes of the mixture; use another "

@@ -6,11 +6,12 @@ import torch
 
 from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import check_codec_fingerprint
+from lqsep.core.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.plugins.codebook_sum.config import CodebookSumConfig, DeltaConfig
 from lqsep.plugins.codebook_sum.delta import DeltaLikelihood
-from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood, check_two_sources
+from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable, load_table
 
 
@@ -39,7 +40,7 @@ def build_delta(config: DeltaConfig, context: BuildContext) -> DeltaLikelihood:
 def _codebook_and_table(
     config: CodebookSumConfig | DeltaConfig, context: BuildContext
 ) -> tuple[torch.Tensor, SumTable | None]:
-    check_two_sources(len(context.sources), config.type)
+    check_two_sources(context.sources, f"likelihood '{config.type}'")
     assert context.codec is not None, "the codec is built first"
     table = None
     if config.table is not None:

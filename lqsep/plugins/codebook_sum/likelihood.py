@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int32, Int64
 from torch import Tensor
 
+from lqsep.core.config import check_two_sources
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.frame_likelihood import SumTableIndex, SumTableLikelihood
@@ -115,7 +116,7 @@ class CodebookSumLikelihood(Likelihood):
         self._sums = SumsOfGains(codebook, table, "codebook-sum")
 
     def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundCodebookSum:
-        check_two_sources(len(gains))
+        check_two_sources(gains, "likelihood 'codebook-sum'")
         if encoded.latents.shape[1] != self.codebook.shape[1]:
             raise IncompatibleComponentsError(
                 f"likelihood 'codebook-sum': expected latents of {self.codebook.shape[1]} "
@@ -171,16 +172,3 @@ class BoundCodebookSum(BoundLikelihood):
         # Differences, not |e|^2 - 2 e m + |m|^2: a small sigma magnifies what that would cancel.
         squares = (self._codebook - self._targets[frame]).square().sum(1)
         return squares / (-2 * self._sigma**2)
-
-
-def check_two_sources(n_sources: int, name: str = "codebook-sum") -> None:
-    """Refuse any number of sources but two, for the likelihood of that name.
-
-    Raises:
-        IncompatibleComponentsError: There are not two sources.
-    """
-    if n_sources != 2:
-        raise IncompatibleComponentsError(
-            f"likelihood '{name}': expected 2 sources, got {n_sources}; it knows sums of two "
-            "codes only, use another likelihood"
-        )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import check_codec_fingerprint
+from lqsep.core.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.plugins.counts.config import CountsConfig
 from lqsep.plugins.counts.lass import load_lass_counts
-from lqsep.plugins.counts.likelihood import CountsLikelihood, check_two_sources
+from lqsep.plugins.counts.likelihood import CountsLikelihood
 from lqsep.plugins.counts.store import load_counts
 
 
@@ -19,7 +20,7 @@ def build_likelihood(config: CountsConfig, context: BuildContext) -> CountsLikel
         CheckpointError: The counts are missing, damaged, or of another codec.
         IncompatibleComponentsError: Not two sources, or no codebook that they share.
     """
-    check_two_sources(len(context.sources))
+    check_two_sources(context.sources, "likelihood 'counts'")
     assert context.codec is not None, "the codec is built first"
     path = context.path(config.counts)
     sha256 = (context.hashes or {}).get(config.counts)

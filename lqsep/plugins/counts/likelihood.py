@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from lqsep.core.config import check_two_sources
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.frame_likelihood import SparseLikelihood
@@ -73,7 +74,7 @@ class CountsLikelihood(Likelihood):
         self._of_code = lru_cache(_KEPT_CODES)(self._make)
 
     def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundCounts:
-        check_two_sources(len(gains))
+        check_two_sources(gains, "likelihood 'counts'")
         if encoded.codes is None:
             raise IncompatibleComponentsError(
                 "likelihood 'counts': the codec gives no codes of the mixture; use a codec that "
@@ -141,19 +142,6 @@ class BoundCounts(BoundLikelihood):
         for place, code in enumerate(self._codes[start:stop]):
             result[place] = self._likelihood.of_code(code).rows(torch.zeros_like(every), every)
         return result
-
-
-def check_two_sources(n_sources: int) -> None:
-    """Refuse any number of sources but two.
-
-    Raises:
-        IncompatibleComponentsError: There are not two sources.
-    """
-    if n_sources != 2:
-        raise IncompatibleComponentsError(
-            f"likelihood 'counts': expected 2 sources, got {n_sources}; it knows counts of two "
-            "codes and their mixture only, use another likelihood"
-        )
 
 
 def _is_close(stored: Sequence[float], gains: Sequence[float]) -> bool:

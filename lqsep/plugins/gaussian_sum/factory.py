@@ -6,11 +6,12 @@ import torch
 
 from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import check_codec_fingerprint
+from lqsep.core.config import check_two_sources
 from lqsep.core.errors import CheckpointError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.plugins.gaussian_sum.calibration import load_calibration
 from lqsep.plugins.gaussian_sum.config import GaussianSumConfig
-from lqsep.plugins.gaussian_sum.likelihood import GaussianSumLikelihood, check_two_sources
+from lqsep.plugins.gaussian_sum.likelihood import GaussianSumLikelihood
 
 
 def build_likelihood(config: GaussianSumConfig, context: BuildContext) -> GaussianSumLikelihood:
@@ -20,7 +21,7 @@ def build_likelihood(config: GaussianSumConfig, context: BuildContext) -> Gaussi
         CheckpointError: The calibration is missing, damaged, or of another codec.
         IncompatibleComponentsError: Not two sources.
     """
-    check_two_sources(len(context.sources))
+    check_two_sources(context.sources, "likelihood 'gaussian-sum'")
     assert context.codec is not None, "the codec is built first"
     path = context.path(config.calibration)
     if not path.is_file():

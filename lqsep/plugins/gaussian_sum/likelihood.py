@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from lqsep.core.config import check_two_sources
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.frame_likelihood import BilinearLikelihood, GramMatrix
@@ -65,7 +66,7 @@ class GaussianSumLikelihood(Likelihood):
         self._gram_gains: tuple[float, float] | None = None
 
     def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundGaussianSum:
-        check_two_sources(len(gains))
+        check_two_sources(gains, "likelihood 'gaussian-sum'")
         if encoded.latents.shape[1] != len(self._mean):
             raise IncompatibleComponentsError(
                 f"likelihood 'gaussian-sum': expected latents of {len(self._mean)} dimensions, "
@@ -137,16 +138,3 @@ class BoundGaussianSum(BoundLikelihood):
         target = self._targets[frame]
         u = self._first @ target - self._halves[0] - target.square().sum() / 2
         return u, self._second @ target - self._halves[1]
-
-
-def check_two_sources(n_sources: int) -> None:
-    """Refuse any number of sources but two.
-
-    Raises:
-        IncompatibleComponentsError: There are not two sources.
-    """
-    if n_sources != 2:
-        raise IncompatibleComponentsError(
-            f"likelihood 'gaussian-sum': expected 2 sources, got {n_sources}; it knows sums of two "
-            "codes only, use another likelihood"
-        )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lqsep.core.assemble import BuildContext
+from lqsep.core.config import check_two_sources
 from lqsep.plugins.waveform.config import WaveformConfig
-from lqsep.plugins.waveform.likelihood import WaveformLikelihood, check_two_sources
+from lqsep.plugins.waveform.likelihood import WaveformLikelihood
 
 
 def build_likelihood(config: WaveformConfig, context: BuildContext) -> WaveformLikelihood:
@@ -13,7 +14,7 @@ def build_likelihood(config: WaveformConfig, context: BuildContext) -> WaveformL
     Raises:
         IncompatibleComponentsError: There are not two sources.
     """
-    check_two_sources(len(context.sources))
+    check_two_sources(context.sources, "likelihood 'waveform'")
     assert context.codec is not None, "the codec is built first"
     return WaveformLikelihood(
         context.codec,

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lqsep.core.bilinear_likelihood import BilinearLikelihood
+from lqsep.core.config import check_two_sources
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
@@ -49,7 +50,7 @@ class WaveformLikelihood(Likelihood):
         self._decoder = WindowDecoder(codec, batch_size=batch_size)
 
     def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundWaveform:
-        check_two_sources(len(gains))
+        check_two_sources(gains, "likelihood 'waveform'")
         if encoded.codes is None:
             raise IncompatibleComponentsError(
                 "likelihood 'waveform': the codec gives no codes of the mixture; use a codec that "
@@ -118,16 +119,3 @@ class BoundWaveform(BoundLikelihood):
         part = self._samples(frame)
         channels = ends.double().view(*ends.shape[:-1], len(self._mixture), -1)
         return channels[..., : part.stop - part.start].flatten(-2)
-
-
-def check_two_sources(n_sources: int) -> None:
-    """Refuse any number of sources but two.
-
-    Raises:
-        IncompatibleComponentsError: There are not two sources.
-    """
-    if n_sources != 2:
-        raise IncompatibleComponentsError(
-            f"likelihood 'waveform': expected 2 sources, got {n_sources}; it knows sums of two "
-            "waves only, use another likelihood"
-        )

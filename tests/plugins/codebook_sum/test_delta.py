@@ -137,7 +137,9 @@ def test_large_codebooks() -> None:
 
 def test_what_does_not_fit() -> None:
     likelihood = DeltaLikelihood(codebook())
-    with pytest.raises(IncompatibleComponentsError, match="'delta': expected 2 sources, got 3"):
+    with pytest.raises(
+        IncompatibleComponentsError, match="'delta': separation works on 2 sources, got 3"
+    ):
         likelihood.bind(encoded(0), (0.3, 0.3, 0.4))
     without_codes = EncodedMixture(torch.zeros(4, 3), None, 1.0, 256)
     with pytest.raises(IncompatibleComponentsError, match="'delta': the codec gives no codes"):

@@ -196,7 +196,7 @@ def test_stored_sums_of_other_gains_are_not_used(caplog: pytest.LogCaptureFixtur
 
 def test_what_does_not_fit() -> None:
     likelihood = CodebookSumLikelihood(codebook())
-    with pytest.raises(IncompatibleComponentsError, match="expected 2 sources, got 3"):
+    with pytest.raises(IncompatibleComponentsError, match="works on 2 sources, got 3"):
         likelihood.bind(encoded(), (0.3, 0.3, 0.4))
     with pytest.raises(IncompatibleComponentsError, match="expected latents of 3 dimensions"):
         likelihood.bind(encoded(dim=2), GAINS)
@@ -259,7 +259,7 @@ class UnequalCodec(AddingCodec):
 
 def test_build_with_what_does_not_fit(tmp_path: Path) -> None:
     three = context(tmp_path, sources=("a", "b", "c"), gains=(0.3, 0.3, 0.4))
-    with pytest.raises(IncompatibleComponentsError, match="expected 2 sources, got 3"):
+    with pytest.raises(IncompatibleComponentsError, match="works on 2 sources, got 3"):
         build_from(CodebookSumConfig(), three)
     with pytest.raises(IncompatibleComponentsError, match="one codebook for both"):
         build_from(CodebookSumConfig(), context(tmp_path, codec=UnequalCodec()))

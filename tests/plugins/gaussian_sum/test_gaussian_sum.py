@@ -140,7 +140,7 @@ def test_other_gains_warn_once(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_what_does_not_fit() -> None:
     likelihood = GaussianSumLikelihood(normal(0, 12, 3), normal(5, 9, 3), calibration())
-    with pytest.raises(IncompatibleComponentsError, match="expected 2 sources, got 3"):
+    with pytest.raises(IncompatibleComponentsError, match="works on 2 sources, got 3"):
         likelihood.bind(encoded(), (0.3, 0.3, 0.4))
     with pytest.raises(IncompatibleComponentsError, match="expected latents of 3 dimensions"):
         likelihood.bind(encoded(dim=2), GAINS)
@@ -185,7 +185,7 @@ def test_build(tmp_path: Path) -> None:
         build_from(tmp_path, codec, hashes={"calibration.safetensors": "0" * 64})
     with pytest.raises(CheckpointError, match="another codec"):
         build_from(tmp_path, AddingCodec((0.0, 0.5, 1.0)))
-    with pytest.raises(IncompatibleComponentsError, match="expected 2 sources, got 1"):
+    with pytest.raises(IncompatibleComponentsError, match="works on 2 sources, got 1"):
         build_from(tmp_path, codec, sources=("drums",), gains=(1.0,))
 
 

@@ -232,7 +232,7 @@ def test_reference_with_unequal_gains(golden) -> None:
 
 def test_what_does_not_fit(make_codec) -> None:
     likelihood = WaveformLikelihood(make_codec())
-    with pytest.raises(IncompatibleComponentsError, match="expected 2 sources, got 3"):
+    with pytest.raises(IncompatibleComponentsError, match="works on 2 sources, got 3"):
         likelihood.bind(encoded([0]), (0.3, 0.3, 0.4))
     with pytest.raises(IncompatibleComponentsError, match="no codes of the mixture"):
         likelihood.bind(EncodedMixture(torch.zeros(1, 1), None, 1.0, 4), GAINS)
