@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from lqsep.cli.options import did_you_mean
 from lqsep.core.errors import CheckpointError, ConfigError
+from lqsep.plugins.codebook_sum.config import SUMS_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lqsep.core.pickled_checkpoint import PickledCheckpoint
 
-SUMS_FILE = "sums.safetensors"
 DEFAULT_GAIN = 0.5
 
 # Where weights keep the settings and the step of the checkpoint they come from, for an export.

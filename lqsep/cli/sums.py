@@ -9,8 +9,7 @@ from typing import Literal
 import click
 
 from lqsep.cli.options import Seconds, SourceValue, current_options
-
-SUMS_FILE = "sums.safetensors"
+from lqsep.plugins.codebook_sum.config import SUMS_FILE
 
 
 @click.command()

@@ -1,14 +1,17 @@
 """``lqsep sums``: the table is right, is found again, and model.toml describes it."""
 
+import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lqsep import load_model
 from lqsep.cli.main import run
 from lqsep.core.assemble import build
+from lqsep.core.audio import write_audio
 from lqsep.core.config import read_toml
 from lqsep.core.model_directory import update_model_toml, verify_model
 from lqsep.core.registry import Registry
@@ -120,3 +123,15 @@ def test_a_changed_codec_is_refused(tiny_model: Path, capsys: pytest.CaptureFixt
     path.write_bytes(content)
     assert run(["sums", str(tiny_model)]) == 3
     assert "is not the file its model.toml describes" in capsys.readouterr().err
+
+
+def test_another_likelihood_finds_the_table(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["sums", str(tiny_model)]) == 0
+    monkeypatch.setattr("lqsep.plugins.codebook_sum.likelihood.build_sum_table", None)
+    write_audio(tmp_path / "mix.wav", np.zeros((1, 800), np.float32), 8000)
+    arguments = ["-n", str(tiny_model), "--likelihood", "delta", "-o", str(tmp_path / "out")]
+    assert run(["separate", str(tmp_path / "mix.wav"), *arguments]) == 0
+    report = json.loads((tmp_path / "out" / "tiny" / "mix" / "lqsep.json").read_text())
+    assert report["config"]["likelihood"] == {"type": "delta", "mass": 0.9999}

@@ -8,12 +8,16 @@ from pydantic import Field
 
 from lqsep.core.spec import ComponentConfig
 
+# Where `lqsep sums` writes the table, beside model.toml.
+SUMS_FILE = "sums.safetensors"
+
 
 class _TableConfig(ComponentConfig):
     table: str | None = Field(
         default=None,
         description="File with the sums of all pairs of codes, written by `lqsep sums`, relative "
-        "to the configuration; none builds them when they are needed.",
+        f"to the configuration; none takes {SUMS_FILE} there if it is of the codec, and else "
+        "computes them.",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from lqsep.core.assemble import BuildContext
@@ -9,10 +11,12 @@ from lqsep.core.checkpoints import check_codec_fingerprint
 from lqsep.core.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
-from lqsep.plugins.codebook_sum.config import CodebookSumConfig, DeltaConfig
+from lqsep.plugins.codebook_sum.config import SUMS_FILE, CodebookSumConfig, DeltaConfig
 from lqsep.plugins.codebook_sum.delta import DeltaLikelihood
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable, load_table
+
+_LOGGER = logging.getLogger("lqsep")
 
 
 def build_likelihood(config: CodebookSumConfig, context: BuildContext) -> CodebookSumLikelihood:
@@ -42,13 +46,23 @@ def _codebook_and_table(
 ) -> tuple[torch.Tensor, SumTable | None]:
     check_two_sources(context.sources, f"likelihood '{config.type}'")
     assert context.codec is not None, "the codec is built first"
-    table = None
-    if config.table is not None:
-        path = context.path(config.table)
-        table = load_table(path, sha256=(context.hashes or {}).get(config.table))
-        metadata = {"codec_fingerprint": table.codec_fingerprint}
-        check_codec_fingerprint(path, metadata, context.codec.fingerprint)
-    return shared_codebook(context.codec, context.device, config.type), table
+    codebook = shared_codebook(context.codec, context.device, config.type)
+    return codebook, _stored_table(config.table, context, context.codec.fingerprint)
+
+
+def _stored_table(name: str | None, context: BuildContext, codec: str) -> SumTable | None:
+    """The table that is named, or else the one beside the model where it is of this codec."""
+    path = context.path(name or SUMS_FILE)
+    if name is None and not path.is_file():
+        return None
+    table = load_table(path, sha256=(context.hashes or {}).get(name or SUMS_FILE))
+    if name is None and table.codec_fingerprint != codec:
+        _LOGGER.warning(
+            "%s is of another codec: the sums are computed instead (`lqsep sums` stores them)", path
+        )
+        return None
+    check_codec_fingerprint(path, {"codec_fingerprint": table.codec_fingerprint}, codec)
+    return table
 
 
 def shared_codebook(codec: Codec, device: torch.device, name: str = "codebook-sum") -> torch.Tensor:

@@ -252,6 +252,34 @@ def test_build_with_a_stored_table(tmp_path: Path) -> None:
         build_from(CodebookSumConfig(table="none.safetensors"), context(tmp_path))
 
 
+def test_a_table_beside_the_model_needs_no_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    codec = AddingCodec((0.0, 0.25, 0.5))
+    table = torch.full((3, 3), 2, dtype=torch.int32)
+    save_table(tmp_path / "sums.safetensors", table, GAINS, codec.fingerprint)
+    mixture = EncodedMixture(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64), 1.0, 4)
+
+    def n_pairs_of_code_2(name: str = "codebook-sum", **changes) -> int:
+        """Nine where the stored table is used."""
+        registered = Registry.from_plugins(codebook_sum=plugin).find(Kind.LIKELIHOOD, name)
+        likelihood = build(registered, registered.spec.config(), context(tmp_path, **changes))
+        sums = likelihood.bind(mixture, GAINS).at(0, NO_HISTORY)._index.table
+        return int((sums == 2).sum())
+
+    assert n_pairs_of_code_2() == n_pairs_of_code_2("delta") == 9
+    assert not caplog.messages
+    assert n_pairs_of_code_2(codec=AddingCodec((0.0, 0.5, 1.0))) < 9
+    assert caplog.messages == [
+        f"{tmp_path / 'sums.safetensors'} is of another codec: the sums are computed instead "
+        "(`lqsep sums` stores them)"
+    ]
+    with pytest.raises(CheckpointError, match="not the file"):
+        n_pairs_of_code_2(hashes={"sums.safetensors": "0" * 64})
+    (tmp_path / "sums.safetensors").unlink()
+    assert n_pairs_of_code_2() < 9
+
+
 class UnequalCodec(AddingCodec):
     def codebook_size(self, source: int) -> int:
         return 3 - source
