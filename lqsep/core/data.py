@@ -130,6 +130,7 @@ class SegmentResult:
         decoded: The candidates as sound, at the codec's rate.
         selection: Their weights.
         timings: Seconds by stage.
+        warnings: Of the likelihood; the sampler's are the candidates'.
     """
 
     stems: Float[Tensor, "sources channels samples"]
@@ -138,6 +139,7 @@ class SegmentResult:
     decoded: DecodedCandidates
     selection: Selection
     timings: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,7 @@ class Separator:
         """The sampler's candidates of one segment, not decoded; see `separate_segment`."""
 
         def work(clock: _Clock) -> Candidates:
-            return self._sample(mixture, generator, prompt, on_frame, clock)[2]
+            return self._sample(mixture, generator, prompt, on_frame, clock)[3]
 
         return self._guarded(mixture, work)
 
@@ -257,7 +257,9 @@ class Separator:
         """
 
         def work(clock: _Clock) -> SegmentResult:
-            wave, encoded, candidates = self._sample(mixture, generator, prompt, on_frame, clock)
+            wave, encoded, posterior, candidates = self._sample(
+                mixture, generator, prompt, on_frame, clock
+            )
             with clock("decode"):
                 decoded = self._decode(candidates, encoded, wave)
             with clock("select"):
@@ -269,7 +271,15 @@ class Separator:
                 )
                 for refiner in self.refiners:
                     stems = refiner.refine(stems, context)
-            return SegmentResult(stems, encoded, candidates, decoded, selection, clock.seconds)
+            return SegmentResult(
+                stems,
+                encoded,
+                candidates,
+                decoded,
+                selection,
+                clock.seconds,
+                posterior.bound.warnings,
+            )
 
         return self._guarded(mixture, work)
 
@@ -299,14 +309,14 @@ class Separator:
         prompt: Tensor | None,
         on_frame: OnFrame | None,
         clock: _Clock,
-    ) -> tuple[Tensor, EncodedMixture, Candidates]:
+    ) -> tuple[Tensor, EncodedMixture, SequencePosterior, Candidates]:
         with clock("encode"):
             wave = self._mono(mixture)
             encoded = self.codec.analyse(wave[None])
             posterior = self.sequence_posterior(encoded, prompt)
         with clock("sample"):
             candidates = self.sampler.sample(posterior, generator=generator, on_frame=on_frame)
-        return wave, encoded, candidates
+        return wave, encoded, posterior, candidates
 
     def _mono(self, mixture: Mixture) -> Float[Tensor, "channels samples"]:
         """The one signal that is analysed, at the codec's rate."""

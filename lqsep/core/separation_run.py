@@ -92,6 +92,9 @@ class SeparationRun:
         for segment, result in self._walk(self._separator.separate_segment, _candidates_of):
             self._segments.append(self._segment_report(segment, result))
             start_s = segment.start / self.reader.sample_rate
+            for warning in result.warnings:
+                if warning not in self._warnings:
+                    self._warn(warning)
             for warning in result.candidates.warnings:
                 self._warn(f"from {start_s:.1f} s on: {warning}")
             yield segment, result

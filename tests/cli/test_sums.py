@@ -1,7 +1,6 @@
 """``lqsep sums``: the table is right, is found again, and model.toml describes it."""
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +51,7 @@ def test_the_table_is_stored_and_used(
     built.bind(mixture, (0.5, 0.5))
 
 
-def test_new_gains_are_the_models_own_from_then_on(
-    tiny_model: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_new_gains_are_the_models_own_from_then_on(tiny_model: Path) -> None:
     assert run(["sums", str(tiny_model)]) == 0
     assert run(["sums", str(tiny_model), "--gain", "bass=0.3", "--gain", "drums=0.7"]) == 0
     stored = load_table(tiny_model / "sums.safetensors")
@@ -62,10 +59,8 @@ def test_new_gains_are_the_models_own_from_then_on(
     assert torch.equal(stored.table, build_sum_table(codebook(tiny_model), (0.7, 0.3)))
     assert load_model(tiny_model).config.gains == (0.7, 0.3)
     verify_model(tiny_model)
-    with caplog.at_level(logging.WARNING, logger="lqsep"):
-        mixture = load_model(tiny_model).codec.analyse(torch.zeros(1, 1, 100))
-        likelihood(tiny_model).bind(mixture, load_model(tiny_model).config.gains)
-    assert not caplog.messages
+    mixture = load_model(tiny_model).codec.analyse(torch.zeros(1, 1, 100))
+    assert not likelihood(tiny_model).bind(mixture, load_model(tiny_model).config.gains).warnings
 
 
 def test_priors_are_not_needed(tiny_model: Path) -> None:
@@ -135,3 +130,23 @@ def test_another_likelihood_finds_the_table(
     assert run(["separate", str(tmp_path / "mix.wav"), *arguments]) == 0
     report = json.loads((tmp_path / "out" / "tiny" / "mix" / "lqsep.json").read_text())
     assert report["config"]["likelihood"] == {"type": "delta", "mass": 0.9999}
+
+
+@pytest.mark.parametrize("likelihood", ["codebook-sum", "delta"])
+def test_a_table_of_other_gains_is_told_once(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], likelihood: str
+) -> None:
+    """In the report, in the document and on stderr, however many segments there are."""
+    assert run(["sums", str(tiny_model)]) == 0
+    capsys.readouterr()
+    write_audio(tmp_path / "mix.wav", np.zeros((1, 4000), np.float32), 8000)
+    arguments = ["--gain", "drums=0.3", "--likelihood", likelihood, "-o", str(tmp_path / "out")]
+    command = ["separate", str(tmp_path / "mix.wav"), "-n", str(tiny_model), *arguments]
+    assert run([*command, "--json"]) == 0
+    found = capsys.readouterr()
+    (warning,) = json.loads(found.out)["tracks"][0]["warnings"]
+    assert "is for gains 0.5 and 0.5 and was computed again for 0.3 and 0.5" in warning
+    assert found.err.count("computed again") == 1
+    report = json.loads((tmp_path / "out" / "tiny" / "mix" / "lqsep.json").read_text())
+    assert len(report["segments"]) > 1
+    assert [f"mix: {text}" for text in report["warnings"]] == [warning]

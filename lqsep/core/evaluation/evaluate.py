@@ -151,7 +151,7 @@ def _add_candidates(
     info, decoded = separator.codec.info, result.decoded
     n_samples = mixture.wave.shape[-1]
     scores = score_candidates(decoded, truth, info.sample_rate, mixture.sample_rate, n_samples)
-    notes = [f"best-of-N: N = {scores.shape[-1]}", *decoded.candidates.warnings]
+    notes = [f"best-of-N: N = {scores.shape[-1]}", *result.warnings, *decoded.candidates.warnings]
     wave = resample(mixture.wave, mixture.sample_rate, info.sample_rate)
     for mode in _MODES:
         picks = pick(decoded, wave.expand(info.channels, -1), mode)

@@ -20,6 +20,8 @@ class BoundLikelihood(ABC):
     n_frames: int
     uses_history: bool = False
     """Whether `at` looks at the history: no bound or exact sums over the sequence then."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know of how it fits, one sentence each; a report has each once."""
 
     @abstractmethod
     def at(self, frame: int, history: Int64[Tensor, "rows sources frames"]) -> FrameLikelihood:

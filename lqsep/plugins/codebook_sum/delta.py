@@ -55,7 +55,9 @@ class DeltaLikelihood(Likelihood):
                 "likelihood 'delta': the codec gives no codes of the mixture; use another "
                 "likelihood"
             )
-        return BoundDelta(self._sums.at(gains), encoded.codes, self.mass)
+        bound = BoundDelta(self._sums.at(gains), encoded.codes, self.mass)
+        bound.warnings = self._sums.warnings(gains)
+        return bound
 
 
 class BoundDelta(BoundLikelihood):

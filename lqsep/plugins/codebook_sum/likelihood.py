@@ -66,22 +66,27 @@ class SumsOfGains:
         return self._index
 
     def _table(self, gains: tuple[float, float]) -> Int32[Tensor, "codebook_size codebook_size"]:
-        if self._stored is not None:
-            pairs = zip(self._stored.gains, gains, strict=True)
-            if all(math.isclose(stored, gain) for stored, gain in pairs):
-                return self._stored.table
-            _LOGGER.warning(
-                "the table of code sums is for gains %g and %g; computing it again for %g and %g "
-                "(`lqsep sums` stores it)",
-                *self._stored.gains,
-                *gains,
-            )
-        else:
-            _LOGGER.info(
-                "computing the sums of all pairs of %d codes (`lqsep sums` stores them)",
-                len(self._codebook),
-            )
+        if self._stored is not None and _is_close(self._stored.gains, gains):
+            return self._stored.table
+        _LOGGER.info(
+            "computing the sums of all pairs of %d codes (`lqsep sums` stores them)",
+            len(self._codebook),
+        )
         return build_sum_table(self._codebook, gains)
+
+    def warnings(self, gains: Sequence[float]) -> tuple[str, ...]:
+        """That the stored table is not for these gains, if so."""
+        if self._stored is None or _is_close(self._stored.gains, gains):
+            return ()
+        stored = self._stored.gains
+        return (
+            f"the table of code sums is for gains {stored[0]:g} and {stored[1]:g} and was computed "
+            f"again for {gains[0]:g} and {gains[1]:g} (`lqsep sums` stores it)",
+        )
+
+
+def _is_close(stored: Sequence[float], gains: Sequence[float]) -> bool:
+    return all(math.isclose(a, b) for a, b in zip(stored, gains, strict=True))
 
 
 class CodebookSumLikelihood(Likelihood):
@@ -130,7 +135,9 @@ class CodebookSumLikelihood(Likelihood):
                     "likelihood.target to 'unquantised' or use another likelihood"
                 )
             targets = self.codebook[encoded.codes]
-        return BoundCodebookSum(self._sums.at(gains), self.codebook, targets, self.sigma)
+        bound = BoundCodebookSum(self._sums.at(gains), self.codebook, targets, self.sigma)
+        bound.warnings = self._sums.warnings(gains)
+        return bound
 
 
 class BoundCodebookSum(BoundLikelihood):

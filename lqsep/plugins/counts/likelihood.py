@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,8 +16,6 @@ from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.frame_likelihood import SparseLikelihood
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.plugins.counts.store import TripleCounts
-
-_LOGGER = logging.getLogger("lqsep")
 
 # Codes of the mixture whose likelihood is kept ready: at 8192 codes some 0.2 MB each, beside the
 # listed pairs.
@@ -80,14 +77,14 @@ class CountsLikelihood(Likelihood):
                 "likelihood 'counts': the codec gives no codes of the mixture; use a codec that "
                 "does, or another likelihood"
             )
+        bound = BoundCounts(self, encoded.codes)
         if self.gains is not None and not _is_close(self.gains, gains):
-            _LOGGER.warning(
-                "the counts are for gains %g and %g, not for %g and %g; `lqsep counts` makes new "
-                "ones for the model's gains",
-                *self.gains,
-                *gains,
+            bound.warnings = (
+                f"the counts are for gains {self.gains[0]:g} and {self.gains[1]:g}, not for "
+                f"{gains[0]:g} and {gains[1]:g}; `lqsep counts` makes new ones for the model's "
+                "gains",
             )
-        return BoundCounts(self, encoded.codes)
+        return bound
 
     def of_code(self, code: int) -> SparseLikelihood:
         """The likelihood of a frame whose mixture has this code."""

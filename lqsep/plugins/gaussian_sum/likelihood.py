@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 
@@ -15,8 +14,6 @@ from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.frame_likelihood import BilinearLikelihood, GramMatrix
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.plugins.gaussian_sum.calibration import Calibration
-
-_LOGGER = logging.getLogger("lqsep")
 
 # Most pairs that `frames` lists: 2 MiB per frame in float64.
 _LISTED_PAIRS = 512**2
@@ -79,20 +76,21 @@ class GaussianSumLikelihood(Likelihood):
             gain / root * vectors for gain, vectors in zip(both, self._vectors, strict=True)
         )
         if self._gram is None or self._gram_gains != both:
-            self._warn_of_other(both)
             self._gram, self._gram_gains = GramMatrix(-first, second), both
         targets = (encoded.latents.double() - self._mean) @ self._whitening.T / root
-        return BoundGaussianSum(first, second, self._gram, targets)
+        bound = BoundGaussianSum(first, second, self._gram, targets)
+        bound.warnings = self._warnings(both)
+        return bound
 
-    def _warn_of_other(self, gains: tuple[float, float]) -> None:
-        pairs = zip(self._calibration.gains, gains, strict=True)
-        if not all(math.isclose(measured, gain) for measured, gain in pairs):
-            _LOGGER.warning(
-                "the noise of likelihood 'gaussian-sum' was measured at gains %g and %g and is "
-                "used at %g and %g (`lqsep sums --calibrate` measures it anew)",
-                *self._calibration.gains,
-                *gains,
-            )
+    def _warnings(self, gains: tuple[float, float]) -> tuple[str, ...]:
+        measured = self._calibration.gains
+        if all(math.isclose(a, b) for a, b in zip(measured, gains, strict=True)):
+            return ()
+        return (
+            f"the noise of likelihood 'gaussian-sum' was measured at gains {measured[0]:g} and "
+            f"{measured[1]:g} and is used at {gains[0]:g} and {gains[1]:g} (`lqsep sums "
+            "--calibrate` measures it anew)",
+        )
 
 
 class BoundGaussianSum(BoundLikelihood):
