@@ -96,6 +96,12 @@ def test_a_model_without_counts(
     message = capsys.readouterr().err
     assert "make it with `lqsep counts MODEL_DIR --data DIR`" in message
     assert "Traceback" not in message and message.count("\n") == 1
+    lass = ["--likelihood", "counts", "-p", "likelihood.counts=sums.npz"]
+    assert run([*separate, *lass, "-o", str(tmp_path)]) == 3
+    message = capsys.readouterr().err
+    assert f"no file of counts at {tiny_model / 'sums.npz'}; check likelihood.counts" in message
+    assert "relative to the model's directory, or absolute" in message
+    assert "lqsep counts" not in message and message.count("\n") == 1
 
 
 def test_wrong_data(

@@ -9,7 +9,7 @@ import torch
 from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import check_codec_fingerprint
 from lqsep.core.config import check_two_sources
-from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.plugins.codebook_sum.config import SUMS_FILE, CodebookSumConfig, DeltaConfig
 from lqsep.plugins.codebook_sum.delta import DeltaLikelihood
@@ -53,8 +53,13 @@ def _codebook_and_table(
 def _stored_table(name: str | None, context: BuildContext, codec: str) -> SumTable | None:
     """The table that is named, or else the one beside the model where it is of this codec."""
     path = context.path(name or SUMS_FILE)
-    if name is None and not path.is_file():
-        return None
+    if not path.is_file():
+        if name is None:
+            return None
+        raise CheckpointError(
+            f"no table of code sums at {path}; make it with `lqsep sums {context.base_dir}`, or "
+            "check likelihood.table, a path relative to the model's directory, or absolute"
+        )
     table = load_table(path, sha256=(context.hashes or {}).get(name or SUMS_FILE))
     if name is None and table.codec_fingerprint != codec:
         _LOGGER.warning(

@@ -10,7 +10,7 @@ from lqsep.core.interfaces.codec import Codec
 from lqsep.plugins.counts.config import CountsConfig
 from lqsep.plugins.counts.lass import load_lass_counts
 from lqsep.plugins.counts.likelihood import CountsLikelihood
-from lqsep.plugins.counts.store import load_counts
+from lqsep.plugins.counts.store import LASS_SUFFIX, load_counts
 
 
 def build_likelihood(config: CountsConfig, context: BuildContext) -> CountsLikelihood:
@@ -24,7 +24,7 @@ def build_likelihood(config: CountsConfig, context: BuildContext) -> CountsLikel
     assert context.codec is not None, "the codec is built first"
     path = context.path(config.counts)
     sha256 = (context.hashes or {}).get(config.counts)
-    if path.suffix == ".npz":
+    if path.suffix == LASS_SUFFIX:
         counted = load_lass_counts(path, axes=config.axes, sha256=sha256)
     else:
         counted = load_counts(path, sha256=sha256)

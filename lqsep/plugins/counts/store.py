@@ -13,6 +13,9 @@ from torch import Tensor
 from lqsep.core.checkpoints import load_weights, save_weights
 from lqsep.core.errors import CheckpointError
 
+# Of the published system's files.
+LASS_SUFFIX = ".npz"
+
 
 @dataclass(frozen=True)
 class TripleCounts:
@@ -110,20 +113,22 @@ def check_exists(path: str | Path) -> None:
     """Refuse a missing file.
 
     Raises:
-        CheckpointError: Names the command that makes the file.
+        CheckpointError: Names the command that makes the file, unless it is one of LASS.
     """
     if not Path(path).is_file():
+        hint = "make it with `lqsep counts MODEL_DIR --data DIR`, or check likelihood.counts"
+        if Path(path).suffix == LASS_SUFFIX:
+            hint = "check likelihood.counts"
         raise CheckpointError(
-            f"likelihood 'counts': no file of counts at {path}; make it with "
-            "`lqsep counts MODEL_DIR --data DIR`"
+            f"likelihood 'counts': no file of counts at {path}; {hint}, a path relative to the "
+            "model's directory, or absolute"
         )
 
 
 def not_counts(path: str | Path, why: str) -> CheckpointError:
     """The error for a file that holds something else."""
-    return CheckpointError(
-        f"{path} is not a file of counts: {why}; make it again with `lqsep counts`"
-    )
+    hint = "restore it" if Path(path).suffix == LASS_SUFFIX else "make it again with `lqsep counts`"
+    return CheckpointError(f"{path} is not a file of counts: {why}; {hint}")
 
 
 def _pair(text: str) -> tuple[float, float]:
