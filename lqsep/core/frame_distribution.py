@@ -50,8 +50,9 @@ class FrameDistribution:
         self.log_evidence = (self._log_p0 + self._row_logsum).logsumexp(1)
         self._kept: tuple[Pairs, ...] | None = None
         if filters.restricts_pairs:
-            self._kept = self._pairs_kept()
-            self.log_evidence = torch.stack([pairs.score.logsumexp(0) for pairs in self._kept])
+            self._kept, self._list_of = self._pairs_kept()
+            evidence = torch.stack([pairs.score.logsumexp(0) for pairs in self._kept])
+            self.log_evidence = evidence[self._list_of]
 
     def draw(
         self,
@@ -67,11 +68,7 @@ class FrameDistribution:
         """
         rows = self._rows if rows is None else rows
         if self._kept is not None:
-            picks = [
-                pairs.codes[pick_by_cdf(pairs.score[None], uniform[m : m + 1, 0])]
-                for m, pairs in enumerate(self._kept[n] for n in rows.tolist())
-            ]
-            return torch.cat(picks)
+            return self._draw_kept(self._kept, uniform[:, 0], self._list_of[rows])
         first = pick_by_cdf((self._log_p0 + self._row_logsum)[rows], uniform[:, 0])
         given_first = self._log_p1[rows] + self._likelihood.rows(rows, first)
         return torch.stack([first, pick_by_cdf(given_first, uniform[:, 1])], 1)
@@ -83,10 +80,11 @@ class FrameDistribution:
         if self._kept is None:
             pairs = self._table(score).best(k)
             return pairs.rows, pairs.codes
-        total = torch.cat([pairs.score + score[n] for n, pairs in enumerate(self._kept)])
-        rows = torch.cat([torch.full_like(pairs.rows, n) for n, pairs in enumerate(self._kept)])
+        lists = [self._kept[number] for number in self._list_of.tolist()]
+        total = torch.cat([pairs.score + score[n] for n, pairs in enumerate(lists)])
+        rows = torch.cat([torch.full_like(pairs.rows, n) for n, pairs in enumerate(lists)])
         order = total.sort(descending=True, stable=True).indices[:k]
-        return rows[order], torch.cat([pairs.codes for pairs in self._kept])[order]
+        return rows[order], torch.cat([pairs.codes for pairs in lists])[order]
 
     def score(
         self, rows: Int64[Tensor, " chosen"], codes: Int64[Tensor, "chosen sources"]
@@ -103,19 +101,31 @@ class FrameDistribution:
         possible = score > float("-inf")
         return torch.where(possible, score - self.log_evidence[rows], score)
 
-    def _pairs_kept(self) -> tuple[Pairs, ...]:
-        """What the joint filters leave to each hypothesis; the same list where all is the same."""
-        first = place = self._rows
+    def _draw_kept(
+        self, lists: Sequence[Pairs], uniform: Tensor, list_of: Tensor
+    ) -> Int64[Tensor, "draws sources"]:
+        """One pair per draw from the list that it belongs to; each list is gone through once."""
+        codes = uniform.new_empty((len(uniform), 2), dtype=torch.int64)
+        sizes = torch.bincount(list_of, minlength=len(lists)).tolist()
+        for pairs, draws in zip(lists, torch.split(list_of.argsort(), sizes), strict=True):
+            if len(draws):
+                codes[draws] = pairs.codes[_pick(pairs.score[None], uniform[None, draws])[0]]
+        return codes
+
+    def _pairs_kept(self) -> tuple[tuple[Pairs, ...], Int64[Tensor, " rows"]]:
+        """What the joint filters leave, as different lists, and the list of each hypothesis."""
+        first = list_of = self._rows
         if self._likelihood.n_rows == 1:
             tables = torch.cat([self._log_p0, self._log_p1], 1)
-            _, place = torch.unique(tables, dim=0, return_inverse=True)
-            first = torch.zeros_like(place[: int(place.max()) + 1]).scatter(0, place, self._rows)
+            _, list_of = torch.unique(tables, dim=0, return_inverse=True)
+            first = torch.zeros_like(list_of[: int(list_of.max()) + 1])
+            first = first.scatter(0, list_of, self._rows)
         table = self._table(torch.zeros_like(self.log_evidence))
         lists = [
             pairs_kept(table.row(n), float(self.log_evidence[n]), self.filters)
             for n in first.tolist()
         ]
-        return tuple(lists[index] for index in place.tolist())
+        return tuple(lists), list_of
 
     def _table(self, score: Tensor) -> JointTable:
         return JointTable(self._likelihood, self._rows, score, self._log_p0, self._log_p1)
@@ -128,13 +138,20 @@ def pick_by_cdf(
 
     An item of weight zero is never drawn. Each row needs a finite weight.
     """
+    return _pick(log_weight, uniform[:, None])[:, 0]
+
+
+def _pick(
+    log_weight: Float[Tensor, "rows codebook_size"], uniform: Float64[Tensor, "rows draws"]
+) -> Int64[Tensor, "rows draws"]:
+    """As `pick_by_cdf`, with several draws from each row."""
     log_weight = log_weight.double()
     weight = (log_weight - log_weight.amax(1, keepdim=True)).exp()
     cumulative = weight.cumsum(1)
-    target = uniform[:, None] * cumulative[:, -1:]
+    target = uniform * cumulative[:, -1:]
     pick = torch.searchsorted(cumulative, target, right=True).clamp(max=weight.shape[1] - 1)
     # A parallel sum need not be monotone to the last bit, so that a gap could be hit.
     hit = weight.gather(1, pick) > 0
     if not bool(hit.all()):
         pick = torch.where(hit, pick, weight.argmax(1, keepdim=True))
-    return pick[:, 0]
+    return pick

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
+from lqsep.core import frame_distribution
 from lqsep.core.errors import EmptySupportError, IncompatibleComponentsError, ShapeError
 from lqsep.core.filters import Filters, filter_table
-from lqsep.core.frame_distribution import pick_by_cdf
+from lqsep.core.frame_distribution import _pick, pick_by_cdf
 from lqsep.core.interfaces.likelihood import BoundLikelihood
 from lqsep.core.posterior import SequencePosterior
 from lqsep.testing.dense import dense_step, dense_values
@@ -286,6 +287,27 @@ def test_picks_divide_the_unit_interval():
     # A boundary may fall on either side of a multiple of 1/1000.
     torch.testing.assert_close(share.double(), weight, atol=1.1e-3, rtol=0)
     assert (picks.diff() >= 0).all()
+
+
+@pytest.mark.parametrize("filters", [Filters(joint_top_k=4), Filters(joint_top_p=0.7)])
+def test_draws_from_a_shared_list_are_those_of_hypotheses_on_their_own(filters, monkeypatch):
+    posterior = random_posterior(3, n_codes=SIZES)
+    # Three different pasts, in a mixed order: three lists.
+    codes = torch.tensor([[0, 0], [1, 3], [2, 1]])[torch.arange(60) % 3]
+    state = posterior.extend(posterior.start(60), None, codes)
+    uniform = torch.rand(50, 2, dtype=torch.float64, generator=generator(4))
+    rows = torch.randint(60, (50,), generator=generator(5))
+    gone_through = []
+    monkeypatch.setattr(
+        frame_distribution, "_pick", lambda *args: gone_through.append(1) or _pick(*args)
+    )
+    together = posterior.draw(state, None, filters, rows=rows, uniform=uniform).codes
+    assert len(gone_through) == 3
+    for row, number, drawn in zip(rows.tolist(), uniform, together, strict=True):
+        alone = posterior.extend(posterior.start(1), None, codes[row : row + 1])
+        on_its_own = posterior.draw(alone, None, filters, uniform=number[None]).codes
+        assert torch.equal(on_its_own[0], drawn)
+    assert len({tuple(pair) for pair in together.tolist()}) > 4
 
 
 def test_uniform_numbers_replace_the_generator():
