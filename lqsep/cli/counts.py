@@ -9,6 +9,7 @@ import click
 
 from lqsep.cli.dataset_choice import DatasetChoice
 from lqsep.cli.options import current_options
+from lqsep.cli.outputs import check_target
 
 COUNTS_FILE = "counts.safetensors"
 
@@ -103,7 +104,8 @@ def make_counts(
     Raises:
         AudioError: The data set holds no audio, or it cannot be read.
         CheckpointError: There is no model, its codec cannot be loaded, or the file not written.
-        ConfigError: The model or the data set is described wrongly, or a source is missing.
+        ConfigError: The model or the data set is described wrongly, a source is missing, or
+            ``path`` cannot be written.
         DeviceError: The device is not available.
         IncompatibleComponentsError: There are not two sources with one codebook, or the codec
             gives no codes of the mixture.
@@ -117,6 +119,7 @@ def make_counts(
     from lqsep.plugins.counts.store import save_counts
 
     model = open_codec_model(directory, device)
+    check_target(path)
     context = model.context
     with torch.inference_mode():
         counted = count_codes(

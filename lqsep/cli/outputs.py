@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import string
 import tempfile
@@ -186,6 +187,24 @@ def check_writable(folder: Path) -> None:
             f"cannot write to the output folder {folder}: {error.strerror or error}; "
             "choose another with --out"
         ) from error
+
+
+def check_target(path: Path) -> None:
+    """See that a file can be written, without making it or its folder.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def remove_empty(folders: Iterable[Path], root: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from lqsep.cli.options import Seconds, SourceValue, current_options
+from lqsep.cli.outputs import check_target
 from lqsep.plugins.codebook_sum.config import SUMS_FILE
 
 
@@ -165,7 +166,8 @@ def build_sums(
 
     Raises:
         CheckpointError: There is no model, or its codec cannot be loaded.
-        ConfigError: The model has no such source, or its likelihood reads no table.
+        ConfigError: The model has no such source, its likelihood reads no table, or the file
+            cannot be written.
         DeviceError: The device is not available.
         IncompatibleComponentsError: There are not two sources with one codebook.
     """
@@ -182,6 +184,7 @@ def build_sums(
             f"{directory / MODEL_FILE}: likelihood '{likelihood.type}' reads no table of "
             "code sums; set likelihood.type to 'codebook-sum' first"
         )
+    check_target(directory / SUMS_FILE)
     weights = (model.context.gains[0], model.context.gains[1])
     codebook = shared_codebook(model.codec, model.context.device, likelihood.type)
     table = build_sum_table(codebook, weights, on_block=on_block)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lqsep.cli.dataset_choice import DatasetChoice
+from lqsep.cli.outputs import check_target
 
 if TYPE_CHECKING:
     from lqsep.plugins.gaussian_sum.calibration import Calibration, CovarianceKind
@@ -71,7 +72,8 @@ def calibrate(
     Raises:
         AudioError: The recordings cannot be read.
         CheckpointError: There is no model, its codec cannot be loaded, or the file not written.
-        ConfigError: The model or the data set lacks a source, or there is no such data set.
+        ConfigError: The model or the data set lacks a source, there is no such data set, or the
+            file cannot be written.
         DeviceError: The device is not available.
         IncompatibleComponentsError: There are not two sources.
     """
@@ -87,6 +89,8 @@ def calibrate(
     )
 
     model = open_codec_model(directory, device, gains)
+    path = settings.output or directory / CALIBRATION_FILE
+    check_target(path)
     context = model.context
     both = (context.gains[0], context.gains[1])
     noise = measure_noise(
@@ -102,7 +106,6 @@ def calibrate(
     )
     mean, covariance = shrunk_covariance(noise, settings.covariance)
     calibration = Calibration(mean, covariance, both, model.codec.fingerprint, len(noise))
-    path = settings.output or directory / CALIBRATION_FILE
     save_calibration(path, calibration)
     if path.resolve().parent == directory.resolve():
         changes: dict[str, object] = {f"sources.{name}.gain": gain for name, gain in gains}

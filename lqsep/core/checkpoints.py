@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -79,9 +80,12 @@ def save_weights(
         digest = file_hash(temporary)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot write weights to {path}: {error}") from error
+        # The system's words alone: what it adds is the temporary name.
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"cannot write {path}: {reason}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a name that cannot be, above all
+            temporary.unlink()
     return digest
 
 

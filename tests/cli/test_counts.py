@@ -141,3 +141,34 @@ def test_wrong_models(
     stderr = capsys.readouterr().err
     assert "model.toml: separation works on 2 sources, got 3" in stderr
     assert "another likelihood" not in stderr and stderr.count("\n") == 1
+
+
+def test_the_file_cannot_be_written(
+    tiny_model: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told before the recordings are read, and nothing is left."""
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for data, path in (
+        (tmp_path / "empty", Path("/proc/counts.safetensors")),
+        (tmp_path / "empty", tmp_path / "file" / "new" / "counts.safetensors"),
+    ):
+        assert run(["counts", str(tiny_model), "--data", str(data), "-o", str(path)]) == 2
+        message = capsys.readouterr().err
+        assert message.startswith(f"lqsep: error: cannot write {path}: ")
+        assert message.count("\n") == 1 and ".tmp" not in message and "weights" not in message
+    assert (
+        run(
+            [
+                "counts",
+                str(tiny_model),
+                "--data",
+                str(tmp_path / "empty"),
+                "-o",
+                str(tmp_path / "new" / "counts.safetensors"),
+            ]
+        )
+        != 0
+    )
+    assert sorted(tmp_path.rglob("*")) == before

@@ -150,3 +150,14 @@ def test_a_table_of_other_gains_is_told_once(
     report = json.loads((tmp_path / "out" / "tiny" / "mix" / "lqsep.json").read_text())
     assert len(report["segments"]) > 1
     assert [f"mix: {text}" for text in report["warnings"]] == [warning]
+
+
+def test_the_table_cannot_be_written(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told before anything is computed."""
+    monkeypatch.setattr("lqsep.plugins.codebook_sum.table.build_sum_table", None)
+    path = tiny_model / "sums.safetensors"
+    path.mkdir()
+    assert run(["sums", str(tiny_model)]) == 2
+    assert capsys.readouterr().err == f"lqsep: error: cannot write {path}: Is a directory\n"

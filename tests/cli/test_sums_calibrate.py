@@ -150,3 +150,13 @@ def test_wrong_options(
     assert found == code, error
     assert "Traceback" not in error
     assert not (tiny_model / FILE).exists()
+
+
+def test_the_file_cannot_be_written(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told before the recordings are looked for."""
+    path = Path("/proc") / FILE
+    assert calibrate(tiny_model, tmp_path / "none", "-o", str(path)) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"lqsep: error: cannot write {path}: ") and message.count("\n") == 1

@@ -1,6 +1,7 @@
 """Weights files: round trip, fingerprints, refusal of what does not fit."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -112,3 +113,13 @@ def test_codec_fingerprint_must_match_where_it_is_known():
     check_codec_fingerprint("file", {"codec_fingerprint": "a" * 64}, "a" * 64)
     with pytest.raises(CheckpointError, match="trained on another codec"):
         check_codec_fingerprint("file", {"codec_fingerprint": "b" * 64}, "a" * 64)
+
+
+def test_what_cannot_be_written_is_named_alone(tmp_path):
+    """Neither the temporary name nor what the tensors are for."""
+    for path in (Path("/proc/a.safetensors"), tmp_path / ("a" * 250)):
+        with pytest.raises(CheckpointError) as caught:
+            save_weights(path, {"counts": torch.ones(2)}, {})
+        assert str(caught.value).startswith(f"cannot write {path}: ")
+        assert ".tmp" not in str(caught.value) and "weights" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -132,7 +132,7 @@ def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="make it with `lqsep counts"):
+    with pytest.raises(CheckpointError, match="no file of counts at"):
         load_lass_counts(tmp_path / "none.npz")
     whole = (DATA / "coo.npz").read_bytes()
     np.save(tmp_path / "array.npy", np.zeros(3))
