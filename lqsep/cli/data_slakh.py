@@ -119,7 +119,7 @@ def _find(
     Raises:
         ConfigError: The folder, a split or a source is not there, or there is nothing to write.
     """
-    from lqsep.plugins.datasets.slakh import find_slakh_tracks, report, slakh_splits
+    from lqsep.plugins.datasets.slakh import absent_classes, find_slakh_tracks, report, slakh_splits
 
     if not sources:
         raise ConfigError("--sources names no source; expected names such as drums,bass")
@@ -140,8 +140,12 @@ def _find(
     }
     for part in found.values():
         report(part)
+    absent = absent_classes(found.values())
     if not any(part.tracks for part in found.values()):
-        raise ConfigError(f"{root}: no track has {' and '.join(sources)}; choose other --sources")
+        why = absent or "choose other --sources"
+        raise ConfigError(f"{root}: no track has {' and '.join(sources)}; {why}")
+    if absent:
+        logger.warning("%s: %s", root, absent)
     return found
 
 

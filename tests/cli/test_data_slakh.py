@@ -106,6 +106,12 @@ def test_splits_sources_and_classes(slakh, tmp_path):
         ("slakh", ["--sources", "voice"], 2, "source 'voice' is no instrument class"),
         ("slakh", ["--sources", ","], 2, "--sources names no source"),
         ("slakh", ["--sources", "organ"], 2, "no track has organ"),
+        (
+            "slakh",
+            ["--sources", "piano", "--class", "piano=Pianoo"],
+            2,
+            "no track has a stem of class 'pianoo' (piano); did you mean 'Piano'?",
+        ),
         ("slakh", ["--sources", "../x", "--class", "../x=Bass"], 2, "the name of a folder"),
         ("slakh", ["--class", "bass"], 2, "is not of the form SOURCE=VALUE"),
         ("slakh", ["--sample-rate", "0"], 2, "1000<=x<=192000"),
@@ -119,6 +125,16 @@ def test_mistakes_are_one_line(slakh, tmp_path, root, arguments, code, message, 
     stdout, err = capsys.readouterr()
     assert (stdout, err.count("\n")) == ("", 1) and message in err
     assert not out.exists()
+
+
+def test_a_class_that_occurs_nowhere_is_told(slakh, tmp_path, capsys):
+    """Beside another class of the source, with which it is complete."""
+    command = ["data", "slakh", str(slakh), "-o", str(tmp_path / "out"), "--sources", "keys"]
+    assert run([*command, "--class", "keys=Piano", "--class", "keys=Orgen"]) == 0
+    assert capsys.readouterr().err == (
+        f"lqsep: warning: {slakh}: no track has a stem of class 'orgen' (keys); "
+        "did you mean 'Organ'?\n"
+    )
 
 
 def test_only_the_omitted_split(slakh, tmp_path, capsys):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from lqsep.core.errors import AudioError, ConfigError
@@ -40,12 +41,20 @@ class SlakhTracks:
             ``mix.flac`` holds all instruments.
         incomplete: Tracks that lack a source, with what they have of the others.
         problems: Of all tracks.
+        classes: Instrument classes of each source, lower case.
+        seen: Of these and Slakh's own classes, those that a track has a file of.
     """
 
-    sources: tuple[str, ...]
     tracks: tuple[TrackFiles, ...]
     incomplete: tuple[TrackFiles, ...]
     problems: tuple[SlakhProblem, ...]
+    classes: Mapping[str, tuple[str, ...]]
+    seen: frozenset[str]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources, in order."""
+        return tuple(self.classes)
 
     def missing(self, track: TrackFiles) -> tuple[str, ...]:
         """The sources that a track lacks."""
@@ -70,9 +79,10 @@ class SlakhDataset(FolderDataset):
 
     def __init__(self, found: SlakhTracks) -> None:
         if not found.tracks:
+            why = absent_classes([found]) or _first_missing(found)
             raise AudioError(
-                f"slakh: none of {len(found.incomplete)} tracks has {' and '.join(found.sources)}; "
-                f"{_first_missing(found)}. Name fewer sources, or set their classes."
+                f"slakh: none of {len(found.incomplete)} tracks has {' and '.join(found.sources)}: "
+                f"name fewer sources, or set their classes; {why}"
             )
         super().__init__(found.tracks)
         self.problems = found.problems
@@ -107,9 +117,11 @@ def find_slakh_tracks(
     complete: list[TrackFiles] = []
     incomplete: list[TrackFiles] = []
     problems: list[SlakhProblem] = []
+    seen: set[str] = set()
     for folder in folders:
         track = read_slakh_folder(folder, known)
         problems += [SlakhProblem(track.name, text) for text in track.problems]
+        seen.update(track.classes)
         stems = {
             source: tuple(path for name in names for path in track.classes.get(name, ()))
             for source, names in classes_of.items()
@@ -117,7 +129,27 @@ def find_slakh_tracks(
         stems = {source: paths for source, paths in stems.items() if paths}
         is_complete = len(stems) == len(classes_of)
         (complete if is_complete else incomplete).append(TrackFiles(track.name, stems, None))
-    return SlakhTracks(tuple(classes_of), tuple(complete), tuple(incomplete), tuple(problems))
+    return SlakhTracks(
+        tuple(complete), tuple(incomplete), tuple(problems), classes_of, frozenset(seen)
+    )
+
+
+def absent_classes(parts: Collection[SlakhTracks]) -> str:
+    """In words, the sources' classes that occur in none of the splits; empty where all occur."""
+    seen = {name for part in parts for name in part.seen}
+    wanted = {
+        name: source for part in parts for source, its in part.classes.items() for name in its
+    }
+    spelling = {name.lower(): name for name in CLASSES}
+    words = []
+    for name, source in wanted.items():
+        if name in seen:
+            continue
+        close = get_close_matches(name, sorted({*spelling, *seen} - {name}), n=2)
+        meant = " or ".join(repr(spelling.get(other, other)) for other in close)
+        hint = f"; did you mean {meant}?" if close else ""
+        words.append(f"no track has a stem of class {spelling.get(name, name)!r} ({source}){hint}")
+    return "; ".join(words)
 
 
 def slakh_folders(root: Path, split: str | None = None) -> list[Path]:

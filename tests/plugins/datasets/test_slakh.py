@@ -291,7 +291,7 @@ def test_wrong_and_incomplete_tracks_are_reported_once_and_left_out(slakh, caplo
         "Track00004 has no bass; Track00005 has no bass and 2 more"
     )
     assert len(SlakhDataset(find_slakh_tracks(slakh, "train", ["drums"]))) == 6
-    with pytest.raises(AudioError, match="none of 7 tracks has organ; Track00001 has no organ"):
+    with pytest.raises(AudioError, match="none of 7 tracks has organ: .* stem of class 'Organ'"):
         SlakhDataset(find_slakh_tracks(slakh, "train", ["organ"]))
 
 
