@@ -25,10 +25,8 @@ from lqsep.core.evaluation.page_audio import (
 from lqsep.core.evaluation.page_charts import box_plot
 from lqsep.core.evaluation.page_style import STYLE
 from lqsep.core.evaluation.protocols import find_protocol
-from lqsep.core.evaluation.summary import ALL_SOURCES, Summary, SummaryRow
+from lqsep.core.evaluation.summary import ALL_SOURCES, METRIC_NAMES, Summary, SummaryRow
 
-METRICS = {"sdr": "SDR", "isr": "ISR", "sir": "SIR", "sar": "SAR"}
-METRICS |= {"si_sdr": "SI-SDR", "si_sdri": "SI-SDR improvement"}
 REFERENCES = {"original": "the original stems", "decoded": "the stems after the codec's round trip"}
 
 _OWN = ("lqsep", "marginal", "pair")
@@ -135,7 +133,7 @@ def _scores(results: Sequence[Mapping[str, Any]], summary: Summary) -> Iterator[
     )
     for metric, reference in dict.fromkeys((row.metric, row.reference) for row in summary.rows):
         rows = [r for r in summary.rows if (r.metric, r.reference) == (metric, reference)]
-        name = METRICS.get(metric, metric)
+        name = METRIC_NAMES.get(metric, metric)
         yield f"<h3>{escape(f'{name} against {REFERENCES.get(reference, reference)}')}</h3>"
         yield _table(rows, summary.statistic)
         for source in dict.fromkeys(row.source for row in rows if row.source != ALL_SOURCES):
@@ -223,7 +221,7 @@ def _items(results: Sequence[Mapping[str, Any]], summary: Summary) -> str:
         cells = "".join(f"<td>{_number(scores.get(column))}</td>" for column in columns)
         lines.append(f'<tr><th scope="row">{escape(_describe(result))}</th>{cells}</tr>')
     return (
-        f"<details><summary>{METRICS[metric]} of every item</summary>"
+        f"<details><summary>{METRIC_NAMES[metric]} of every item</summary>"
         f'<div class="scroll"><table><thead><tr><th scope="col">item</th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div></details>"
     )

@@ -19,6 +19,15 @@ from lqsep.core.evaluation.protocols import find_protocol
 ALL_SOURCES = "all sources"
 """Name of the rows over all sources: of every item the mean over its sources."""
 
+METRIC_NAMES = {
+    "sdr": "SDR",
+    "isr": "ISR",
+    "sir": "SIR",
+    "sar": "SAR",
+    "si_sdr": "SI-SDR",
+    "si_sdri": "SI-SDRi",
+}
+"""As people read them."""
 
 # Bootstrap samples, and the seed that makes tables the same every time.
 _SAMPLES = 2000
@@ -147,7 +156,7 @@ def to_markdown(summary: Summary) -> str:
     for metric, reference in dict.fromkeys((row.metric, row.reference) for row in summary.rows):
         lines += [
             "",
-            f"### {metric.upper().replace('_', '-')} against the {reference} sources",
+            f"### {METRIC_NAMES.get(metric, metric)} against the {reference} sources",
             "",
             "| estimate | source | n | undefined | mean | median | 95 % interval |",
             "|---|---|--:|--:|--:|--:|--:|",
