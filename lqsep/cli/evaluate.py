@@ -50,7 +50,10 @@ from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
 
 if TYPE_CHECKING:
     from lqsep.core.config import PipelineConfig
+    from lqsep.core.evaluation.items import EvaluationItem
+    from lqsep.core.evaluation.protocols import Protocol
     from lqsep.core.evaluation.summary import Summary
+    from lqsep.core.interfaces.dataset import Dataset
     from lqsep.core.registry import Registry
 
 # Settings that begin so are the data set's, the others the pipeline's.
@@ -161,7 +164,6 @@ def _evaluate(
     use_one_thread()
 
     from lqsep.core.evaluation.baselines_of import fit_baselines
-    from lqsep.core.evaluation.items import plan_items
     from lqsep.core.evaluation.page import write_text
     from lqsep.core.registry import Registry
 
@@ -195,22 +197,23 @@ def _evaluate(
         check_same(found, wanted, out)
 
     rules = find_protocol(protocol)
-    items = plan_items(tracks, rules, sources=sources, seed=seed, n_tracks=n_tracks)
+    items, failures = _plan(tracks, rules, sources, seed, n_tracks)
     fitted = known_baselines(found)
     if baselines and fitted is None:
         logger.info("fitting the baselines")
-        fitted = fit_baselines(tracks, items, rules, sources=sources, gains=parsed.gains)
+        fitted = fit_baselines(tracks, rules, sources=sources, gains=parsed.gains, seed=seed)
     wanted = with_baselines(wanted, fitted)
     if found is None:
         write_text(out / SETTINGS_FILE, json.dumps(wanted, indent=2) + "\n")
     tasks = [ItemTask(item, index < examples) for index, item in enumerate(items)]
     setup = ItemSetup(pipeline, device, current_options(), choice, rules, seed, fitted, out)
-    failures = _run([t for t in tasks if not is_done(out, t, sources)], jobs, setup, interrupts)
+    n_items = len(tasks) + len(failures)
+    failures |= _run([t for t in tasks if not is_done(out, t, sources)], jobs, setup, interrupts)
     summary = _write_summary(tasks, wanted, out, failures)
     click.echo(_document(summary, out, failures) if as_json else _read(out / "summary.md"))
     if failures:
         names = ", ".join(failures)
-        logger.error("%d of %d items failed: %s", len(failures), len(items), names)
+        logger.error("%d of %d items failed: %s", len(failures), n_items, names)
     return failures
 
 
@@ -240,6 +243,30 @@ def _pipeline_settings(config: PipelineConfig, device: str, registry: Registry) 
         "config": {key: values[key] for key in values if key not in {"data", "train"}},
         "versions": versions(),
     }
+
+
+def _plan(
+    dataset: Dataset, protocol: Protocol, sources: Sequence[str], seed: int, n_tracks: int | None
+) -> tuple[list[EvaluationItem], dict[str, str]]:
+    """The items, and which tracks have none because they cannot be read, and why.
+
+    Raises:
+        LqsepError: There is no item.
+    """
+    from lqsep.core.evaluation.items import plan_items
+
+    failures: dict[str, str] = {}
+
+    def failed(track: str, error: str) -> None:
+        failures[track] = error
+        logger.error("%s: %s", track, error)
+
+    items = plan_items(
+        dataset, protocol, sources=sources, seed=seed, n_tracks=n_tracks, on_failure=failed
+    )
+    if not items:
+        raise _all_failed(failures)
+    return items, failures
 
 
 def _run(
@@ -287,8 +314,7 @@ def _write_summary(
     read = [read_result(out, task.item.item) for task in tasks]
     results = [result for result in read if result is not None]
     if not results:
-        first = next(iter(failures.items()), ("", ""))
-        raise LqsepError(f"all {len(tasks)} items failed; the first, {first[0]}: {first[1]}")
+        raise _all_failed(failures)
     summary = summarise(results)
     scored = {result["item"] for result in results}
     folders = [out / EXAMPLES / t.item.item for t in tasks if t.is_example]
@@ -299,6 +325,11 @@ def _write_summary(
     for file, text in zip(SUMMARY_FILES, texts, strict=True):
         write_text(out / file, text)
     return summary
+
+
+def _all_failed(failures: Mapping[str, str]) -> LqsepError:
+    first, error = next(iter(failures.items()), ("", ""))
+    return LqsepError(f"all {len(failures)} items failed; the first, {first}: {error}")
 
 
 def _document(summary: Summary, out: Path, failures: Mapping[str, str]) -> str:

@@ -47,6 +47,7 @@ class DatasetContract:
             info, track = dataset.info(index), dataset[index]
             stem = next(iter(track.stems.values()))
             assert (info.name, info.sample_rate) == (track.name, track.sample_rate)
+            assert dataset.name(index) == track.name
             assert info.n_samples == stem.shape[-1]
 
     def test_part_of_a_stem(self) -> None:

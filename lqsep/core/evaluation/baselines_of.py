@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.baselines import HpssSetting, best_hpss, hpss, oracle_masks, share_mixture
-from lqsep.core.evaluation.items import EvaluationItem, load_item
+from lqsep.core.errors import AudioError, LqsepError
+from lqsep.core.evaluation.items import load_item, plan_track
 from lqsep.core.evaluation.protocols import Protocol
 from lqsep.core.evaluation.sound import ItemSound, at_gain
 from lqsep.core.interfaces.codec import Codec
@@ -20,8 +22,8 @@ from lqsep.core.resampling import resample
 # What lasts is taken for the one, what is short for the other.
 _HARMONIC, _PERCUSSIVE = "bass", "drums"
 
-# The median filters are fitted to so many items, evenly spread, and so much of each.
-_FITTED_ITEMS = 8
+# The median filters are fitted to so many tracks, evenly spread, and so much of each.
+_FITTED_TRACKS = 8
 _FITTED_S = 10.0
 
 # Long tracks are worked on in stretches, with some of what is around them.
@@ -46,37 +48,44 @@ class Baselines:
 
 def fit_baselines(
     dataset: Dataset,
-    items: Sequence[EvaluationItem],
     protocol: Protocol,
     *,
     sources: Sequence[str],
     gains: Sequence[float],
+    seed: int = 0,
 ) -> Baselines:
     """Choose the median filters' sizes for a data set: once, before its items are scored.
 
-    The choice is made on the items themselves (up to 8 of them, evenly spread, the first 10 s of
-    each), which favours the baseline.
+    The choice is made on the data set itself (up to 8 tracks, evenly spread, of each the first
+    item, 10 s of it), which favours the baseline. It is the same however many tracks are scored.
+    Tracks that cannot be read are passed over.
 
     Args:
         dataset: Tracks with their stems.
-        items: Of `plan_items`.
-        protocol: The same as theirs.
+        protocol: Of the scores.
         sources: The model's.
         gains: The model's.
+        seed: As `plan_items`.
 
     Raises:
-        AudioError: A file cannot be read.
+        AudioError: No track can be read, or none has anything to score.
     """
     if set(sources) != {_HARMONIC, _PERCUSSIVE}:
         reason = f"is defined for {_PERCUSSIVE} and {_HARMONIC}, not for {', '.join(sources)}"
         return Baselines(notes=(f"hpss left out: it {reason}",))
-    step = -(-len(items) // _FITTED_ITEMS)
-    setting = best_hpss(_pairs(dataset, items[::step], protocol, sources, gains))
+    found = list(islice(_pairs(dataset, protocol, sources, gains, seed), _FITTED_TRACKS))
+    if not found:
+        raise AudioError(
+            f"evaluation: none of {len(dataset)} tracks can be read to fit the baseline hpss to; "
+            "repair the files, or leave the baselines out"
+        )
+    setting = best_hpss(found)
     chosen = (
         f"window {1000 * setting.window_s:.0f} ms, filters {setting.time_s:g} s and "
         f"{setting.frequency_hz:g} Hz"
     )
-    return Baselines(setting, (f"hpss: {chosen}, the best of a grid on the items scored",))
+    n_tracks = f"{len(found)} of {len(dataset)} tracks"
+    return Baselines(setting, (f"hpss: {chosen}, the best of a grid on {n_tracks}",))
 
 
 def baseline_stems(
@@ -157,16 +166,28 @@ def _in_stretches(work: Callable[[ItemSound], Stems], sound: ItemSound) -> Stems
 
 def _pairs(
     dataset: Dataset,
-    items: Sequence[EvaluationItem],
     protocol: Protocol,
     sources: Sequence[str],
     gains: Sequence[float],
+    seed: int,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
-    """Mixture, harmonic part, percussive part and sample rate of each item."""
+    """Mixture, harmonic part, percussive part and sample rate of the tracks that can be read.
+
+    In an order of which every beginning of ``_FITTED_TRACKS`` or more is spread over the data set.
+    """
     harmonic, percussive = (list(sources).index(name) for name in (_HARMONIC, _PERCUSSIVE))
-    for item in items:
-        sound = load_item(
-            dataset, item, protocol, sources=sources, gains=gains, longest_s=_FITTED_S
-        )
+    step = -(-len(dataset) // _FITTED_TRACKS)
+    for index in sorted(range(len(dataset)), key=lambda index: index % step):
+        try:
+            items = plan_track(dataset, index, protocol, sources=sources, seed=seed)
+            if not items:
+                continue
+            sound = load_item(
+                dataset, items[0], protocol, sources=sources, gains=gains, longest_s=_FITTED_S
+            )
+        except LqsepError as error:
+            if error.exit_code != 1:
+                raise
+            continue  # scoring the track will tell
         stems = sound.stems
         yield sound.mixture, stems[harmonic], stems[percussive], sound.sample_rate

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lqsep.core.errors import AudioError, ConfigError
+from lqsep.core.errors import AudioError, ConfigError, LqsepError
 from lqsep.core.evaluation.protocols import Protocol
 from lqsep.core.evaluation.sound import (
     CHUNK_RATE,
@@ -61,6 +61,7 @@ def plan_items(
     sources: Sequence[str],
     seed: int = 0,
     n_tracks: int | None = None,
+    on_failure: Callable[[str, str], None] | None = None,
 ) -> list[EvaluationItem]:
     """The items of a data set, in its order.
 
@@ -72,10 +73,12 @@ def plan_items(
         sources: The model's, ``Separator.sources``.
         seed: Decides which chunks are taken; nothing else.
         n_tracks: The first so many only.
+        on_failure: Called with the name of a track that cannot be read and the reason; the track
+            is left out. None: it is an error.
 
     Raises:
         ConfigError: The data set lacks one of the sources.
-        AudioError: A file cannot be read, or no track has anything to score.
+        AudioError: A file cannot be read, or no track has anything to score (and none failed).
     """
     missing = [source for source in sources if source not in dataset.sources]
     if missing:
@@ -85,14 +88,34 @@ def plan_items(
             "layout or model."
         )
     count = len(dataset) if n_tracks is None else min(n_tracks, len(dataset))
-    plan = _track_chunks if protocol.unit == "chunk" else _whole_track
-    items = [item for index in range(count) for item in plan(dataset, index, sources, seed)]
-    if not items:
+    items: list[EvaluationItem] = []
+    n_failed = 0
+    for index in range(count):
+        try:
+            items += plan_track(dataset, index, protocol, sources=sources, seed=seed)
+        except LqsepError as error:
+            if on_failure is None or error.exit_code != 1:
+                raise
+            n_failed += 1
+            on_failure(_name(dataset, index), str(error))
+    if not items and not n_failed:
         raise AudioError(
             f"evaluation: nothing to score in {count} tracks; protocol {protocol.name!r} asks for "
             f"chunks of {CHUNK_SAMPLES / CHUNK_RATE:.2f} s in which no source is silent."
         )
     return _distinct(items)
+
+
+def plan_track(
+    dataset: Dataset, index: int, protocol: Protocol, *, sources: Sequence[str], seed: int = 0
+) -> list[EvaluationItem]:
+    """The items of one track; none where it has nothing to score. Arguments as `plan_items`.
+
+    Raises:
+        AudioError: A file cannot be read.
+    """
+    plan = _track_chunks if protocol.unit == "chunk" else _whole_track
+    return plan(dataset, index, sources, seed)
 
 
 def load_item(
@@ -154,6 +177,14 @@ def _track_chunks(
 def _is_silent(dataset: Dataset, index: int, source: str, number: int) -> bool:
     chunk = read_chunk(dataset, index, source, number).double()
     return float(chunk.norm()) / CHUNK_SAMPLES < _SILENCE
+
+
+def _name(dataset: Dataset, index: int) -> str:
+    """Also of a track that cannot be read."""
+    try:
+        return dataset.name(index)
+    except LqsepError:
+        return f"track {index + 1}"
 
 
 def _file_name(name: str) -> str:

@@ -49,6 +49,10 @@ class Dataset(ABC):
             AudioError: A file cannot be read.
         """
 
+    def name(self, index: int) -> str:
+        """The track's name; override where it is known though its files cannot be read."""
+        return self.info(index).name
+
     def info(self, index: int) -> TrackInfo:
         """Name, rate and length; override where they can be had without reading the samples."""
         track = self[index]

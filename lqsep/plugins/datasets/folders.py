@@ -41,6 +41,9 @@ class FolderDataset(Dataset):
         mixture = _read(track.mixture, 0, info.n_samples) if track.mixture else None
         return Track(info.name, info.sample_rate, mixture, stems)
 
+    def name(self, index: int) -> str:
+        return self._tracks[index].name
+
     def info(self, index: int) -> TrackInfo:
         """From the files' headers.
 

@@ -9,6 +9,7 @@ import torch
 from lqsep import Separator
 from lqsep.core.baselines import HpssSetting, best_hpss
 from lqsep.core.data import Candidates, DecodedCandidates, Mixture
+from lqsep.core.errors import AudioError
 from lqsep.core.evaluation.baselines_of import (
     Baselines,
     baseline_stems,
@@ -273,19 +274,55 @@ def test_baselines_of_long_tracks_are_made_in_stretches(separator, monkeypatch):
     assert sdr(whole["oracle-mask"].flatten(), parts["oracle-mask"].flatten()) > 10
 
 
-def test_hpss_is_fitted_to_the_items(dataset):
+def test_hpss_is_fitted_to_the_data_set(dataset):
     items = plan_items(dataset, SI_SDR, sources=("drums", "bass"))
     arguments = {"sources": ("drums", "bass"), "gains": (0.3, 0.7)}
-    found = fit_baselines(dataset, items[:1], SI_SDR, **arguments)
+    found = fit_baselines(dataset, SI_SDR, **arguments)
     sound = load_item(dataset, items[0], SI_SDR, **arguments)
     drums, bass = sound.stems
     assert found.hpss == best_hpss([(sound.mixture, bass, drums, sound.sample_rate)])
     assert found.hpss != best_hpss([(sound.mixture, drums, bass, sound.sample_rate)])
     assert found.notes[0].startswith("hpss: window")
+    assert found.notes[0].endswith("the best of a grid on 1 of 1 tracks")
+
+
+class Damaged(SyntheticDataset):
+    """Some tracks cannot be read, as the header tells or later."""
+
+    no_header: tuple[int, ...] = ()
+    no_samples: tuple[int, ...] = ()
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.read = []
+
+    def info(self, index):
+        if index in self.no_header:
+            raise AudioError("cannot read the header")
+        return super().info(index)
+
+    def stem(self, index, source, start=0, stop=None):
+        if index in self.no_samples:
+            raise AudioError("cannot read the samples")
+        self.read.append(index)
+        return super().stem(index, source, start, stop)
+
+
+def test_hpss_is_fitted_to_tracks_of_all_the_data_set_that_can_be_read():
+    damaged = Damaged(n_tracks=20, duration_s=0.3, sample_rate=8000)
+    arguments = {"sources": ("drums", "bass"), "gains": (0.5, 0.5)}
+    fit_baselines(damaged, SI_SDR, **arguments)
+    assert list(dict.fromkeys(damaged.read)) == [0, 3, 6, 9, 12, 15, 18, 1]
+    damaged.read, damaged.no_header, damaged.no_samples = [], (0, 3), (6,)
+    found = fit_baselines(damaged, SI_SDR, **arguments)
+    assert list(dict.fromkeys(damaged.read)) == [9, 12, 15, 18, 1, 4, 7, 10]
+    assert found.notes[0].endswith("on 8 of 20 tracks")
+    damaged.no_header = tuple(range(20))
+    with pytest.raises(AudioError, match="none of 20 tracks can be read to fit"):
+        fit_baselines(damaged, SI_SDR, **arguments)
 
 
 def test_hpss_is_left_out_for_other_sources(dataset):
     other = SyntheticDataset(sources=("clicks", "tones"), n_tracks=1, sample_rate=8000)
-    items = plan_items(other, SI_SDR, sources=other.sources)
-    found = fit_baselines(other, items, SI_SDR, sources=other.sources, gains=(0.5, 0.5))
+    found = fit_baselines(other, SI_SDR, sources=other.sources, gains=(0.5, 0.5))
     assert found.hpss is None and found.notes[0].startswith("hpss left out")

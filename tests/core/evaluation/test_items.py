@@ -6,7 +6,7 @@ import torch
 
 from lqsep.core.errors import AudioError, ConfigError
 from lqsep.core.evaluation.items import load_item, plan_items
-from lqsep.core.evaluation.protocols import LQVAE2021, MUSEVAL_V4, PROTOCOLS, find_protocol
+from lqsep.core.evaluation.protocols import LQVAE2021, MUSEVAL_V4, PROTOCOLS, SI_SDR, find_protocol
 from lqsep.core.evaluation.sound import CHUNK_RATE, CHUNK_SAMPLES, n_chunks, read_chunk
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.core.resampling import resample
@@ -109,6 +109,37 @@ def test_sound_of_an_item():
     assert np.allclose(sound.mixture, 0.3 * stems[0] + 0.7 * stems[1], atol=1e-7)
     whole = load_item(dataset, item, MUSEVAL_V4, sources=SOURCES, gains=GAINS)
     assert whole.sources.shape == (2, 2, 4 * CHUNK_SAMPLES)
+
+
+class Damaged(Arrays):
+    """Track ``b`` cannot be read."""
+
+    named = True
+
+    def name(self, index):
+        return self._tracks[index].name if self.named else super().name(index)
+
+    def info(self, index):
+        if self._tracks[index].name == "b":
+            raise AudioError("cannot read b")
+        return super().info(index)
+
+
+@pytest.mark.parametrize("protocol", [LQVAE2021, SI_SDR])
+def test_a_track_that_cannot_be_read_fails_alone(protocol):
+    dataset = Damaged({name: noise(1.1) for name in ("a", "b", "c")})
+    failures = []
+    items = plan_items(
+        dataset, protocol, sources=SOURCES, on_failure=lambda *failure: failures.append(failure)
+    )
+    assert [item.track for item in items] == ["a", "c"]
+    dataset.named = False
+    plan_items(
+        dataset, protocol, sources=SOURCES, on_failure=lambda *failure: failures.append(failure)
+    )
+    assert failures == [("b", "cannot read b"), ("track 2", "cannot read b")]
+    with pytest.raises(AudioError, match="cannot read b"):
+        plan_items(dataset, protocol, sources=SOURCES)
 
 
 def test_mistakes():
