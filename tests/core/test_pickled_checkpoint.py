@@ -180,13 +180,36 @@ def test_a_truncated_file_is_refused(tmp_path: Path, old: bool, share: float) ->
         read_checkpoint(path)
 
 
+def test_a_changed_byte_is_found(tmp_path: Path) -> None:
+    """In the values of a tensor, where the file stays readable."""
+    path = save(tmp_path / "c.pth.tar", checkpoint(model={"a": torch.ones(50)}))
+    content = bytearray(path.read_bytes())
+    place = content.find(torch.ones(50).numpy().tobytes())
+    content[place + 100] ^= 1
+    path.write_bytes(content)
+    assert not torch.equal(torch.load(path)["model"]["a"], torch.ones(50))
+    with pytest.raises(CheckpointError, match=r"damaged: the record 'c.*/data/0' does not fit"):
+        read_checkpoint(path)
+
+
+def test_files_without_checksums_are_read(tmp_path: Path) -> None:
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = save(tmp_path / "c.pth.tar", checkpoint())
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(read_checkpoint(path).tensors["b"], torch.ones(2))
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(CheckpointError, match="no checkpoint at"):
             read_checkpoint(path)
-    (tmp_path / "text").write_text("not a checkpoint\n")
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
-        read_checkpoint(tmp_path / "text")
+    for text in ("not a checkpoint\n", "hello world", "RIFF....WAVE", ""):
+        (tmp_path / "text").write_text(text)
+        with pytest.raises(CheckpointError, match=r"checkpoint \(what it says makes no sense\);"):
+            read_checkpoint(tmp_path / "text")
 
 
 def test_written_files_are_whole_or_not_there(tmp_path: Path) -> None:
