@@ -41,12 +41,14 @@ class JukeboxFiles:
         priors: Source and checkpoint, in the order of the sources.
         sums: Table of code sums; its rows are codes of the first source.
         gains: By source; one half where nothing is said.
+        sample_rate: In Hz, for a codec whose settings do not say it.
     """
 
     codec: Path
     priors: Sequence[tuple[str, Path]]
     sums: Path | None = None
     gains: Sequence[tuple[str, float]] = ()
+    sample_rate: int | None = None
 
     def source_gains(self) -> dict[str, float]:
         """The gain of every source, in order.
@@ -137,7 +139,7 @@ def _read_parts(files: JukeboxFiles, gains: Mapping[str, float]) -> _Parts:
     from lqsep.plugins.transformer.reference_checkpoint import read_prior
 
     checkpoint = read_checkpoint(files.codec)
-    codec_config, tensors = read_codec(checkpoint)
+    codec_config, tensors = read_codec(checkpoint, files.sample_rate)
     codebooks = [
         tensors[f"quantizers.{level}.codebook"] for level in range(len(codec_config.downs_t))
     ]

@@ -37,6 +37,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="A source's gain in the mixture; may be repeated.  [0.5]",
 )
 @click.option(
+    "--sample-rate",
+    type=click.IntRange(min=1),
+    metavar="HZ",
+    help="Of the LQ-VAE, where its checkpoint does not say it.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -55,6 +61,7 @@ def import_jukebox(
     priors: Sequence[tuple[str, str]],
     sums: Path | None,
     gains: Sequence[tuple[str, float]],
+    sample_rate: int | None,
     output: Path,
     device: str,
 ) -> None:
@@ -72,6 +79,7 @@ def import_jukebox(
         priors=[(source, Path(file)) for source, file in priors],
         sums=sums,
         gains=gains,
+        sample_rate=sample_rate,
     )
     with ProgressBars(enabled=False if current_options().quiet else None) as bars:
         import_model(

@@ -375,6 +375,25 @@ def test_wrong_options(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_sample_rate_where_the_settings_lack_it(
+    import_changed: Import,
+    checkpoints: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    del checkpoints["codec"]["hps"]["sr"]
+    assert import_changed(tmp_path / "out") == 3
+    assert "its settings lack 'sr', the sample rate; give it with --sample-rate" in one_line(capsys)
+    assert import_changed(tmp_path / "out", "--sample-rate", "16000") == 0
+    assert load_model(tmp_path / "out").codec.info.sample_rate == 16000
+    checkpoints["codec"]["hps"]["sr"] = 22050
+    capsys.readouterr()
+    assert import_changed(tmp_path / "other", "--sample-rate", "16000") == 3
+    assert "its settings have sr = 22050, but --sample-rate is 16000" in one_line(capsys)
+    assert not (tmp_path / "other").exists()
+    assert import_changed(tmp_path / "other", "--sample-rate", "22050") == 0
+
+
 @pytest.mark.parametrize("names", [("drums",), ("drums", "drums"), ("drums", "a/../b")])
 def test_wrong_sources(
     names: tuple[str, ...], golden: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]

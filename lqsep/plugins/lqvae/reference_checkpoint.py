@@ -40,12 +40,18 @@ _DOWN = re.compile(r"encoders\.(\d+)\.blocks\.(\d+)\.stages\.(\d+)\.down\.weight
 _UNIT = re.compile(r"encoders\.(\d+)\.blocks\.0\.stages\.0\.residual\.(\d+)\.dilated\.weight")
 
 
-def read_codec(checkpoint: PickledCheckpoint) -> tuple[LQVAEConfig, dict[str, Tensor]]:
+def read_codec(
+    checkpoint: PickledCheckpoint, sample_rate: int | None = None
+) -> tuple[LQVAEConfig, dict[str, Tensor]]:
     """Configuration and stored tensors of a codec's checkpoint.
+
+    Args:
+        checkpoint: As it was read.
+        sample_rate: In Hz, for settings that do not say it.
 
     Raises:
         CheckpointError: It is no codec's, has tensors that are missing, unknown or of sizes other
-            than its settings say, or an architecture that lqsep does not have.
+            than its settings say, another sample rate, or an architecture that lqsep does not have.
     """
     path = checkpoint.path
     if any(name.startswith("prior.") for name in checkpoint.tensors):
@@ -56,7 +62,7 @@ def read_codec(checkpoint: PickledCheckpoint) -> tuple[LQVAEConfig, dict[str, Te
     try:
         _check_fixed(checkpoint.hps)
         state = from_reference(checkpoint.tensors)
-        config = _config(checkpoint.hps, _sizes(state))
+        config = _config(_with_rate(checkpoint.hps, sample_rate), _sizes(state))
         with torch.device("meta"):
             expected = inference_tensors(build_model(config))
     except (CheckpointError, ConfigError) as error:
@@ -97,6 +103,18 @@ def _check_fixed(hps: Mapping[str, Any]) -> None:
             raise CheckpointError(
                 f"its settings have {key} = {hps[key]!r}; lqsep knows codecs with {only!r} only"
             )
+
+
+def _with_rate(hps: Mapping[str, Any], sample_rate: int | None) -> Mapping[str, Any]:
+    """The settings with the sample rate, which tensors do not show."""
+    said = hps.get("sr")
+    if said is None and sample_rate is None:
+        raise CheckpointError("its settings lack 'sr', the sample rate; give it with --sample-rate")
+    if None not in (said, sample_rate) and said != sample_rate:
+        raise CheckpointError(
+            f"its settings have sr = {said!r}, but --sample-rate is {sample_rate}; leave it out"
+        )
+    return {**hps, "sr": sample_rate if said is None else said}
 
 
 @dataclass(frozen=True)
@@ -190,9 +208,10 @@ def _completed(hps: Mapping[str, Any], sizes: _Sizes) -> dict[str, Any]:
         CheckpointError: They leave out something that the tensors do not show.
     """
     given = dict(hps)
-    for key in ("sr", "dilation_growth_rate"):
-        if given.get(key) is None:
-            raise CheckpointError(f"its settings lack {key!r}, which the tensors do not show")
+    if given.get("dilation_growth_rate") is None:
+        raise CheckpointError(
+            "its settings lack 'dilation_growth_rate', which the tensors do not show"
+        )
     for key in ("levels", "downs_t", "strides_t", "l_bins", "emb_width"):
         given.setdefault(key, getattr(sizes, key))
     if "hvqvae_multipliers" not in given:
