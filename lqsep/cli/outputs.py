@@ -173,15 +173,13 @@ def check_format(format: str, subtype: str) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the output folder and see that files can be written there.
+    """See that files can be written to the output folder, without making it.
 
     Raises:
         ConfigError: They cannot.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        _try_folder(folder)
     except OSError as error:
         raise ConfigError(
             f"cannot write to the output folder {folder}: {error.strerror or error}; "
@@ -195,16 +193,24 @@ def check_target(path: Path) -> None:
     Raises:
         ConfigError: It cannot.
     """
-    folder = path.parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        _try_folder(path.parent)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _try_folder(folder: Path) -> None:
+    """Write to a folder, or to the first above it that is there; nothing is left.
+
+    Raises:
+        OSError: It cannot be done.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def remove_empty(folders: Iterable[Path], root: Path) -> None:

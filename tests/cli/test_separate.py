@@ -671,6 +671,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line_and_exit_code_3(
     separate(*paths, "--prior", "bass=ngram", "-j", jobs, code=3)
     assert separate.stderr.startswith("lqsep: error: no weights file at ")
     assert separate.stderr.count("\n") == 1
+    assert not separate.out.exists()
 
 
 # Interruptions, in a process of their own
