@@ -98,7 +98,7 @@ DISTRIBUTION = {
 
         class SlowPrior(MarkovPrior):
             def step(self, state, codes):
-                time.sleep(self.delay_s)
+                time.sleep(self.delay_s + float(os.environ.get("LQSEP_TOYS_DELAY_S", 0)))
                 return super().step(state, codes)
 
 

@@ -1,5 +1,6 @@
 """``lqsep evaluate``: what it writes, going on where it stopped, processes, mistakes."""
 
+import contextlib
 import csv
 import json
 import os
@@ -41,10 +42,10 @@ def make_tracks(root: Path, names: tuple[str, ...] = TRACKS, seconds: float = 0.
 class Command:
     """Runs ``lqsep evaluate`` in this process, and tells what came out."""
 
-    def __init__(self, model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.model = model
-        self.data = make_tracks(folder / "data")
-        self.out = folder / "out"
+    def __init__(
+        self, model: Path, data: Path, out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.model, self.data, self.out = model, data, out
         self._capsys = capsys
         self.stdout = self.stderr = ""
 
@@ -63,6 +64,12 @@ class Command:
         assert says in self.stderr
         assert self.stderr.count("\n") == 1
         assert self.stdout == ""
+
+    def has_one_failure(self, error: str, last: str) -> None:
+        """On stderr and in the report."""
+        first, second = self.stderr.splitlines()
+        assert error in first and second.endswith(last)
+        assert error in (self.out / "report.html").read_text()
 
     def items(self) -> dict[str, Any]:
         """Results by track, without what may differ from run to run."""
@@ -85,44 +92,71 @@ class Command:
 
 @pytest.fixture
 def evaluate(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(tiny_model, tmp_path, capsys)
+    return Command(tiny_model, make_tracks(tmp_path / "data"), tmp_path / "out", capsys)
+
+
+@pytest.fixture(scope="module")
+def finished_files(tiny_model_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, the results of a run with two examples, and what it printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    make_tracks(folder / "data")
+    arguments = ["evaluate", folder / "data", "--split", "test", "--protocol", "si-sdr"]
+    arguments += ["-n", tiny_model_files, "-o", folder / "out", "--examples", 2]
+    with (
+        (folder / "stdout").open("w") as stdout,
+        (folder / "stderr").open("w") as stderr,
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        assert run([str(argument) for argument in arguments]) == 0
+    return folder
+
+
+@pytest.fixture
+def finished(
+    finished_files: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """The command after that run. Model and results may be changed, the data belong to all."""
+    out = Path(shutil.copytree(finished_files / "out", tmp_path / "out"))
+    command = Command(tiny_model, finished_files / "data", out, capsys)
+    command.stdout = (finished_files / "stdout").read_text()
+    command.stderr = (finished_files / "stderr").read_text()
+    return command
 
 
 @pytest.fixture
 def evaluate_toy(toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(toy_model, tmp_path, capsys)
+    return Command(toy_model, make_tracks(tmp_path / "data"), tmp_path / "out", capsys)
 
 
 # What comes out
 
 
-def test_items_summaries_and_a_report_are_written(evaluate: Command) -> None:
-    evaluate()
-    assert sorted(path.name for path in evaluate.out.iterdir()) == sorted(
+def test_items_summaries_and_a_report_are_written(finished: Command) -> None:
+    assert sorted(path.name for path in finished.out.iterdir()) == sorted(
         [*OUTPUTS, "examples", "items"]
     )
-    assert list(evaluate.items()) == list(TRACKS)
-    assert evaluate.stdout == (evaluate.out / "summary.md").read_text()
-    for text in (evaluate.stdout, (evaluate.out / "report.html").read_text()):
+    assert list(finished.items()) == list(TRACKS)
+    assert finished.stdout == (finished.out / "summary.md").read_text()
+    for text in (finished.stdout, (finished.out / "report.html").read_text()):
         assert "SI-SDRi against the original s" in text
-    assert evaluate.stderr == ""
-    own = [score for score in evaluate.items()["a"]["scores"] if score["estimate"] == "lqsep"]
+    assert finished.stderr == ""
+    own = [score for score in finished.items()["a"]["scores"] if score["estimate"] == "lqsep"]
     assert {(s["source"], s["metric"]) for s in own} == {
         (source, metric) for source in ("drums", "bass") for metric in ("si_sdr", "si_sdri")
     }
 
 
-def test_the_summary_is_that_of_the_items(evaluate: Command) -> None:
-    evaluate("--examples", 0)
+def test_the_summary_is_that_of_the_items(finished: Command) -> None:
     values: dict[tuple[str, ...], list[float]] = {}
-    for result in evaluate.items().values():
+    for result in finished.items().values():
         for score in result["scores"]:
             key = tuple(score[name] for name in ("estimate", "source", "metric", "reference"))
             if score["value"] is not None:
                 values.setdefault(key, []).append(score["value"])
     rows = {
         tuple(row[name] for name in ("estimate", "source", "metric", "reference")): row
-        for row in evaluate.rows()
+        for row in finished.rows()
     }
     assert ("mixture/2", "bass", "si_sdr", "original") in values
     assert {key[0] for key in values} == {
@@ -150,21 +184,20 @@ def test_the_settings_are_kept(evaluate: Command) -> None:
     assert settings["versions"]["lqsep"]
 
 
-def test_json_is_the_summary(evaluate: Command) -> None:
-    evaluate("--json", "--examples", 0)
-    document = json.loads(evaluate.stdout)
+def test_json_is_the_summary(finished: Command) -> None:
+    finished("--json", "--examples", 0)
+    document = json.loads(finished.stdout)
     assert document["protocol"] == "si-sdr"
     assert document["n_items"] == 3
     assert document["failures"] == {}
-    assert len(document["rows"]) == len(evaluate.rows())
+    assert len(document["rows"]) == len(finished.rows())
 
 
-def test_the_report_shows_the_first_items_and_no_more(evaluate: Command) -> None:
-    evaluate("--examples", 2)
-    page = (evaluate.out / "report.html").read_text()
+def test_the_report_shows_the_first_items_and_no_more(finished: Command) -> None:
+    page = (finished.out / "report.html").read_text()
     assert page.count("<audio") == 2 * 5
-    assert [path.name for path in sorted((evaluate.out / "examples").iterdir())] == [
-        path.stem for path in sorted((evaluate.out / "items").iterdir())[:2]
+    assert [path.name for path in sorted((finished.out / "examples").iterdir())] == [
+        path.stem for path in sorted((finished.out / "items").iterdir())[:2]
     ]
 
 
@@ -179,13 +212,13 @@ def test_the_seed_decides(evaluate_toy: Command) -> None:
 
 
 @pytest.mark.slow
-def test_chunks_of_the_protocol_of_2021(
-    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    evaluate = Command(tiny_model, tmp_path, capsys)
+def test_chunks_of_the_protocol_of_2021(evaluate: Command) -> None:
     shutil.rmtree(evaluate.data)
-    make_tracks(evaluate.data, ("long",), seconds=3.2)
-    evaluate("--no-baselines", "--examples", 0, protocol="lqvae2021")
+    make_tracks(evaluate.data, ("broken", "long"), seconds=3.2)
+    path = evaluate.data / "test" / "broken" / "drums.wav"
+    path.write_bytes(path.read_bytes()[:1000])
+    evaluate("--no-baselines", "--examples", 0, protocol="lqvae2021", code=1)
+    evaluate.has_one_failure(f"broken: cannot read {path}: ", "1 of 2 items failed: broken")
     estimates = {row["estimate"] for row in evaluate.rows()}
     assert estimates == {"lqsep", "marginal", "pair", "best-of-N"}
     [path] = (evaluate.out / "items").iterdir()
@@ -195,12 +228,11 @@ def test_chunks_of_the_protocol_of_2021(
 # Going on
 
 
-def test_a_second_run_computes_nothing_again(evaluate: Command) -> None:
-    evaluate("--examples", 1)
-    times, outputs = evaluate.times(), [(evaluate.out / n).read_bytes() for n in OUTPUTS]
-    evaluate("--examples", 1)
-    assert evaluate.times() == times
-    assert [(evaluate.out / name).read_bytes() for name in OUTPUTS] == outputs
+def test_a_second_run_computes_nothing_again(finished: Command) -> None:
+    times, outputs = finished.times(), [(finished.out / n).read_bytes() for n in OUTPUTS]
+    finished("--examples", 2)
+    assert finished.times() == times
+    assert [(finished.out / name).read_bytes() for name in OUTPUTS] == outputs
 
 
 def test_more_tracks_join_those_that_are_there(evaluate: Command) -> None:
@@ -216,13 +248,13 @@ def test_more_tracks_join_those_that_are_there(evaluate: Command) -> None:
     assert evaluate.items() == joined
 
 
-def test_an_example_without_its_sounds_is_done_again(evaluate: Command) -> None:
-    evaluate("--examples", 0)
-    before, times = evaluate.items(), evaluate.times()
-    evaluate("--examples", 1)
-    changed = [name for name, time_ns in evaluate.times().items() if times[name] != time_ns]
+def test_an_example_without_its_sounds_is_done_again(finished: Command) -> None:
+    next((finished.out / "examples" / "a").iterdir()).unlink()
+    before, times = finished.items(), finished.times()
+    finished("--examples", 1)
+    changed = [name for name, time_ns in finished.times().items() if times[name] != time_ns]
     assert len(changed) == 1
-    assert evaluate.items() == before
+    assert finished.items() == before
 
 
 @pytest.mark.parametrize(
@@ -236,54 +268,48 @@ def test_an_example_without_its_sounds_is_done_again(evaluate: Command) -> None:
     ],
 )
 def test_results_of_other_settings_are_refused(
-    evaluate: Command, changes: list[str], says: str
+    finished: Command, changes: list[str], says: str
 ) -> None:
-    evaluate("--examples", 0, "--tracks", 1)
-    before = evaluate.items()
-    evaluate.fails("--examples", 0, "--tracks", 1, *changes, code=2, says=says)
-    assert "--force" in evaluate.stderr
-    assert evaluate.items() == before
+    before = finished.items()
+    finished.fails("--examples", 0, "--tracks", 1, *changes, code=2, says=says)
+    assert "--force" in finished.stderr
+    assert finished.items() == before
 
 
-def test_another_model_of_the_same_name_is_refused(evaluate: Command) -> None:
-    evaluate("--examples", 0, "--tracks", 1)
-    text = (evaluate.model / "model.toml").read_text().replace('version = "1"', 'version = "2"')
-    (evaluate.model / "model.toml").write_text(text)
-    evaluate.fails("--tracks", 1, code=2, says='config.model.version is "1" there and "2" here')
+def test_another_model_of_the_same_name_is_refused(finished: Command) -> None:
+    text = (finished.model / "model.toml").read_text().replace('version = "1"', 'version = "2"')
+    (finished.model / "model.toml").write_text(text)
+    finished.fails("--tracks", 1, code=2, says='config.model.version is "1" there and "2" here')
 
 
-def test_force_starts_over_and_leaves_other_files(evaluate: Command) -> None:
-    evaluate("--examples", 1)
-    (evaluate.out / "mine.txt").write_text("")
-    evaluate("--examples", 0, "--tracks", 1, "--seed", 1, "--force")
-    assert len(evaluate.items()) == 1
-    assert (evaluate.out / "mine.txt").exists()
-    assert not (evaluate.out / "examples").exists()
+def test_force_starts_over_and_leaves_other_files(finished: Command) -> None:
+    (finished.out / "mine.txt").write_text("")
+    finished("--examples", 0, "--tracks", 1, "--seed", 1, "--force")
+    assert len(finished.items()) == 1
+    assert (finished.out / "mine.txt").exists()
+    assert not (finished.out / "examples").exists()
 
 
-def test_results_without_settings_are_refused(evaluate: Command) -> None:
-    evaluate("--examples", 0, "--tracks", 1)
-    (evaluate.out / "evaluation.json").unlink()
-    evaluate.fails("--force", code=2, says="holds results but no evaluation.json")
-    assert len(evaluate.items()) == 1
+def test_results_without_settings_are_refused(finished: Command) -> None:
+    (finished.out / "evaluation.json").unlink()
+    finished.fails("--force", code=2, says="holds results but no evaluation.json")
+    assert len(finished.items()) == 3
 
 
-def test_a_damaged_result_is_named(evaluate: Command) -> None:
-    evaluate("--examples", 0, "--tracks", 1)
-    [path] = (evaluate.out / "items").iterdir()
+def test_a_damaged_result_is_named(finished: Command) -> None:
+    path = finished.out / "items" / "a.json"
     path.write_text("{")
-    evaluate.fails("--examples", 0, "--tracks", 1, code=2, says=f"cannot read {path}")
+    finished.fails("--examples", 0, "--tracks", 1, code=2, says=f"cannot read {path}")
 
 
 # Several processes
 
 
 @pytest.mark.slow
-def test_the_numbers_do_not_depend_on_the_number_of_processes(evaluate: Command) -> None:
-    evaluate("--examples", 1)
-    one = evaluate.items(), evaluate.stdout.split("\n", 4)[4]
-    evaluate("--examples", 1, "-j", 2, "--force")
-    assert (evaluate.items(), evaluate.stdout.split("\n", 4)[4]) == one
+def test_the_numbers_do_not_depend_on_the_number_of_processes(finished: Command) -> None:
+    one = finished.items(), finished.stdout.split("\n", 4)[4]
+    finished("--examples", 2, "-j", 2, "--force")
+    assert (finished.items(), finished.stdout.split("\n", 4)[4]) == one
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -306,27 +332,19 @@ def test_one_failed_item_does_not_stop_the_others(
     assert {row["n"] for row in evaluate_toy.rows()} == {"2"}
 
 
-@pytest.mark.parametrize("protocol", ["si-sdr", pytest.param("lqvae2021", marks=pytest.mark.slow)])
-def test_a_track_that_cannot_be_read_does_not_stop_the_others(
-    evaluate: Command, protocol: str
-) -> None:
-    shutil.rmtree(evaluate.data)
-    make_tracks(evaluate.data, seconds=3.0 if protocol == "lqvae2021" else 0.1)
-    shutil.rmtree(evaluate.data / "test" / "c")
+def test_a_track_that_cannot_be_read_does_not_stop_the_others(evaluate: Command) -> None:
     path = evaluate.data / "test" / "a" / "bass.wav"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    few = ("--examples", 0, "--candidates", 1)
-    evaluate(*few, protocol=protocol, code=1)
-    error = f"a: cannot read {path}: the file is cut short"
-    assert list(evaluate.items()) == ["b"]
-    first, last = evaluate.stderr.splitlines()
-    assert error in first and last.endswith("1 of 2 items failed: a")
-    assert error in (evaluate.out / "report.html").read_text()
+    evaluate("--examples", 0, code=1)
+    evaluate.has_one_failure(
+        f"a: cannot read {path}: the file is cut short", "1 of 3 items failed: a"
+    )
+    assert list(evaluate.items()) == ["b", "c"]
     path.write_bytes(whole)
     times = evaluate.times()
-    evaluate(*few, protocol=protocol)
-    assert list(evaluate.items()) == ["a", "b"]
+    evaluate("--examples", 0)
+    assert list(evaluate.items()) == ["a", "b", "c"]
     assert times.items() < evaluate.times().items()
 
 
@@ -352,7 +370,8 @@ def test_when_all_items_fail_there_is_no_summary(evaluate_toy: Command) -> None:
 
 @pytest.fixture
 def start(evaluate_toy: Command) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Runs the command in a process and group of its own."""
+    """Runs the command in a process and group of its own, where a track takes over a second."""
+    delay = {"LQSEP_TOYS_DELAY_S": "0.003"}  # 200 frames of two sources
     started: list[subprocess.Popen[str]] = []
 
     def run_apart(*more: object) -> "subprocess.Popen[str]":
@@ -362,6 +381,7 @@ def start(evaluate_toy: Command) -> Iterator[Callable[..., "subprocess.Popen[str
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            env={**os.environ, **delay},
         )
         started.append(process)
         return process
@@ -380,10 +400,6 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 300) -> None:
         time.sleep(0.02)
 
 
-# 200 frames of a track: two seconds and more.
-SLOW = ("-p", "sources.drums.prior.delay_s=0.01")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize(
@@ -396,7 +412,7 @@ def test_after_an_interruption_a_run_goes_on(
     code: int,
     jobs: int,
 ) -> None:
-    process = start(*TOY, *SLOW, "-j", jobs)
+    process = start(*TOY, "-j", jobs)
     wait_for(lambda: len(evaluate_toy.times()) >= 1)
     if number == signal.SIGKILL:
         os.killpg(process.pid, number)
@@ -411,7 +427,7 @@ def test_after_an_interruption_a_run_goes_on(
         json.loads((evaluate_toy.out / "items" / name).read_text())
     assert not (evaluate_toy.out / "summary.csv").exists()
 
-    evaluate_toy(*TOY, *SLOW)
+    evaluate_toy(*TOY)
     after = evaluate_toy.times()
     assert {name: after[name] for name in done} == done
     gone_on = evaluate_toy.items()
