@@ -37,7 +37,7 @@ DISTRIBUTION = {
         class CodecConfig(ComponentConfig):
             type: str = "adding"
             levels: tuple[float, ...] = (0.0, 0.1, 0.35)
-            when_loud: str = "ignore"  # what a peak above 0.9 leads to
+            when_loud: str = "ignore"  # what peaks above 0.9, 0.93 ... lead to
 
 
         class PriorConfig(ComponentConfig):
@@ -82,16 +82,18 @@ DISTRIBUTION = {
 
         class Codec(AddingCodec):
             def analyse(self, wave):
-                if wave.abs().max() > 0.9:
-                    if self.when_loud == "die":
+                if (peak := float(wave.abs().max())) > 0.9:
+                    faults = self.when_loud.split()
+                    fault = faults[min(int((peak - 0.9) / 0.03), len(faults) - 1)]
+                    if fault == "die":
                         os.kill(os.getpid(), signal.SIGKILL)
-                    if self.when_loud == "crash":
+                    if fault == "crash":
                         raise ZeroDivisionError("a bug in a plugin")
-                    if self.when_loud == "starve":
+                    if fault == "starve":
                         raise EmptySupportError("no joint code explains frame 0")
-                    if self.when_loud == "exhaust":
+                    if fault == "exhaust":
                         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-                    if self.when_loud == "misfit":
+                    if fault == "misfit":
                         raise IncompatibleComponentsError("these do not fit")
                 return super().analyse(wave)
 

@@ -312,23 +312,35 @@ def test_the_numbers_do_not_depend_on_the_number_of_processes(finished: Command)
     assert (finished.items(), finished.stdout.split("\n", 4)[4]) == one
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("leads_to", ["starve", "crash", "die"])
-def test_one_failed_item_does_not_stop_the_others(
-    evaluate_toy: Command, jobs: int, leads_to: str
-) -> None:
-    if (jobs, leads_to) == (1, "die"):
-        pytest.skip("dies with the only process")
-    path = evaluate_toy.data / "test" / "b" / "drums.wav"
-    write_audio(path, np.full((1, 800), 0.99, np.float32), RATE)
-    bass = evaluate_toy.data / "test" / "b" / "bass.wav"
-    write_audio(bass, np.full((1, 800), 0.99, np.float32), RATE)
-    loud = ["-p", f"codec.when_loud='{leads_to}'", "-j", jobs]
-    evaluate_toy(*TOY, *loud, code=1)
+def make_loud(evaluate_toy: Command, track: str, level: float) -> None:
+    for source in ("drums", "bass"):
+        path = evaluate_toy.data / "test" / track / f"{source}.wav"
+        write_audio(path, np.full((1, 800), level, np.float32), RATE)
+
+
+@pytest.mark.parametrize("leads_to", ["starve", "crash"])
+def test_one_failed_item_does_not_stop_the_others(evaluate_toy: Command, leads_to: str) -> None:
+    make_loud(evaluate_toy, "b", 0.99)
+    evaluate_toy(*TOY, "-p", f"codec.when_loud='{leads_to}'", code=1)
     assert list(evaluate_toy.items()) == ["a", "c"]
     assert "1 of 3 items failed: " in evaluate_toy.stderr.splitlines()[-1]
     page = (evaluate_toy.out / "report.html").read_text()
     assert "1 items failed and are missing" in page
+    assert {row["n"] for row in evaluate_toy.rows()} == {"2"}
+
+
+def test_failed_items_do_not_stop_those_of_other_processes(evaluate_toy: Command) -> None:
+    shutil.rmtree(evaluate_toy.data)
+    make_tracks(evaluate_toy.data, ("a", "b", "c", "d", "e"))
+    for track, level in (("a", 0.915), ("b", 0.945), ("c", 0.975)):
+        make_loud(evaluate_toy, track, level)
+    evaluate_toy(*TOY, "-p", "codec.when_loud='starve crash die'", "-j", 2, code=1)
+    assert list(evaluate_toy.items()) == ["d", "e"]
+    assert "3 of 5 items failed: " in evaluate_toy.stderr.splitlines()[-1]
+    page = (evaluate_toy.out / "report.html").read_text()
+    assert "3 items failed and are missing" in page
+    errors = ("a: no joint code", "b: ZeroDivisionError", "c: its worker process ended")
+    assert all(error in page for error in errors)
     assert {row["n"] for row in evaluate_toy.rows()} == {"2"}
 
 
