@@ -1,5 +1,6 @@
 """The model that comes with the package, by all three ways to use it."""
 
+import json
 import math
 import subprocess
 import sys
@@ -105,6 +106,33 @@ def test_the_command_by_a_file_that_names_every_component(separation, directory,
     out = tmp_path / "out"
     assert run([*arguments(out), "--config", str(written)]) == 0
     assert_same_stems(out / "mine", separation)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["--likelihood", "delta"],
+        ["--likelihood", "gaussian-sum"],
+        ["--likelihood", "waveform", "-p", "likelihood.context=1", "--duration", "0.1"],
+        ["--sampler", "beam"],
+        ["--sampler", "rejection", "-p", "sampler.max_rounds=2"],
+        ["--sampler", "smc", "-p", "sampler.n_particles=4", "-p", "sampler.n_islands=2"],
+        ["--selector", "rejection", "-p", "sampler.joint_top_k=20"],
+    ],
+    ids=lambda changes: changes[1] + (" " + changes[-1] if changes[0] == "--selector" else ""),
+)
+def test_other_components_work_on_it(changes, tmp_path, capsys):
+    """By their names alone: the files that they need are in the model's directory."""
+    call = [*arguments(tmp_path), "--duration", "0.5", "-n", NAME, "--candidates", "2", "--json"]
+    assert run([*call, *changes]) == 0
+    (track,) = json.loads(capsys.readouterr().out)["tracks"]
+    report = json.loads(Path(track["report"]).read_text())
+    section = changes[0].removeprefix("--")
+    assert report["config"][section]["type"] == changes[1]
+    mixture = excerpt("mixture")[0][:, : report["input"]["n_samples"]]
+    stems = [read_audio(tmp_path / NAME / "mixture" / f"{name}.wav")[0] for name in STEMS]
+    # The shipped refiners make the stems sum to the mixture; three roundings to 16 bits.
+    assert np.abs(sum(stems) - mixture).max() <= 3 * STEP
 
 
 def test_every_file_is_verified_and_all_are_small(directory, capsys):
