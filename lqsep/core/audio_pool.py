@@ -16,6 +16,9 @@ from lqsep.core.resampling import resample
 # A stem this quiet (RMS, -80 dB) is taken as silence and not brought to any level.
 _SILENT_RMS = 1e-4
 
+# A near-silent mixture is not blown up beyond this factor (40 dB), so silence stays silence.
+MAX_GAIN = 100.0
+
 
 class AudioPool:
     """Waves of every source, read and resampled once.
@@ -69,6 +72,12 @@ class AudioPool:
 def stem_level(mixture_level: float | None, gains: Sequence[float]) -> float | None:
     """RMS of equally loud, independent stems whose mixture at ``gains`` has ``mixture_level``."""
     return None if mixture_level is None else mixture_level / math.hypot(*gains)
+
+
+def mixture_scale(wave: Float[Tensor, "*rows samples"], level: float | None) -> float:
+    """Factor that brings a mixture to a codec's level, at most ``MAX_GAIN``; 1 without a level."""
+    rms = float(wave.double().square().mean().sqrt()) if wave.numel() else 0.0
+    return 1.0 if level is None or rms == 0.0 else min(level / rms, MAX_GAIN)
 
 
 def _at_level(wave: Tensor, level: float | None) -> Tensor:

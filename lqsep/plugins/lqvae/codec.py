@@ -9,14 +9,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from lqsep.core.audio_pool import mixture_scale
 from lqsep.core.checkpoints import fingerprint, name_mismatch
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError, ShapeError
 from lqsep.core.interfaces.codec import Codec, CodecInfo
 from lqsep.plugins.lqvae.model import LQVAE
-
-# A near-silent mixture is not blown up beyond this factor (40 dB), so silence stays silence.
-MAX_GAIN = 100.0
 
 # Running averages and flags of the quantisers serve training only.
 _TRAINING_ONLY = ("code_sum", "code_count", "initialised")
@@ -59,7 +57,7 @@ class LQVAECodec(Codec):
             raise ShapeError(
                 f"lq-vae analysis: expected one segment (1, 1, samples), got {tuple(wave.shape)}."
             )
-        scale = self._scale(wave)
+        scale = mixture_scale(wave, self.level)
         latents = self._latents(wave * scale)
         return EncodedMixture(
             latents=latents[0].movedim(0, 1),
@@ -110,13 +108,6 @@ class LQVAECodec(Codec):
         padded = F.pad(wave, (0, -wave.shape[2] % self.info.hop_length))
         codebook = self.model.codebook(self._top)
         return self.model.encode_latents(padded.to(codebook), self._top)
-
-    def _scale(self, wave: Tensor) -> float:
-        """Factor that brings a wave to the codec's level."""
-        rms = float(wave.double().square().mean().sqrt()) if wave.numel() else 0.0
-        if self.level is None or rms == 0.0:
-            return 1.0
-        return min(self.level / rms, MAX_GAIN)
 
 
 def inference_tensors(model: LQVAE) -> dict[str, Tensor]:

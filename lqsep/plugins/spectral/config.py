@@ -1,0 +1,81 @@
+"""Settings of the codec ``spectral-vq`` and its trainer."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lqsep.core.spec import ComponentConfig
+
+
+class SpectralConfig(ComponentConfig):
+    """Sizes of the spectra and of the codebooks, and where the codebooks are."""
+
+    type: str = "spectral-vq"
+    checkpoint: str = Field(
+        default="codec.safetensors", description="Codebooks, relative to the configuration."
+    )
+    sample_rate: int = Field(default=22050, ge=1, description="Hz.")
+    n_fft: int = Field(
+        default=2048, ge=4, multiple_of=2, description="Samples in a window of the spectra."
+    )
+    hop_length: int = Field(
+        default=512,
+        ge=1,
+        description="Samples per code frame; at most half a window.",
+    )
+    n_bands: int = Field(default=96, ge=2, description="Bands in which spectra are compared.")
+    linear_hz: float = Field(
+        default=700.0,
+        ge=0,
+        description="Every bin below is a band by itself; above, bands are logarithmic.",
+    )
+    floor_db: float = Field(
+        default=60.0,
+        gt=0,
+        description="Powers this far below those of white noise of RMS 1 count as silence.",
+    )
+    codebook_size: int = Field(
+        default=256, ge=2, description="Codes per source; the first one is silence."
+    )
+    level: float | None = Field(
+        default=0.0707,
+        gt=0,
+        description="RMS to which a mixture is brought before encoding (gain at most 40 dB); "
+        "none leaves it as it is.",
+    )
+
+    @model_validator(mode="after")
+    def _windows_overlap(self) -> SpectralConfig:
+        if 2 * self.hop_length > self.n_fft:
+            raise ValueError(
+                f"hop_length must be at most half of n_fft ({self.n_fft // 2}), got "
+                f"{self.hop_length}"
+            )
+        return self
+
+
+class SpectralTrainConfig(BaseModel):
+    """Of the clustering; the sizes belong to the codec."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    versions: int = Field(
+        default=3,
+        ge=1,
+        description="Times every track is used; all but the first are shifted by less than a "
+        "frame and changed in level",
+    )
+    gain_db: float = Field(
+        default=6.0, ge=0, description="Random change of level of those versions, plus or minus, dB"
+    )
+    iterations: int = Field(default=20, ge=1, description="Rounds of k-means per source")
+    max_frames: int = Field(
+        default=200_000,
+        ge=1,
+        description="Frames per source that are clustered, drawn among all; all are counted",
+    )
+    pseudo_frames: float = Field(
+        default=8.0,
+        ge=0,
+        description="Frames' worth of the pooled variance in the variance of every code",
+    )

@@ -1,0 +1,22 @@
+"""Declares the codec ``spectral-vq``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lqsep.core.spec import ComponentSpec, Kind, hookimpl
+from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
+
+
+@hookimpl
+def lqsep_components() -> Iterable[ComponentSpec]:
+    yield ComponentSpec(
+        kind=Kind.CODEC,
+        name="spectral-vq",
+        config=SpectralConfig,
+        factory="lqsep.plugins.spectral.factory:build_codec",
+        summary="Codes of log spectra without phase, one codebook per source",
+        api_version=1,
+        trainer="lqsep.plugins.spectral.train:train_spectral",
+        train_config=SpectralTrainConfig,
+    )
