@@ -175,5 +175,5 @@ def test_build(tmp_path: Path) -> None:
     config = DeltaConfig(table="sums.safetensors")
     stored = build(registered, config, context).bind(encoded(2), GAINS)
     assert stored.at(0, NO_HISTORY).n_pairs(0, 0.0) == 9, "all sums are code 2"
-    with pytest.raises(CheckpointError, match="no weights file"):
+    with pytest.raises(CheckpointError, match="no table of code sums"):
         build(registered, DeltaConfig(table="none.safetensors"), context)
