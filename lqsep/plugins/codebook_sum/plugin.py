@@ -23,6 +23,6 @@ def lqsep_components() -> Iterable[ComponentSpec]:
         name="delta",
         config=DeltaConfig,
         factory="lqsep.plugins.codebook_sum.factory:build_delta",
-        summary="pairs of codes whose quantised sum is the mixture's code, all equally likely",
+        summary="Pairs of codes whose quantised sum is the mixture's code, all equally likely",
         api_version=1,
     )

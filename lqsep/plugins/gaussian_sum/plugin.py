@@ -15,6 +15,6 @@ def lqsep_components() -> Iterable[ComponentSpec]:
         name="gaussian-sum",
         config=GaussianSumConfig,
         factory="lqsep.plugins.gaussian_sum.factory:build_likelihood",
-        summary="calibrated Gaussian around the unquantised sum of two codes",
+        summary="Calibrated Gaussian around the unquantised sum of two codes",
         api_version=1,
     )
