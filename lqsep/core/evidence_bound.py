@@ -34,9 +34,7 @@ def log_evidence_bound(posterior: SequencePosterior, filters: Filters) -> float:
     impossible. Filters of the joint codes only take pairs away: the bound without them holds.
     """
     simple = posterior.log_upper()
-    # A context of one frame starts over at every frame, which is not the chain any more.
-    contexts = (prior.info.max_frames for prior in posterior.priors)
-    if abs(simple) == float("inf") or any(frames == 1 for frames in contexts):
+    if abs(simple) == float("inf"):
         return simple
     markov = posterior.markov()
     if markov is None:

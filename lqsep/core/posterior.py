@@ -264,14 +264,15 @@ class SequencePosterior:
         """The same posterior for exact forward-backward sums.
 
         None unless every prior is a first-order Markov chain and the likelihood's pairs can be
-        listed. With a prompt of several rows the first row counts.
+        listed. A context of one frame starts over at every frame and is no chain. With a prompt
+        of several rows the first row counts.
         """
         chains = [prior.transition_matrix() for prior in self.priors]
         if self.bound.uses_history or self.bound.frames(0, min(1, self.n_frames)) is None:
             return None
         log_initial, log_transition = [], []
         for source, chain in enumerate(chains):
-            if chain is None:
+            if chain is None or self.priors[source].info.max_frames == 1:
                 return None
             initial, transition = chain
             if self.prompt is not None and self.prompt.shape[2]:

@@ -44,6 +44,26 @@ class BeamConfig(FilterConfig):
     beam_width: int = Field(16, ge=1, description="Number of sequences kept, and of candidates")
 
 
+class ForwardBackwardConfig(ComponentConfig):
+    """Exact inference over whole sequences."""
+
+    type: str = "forward-backward"
+    n_candidates: int = Field(32, ge=1, description="Number of draws")
+    adapt_rounds: int = Field(
+        1,
+        ge=0,
+        le=2,
+        description="Times that a likelihood which can adapts to the mixture, each followed by "
+        "another pass",
+    )
+    block_frames: int | None = Field(
+        None,
+        ge=1,
+        description="Frames whose messages are kept at a time; when not given all of them or, "
+        "beyond 256 MB, as few as possible",
+    )
+
+
 class RejectionConfig(FilterConfig):
     """Rejection sampling of whole sequences."""
 

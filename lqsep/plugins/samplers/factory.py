@@ -10,9 +10,11 @@ from lqsep.plugins.samplers.config import (
     AncestralConfig,
     BeamConfig,
     FilterConfig,
+    ForwardBackwardConfig,
     RejectionConfig,
     SMCConfig,
 )
+from lqsep.plugins.samplers.forward_backward import ForwardBackwardSampler
 from lqsep.plugins.samplers.rejection import RejectionSampler
 from lqsep.plugins.samplers.smc import SMCSampler
 
@@ -29,6 +31,17 @@ def build_ancestral(config: AncestralConfig, context: BuildContext) -> Ancestral
 def build_beam(config: BeamConfig, context: BuildContext) -> BeamSampler:
     """A `BeamSampler`."""
     return BeamSampler(beam_width=config.beam_width, filters=_filters(config))
+
+
+def build_forward_backward(
+    config: ForwardBackwardConfig, context: BuildContext
+) -> ForwardBackwardSampler:
+    """A `ForwardBackwardSampler`."""
+    return ForwardBackwardSampler(
+        n_candidates=config.n_candidates,
+        adapt_rounds=config.adapt_rounds,
+        block_frames=config.block_frames,
+    )
 
 
 def build_rejection(config: RejectionConfig, context: BuildContext) -> RejectionSampler:

@@ -8,6 +8,7 @@ from lqsep.core.spec import ComponentSpec, Kind, hookimpl
 from lqsep.plugins.samplers.config import (
     AncestralConfig,
     BeamConfig,
+    ForwardBackwardConfig,
     RejectionConfig,
     SMCConfig,
 )
@@ -29,6 +30,14 @@ def lqsep_components() -> Iterable[ComponentSpec]:
         config=BeamConfig,
         factory="lqsep.plugins.samplers.factory:build_beam",
         summary="Keeps the most probable joint code sequences; deterministic",
+        api_version=1,
+    )
+    yield ComponentSpec(
+        kind=Kind.SAMPLER,
+        name="forward-backward",
+        config=ForwardBackwardConfig,
+        factory="lqsep.plugins.samplers.factory:build_forward_backward",
+        summary="Draws whole sequences exactly, with marginals; Markov priors, small codebooks",
         api_version=1,
     )
     yield ComponentSpec(
