@@ -1,4 +1,4 @@
-"""Declares the codec ``spectral-vq``."""
+"""Declares the codec ``spectral-vq`` and the likelihood ``log-sum``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from lqsep.core.spec import ComponentSpec, Kind, hookimpl
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
+from lqsep.plugins.spectral.log_sum_config import LogSumConfig
 
 
 @hookimpl
@@ -19,4 +20,12 @@ def lqsep_components() -> Iterable[ComponentSpec]:
         api_version=1,
         trainer="lqsep.plugins.spectral.train:train_spectral",
         train_config=SpectralTrainConfig,
+    )
+    yield ComponentSpec(
+        kind=Kind.LIKELIHOOD,
+        name="log-sum",
+        config=LogSumConfig,
+        factory="lqsep.plugins.spectral.log_sum_factory:build_likelihood",
+        summary="Gaussian around the log of the sum of two codes' band powers",
+        api_version=1,
     )

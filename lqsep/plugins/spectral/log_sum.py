@@ -1,0 +1,186 @@
+"""A Gaussian around the log of the sum of two codes' band powers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Float32, Float64, Int64
+from torch import Tensor
+
+from lqsep.core.config import check_two_sources
+from lqsep.core.data import EncodedMixture
+from lqsep.core.errors import IncompatibleComponentsError, ShapeError
+from lqsep.core.frame_likelihood import DenseLikelihood
+from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.plugins.spectral.adaptation import EqualiserPrior, band_octaves, fit_equaliser
+from lqsep.plugins.spectral.pair_model import PairModel, PairTable
+
+if TYPE_CHECKING:
+    from lqsep.plugins.spectral.book import SpectralBook
+    from lqsep.plugins.spectral.features import SpectralFeatures
+
+# Most pairs: the table of 96 bands then takes 800 MB.
+_MOST_PAIRS = 1024**2
+
+# Frames of a matrix product. They are always taken from multiples of it, padded at the end: the
+# values of a frame then do not depend on which frames are asked for with it.
+_BLOCK_FRAMES = 64
+
+
+class LogSumLikelihood(Likelihood):
+    """``m ~ N(log(g0^2 e^a + g1^2 e^b + floor), w^2 v_a + u^2 v_b + s0)`` in every band.
+
+    ``m`` is the mixture's log band power, ``a`` and ``b`` are the means of the codes, ``v_a`` and
+    ``v_b`` their variances, ``w`` and ``u`` their shares in the power. The log-likelihood is
+    multiplied by ``temper``: neighbouring frames and bands go together, and a product over them as
+    if they were independent would be far too sure.
+
+    Args:
+        books: The codes of source 0 and source 1.
+        features: Those that the books were made from.
+        temper: Above 0.
+        residual_variance: s0, squared natural log of power, above 0.
+        equaliser: Standard deviations of the equalisers that `BoundLogSum.adapt` may fit.
+
+    Raises:
+        IncompatibleComponentsError: There are not two books, they have different bands, or there
+            are too many pairs to list.
+    """
+
+    def __init__(
+        self,
+        books: Sequence[SpectralBook],
+        features: SpectralFeatures,
+        *,
+        temper: float = 0.12,
+        residual_variance: float = 0.15,
+        equaliser: EqualiserPrior | None = None,
+    ) -> None:
+        _check_books(books)
+        self.temper = temper
+        self.residual_variance = residual_variance
+        self._means = tuple(book.mean.double() for book in books)
+        self._variances = (books[0].variance.double(), books[1].variance.double())
+        device, n_bands = self._means[0].device, self._means[0].shape[1]
+        floor = torch.as_tensor(features.floor, dtype=torch.float64, device=device)
+        self._floor: Float64[Tensor, " bands"] = floor.expand(n_bands)
+        octaves = band_octaves(features).to(device)
+        self._precision = (equaliser or EqualiserPrior()).precision(octaves)
+        self._table: PairTable | None = None
+        self._table_gains: tuple[float, float] | None = None
+
+    def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundLogSum:
+        check_two_sources(gains, "likelihood 'log-sum'")
+        if encoded.latents.shape[1] != len(self._floor):
+            raise IncompatibleComponentsError(
+                f"likelihood 'log-sum': expected latents of {len(self._floor)} bands, got "
+                f"{encoded.latents.shape[1]}; use the codec that its books belong to"
+            )
+        model = self._model((float(gains[0]), float(gains[1])))
+        return BoundLogSum(
+            model, encoded.latents.double(), self.temper, self._precision, table=self._table
+        )
+
+    def _model(self, gains: tuple[float, float]) -> PairModel:
+        """The codes at these gains. Their table is kept for the next mixture."""
+        first, second = (
+            mean + 2 * math.log(gain) for mean, gain in zip(self._means, gains, strict=True)
+        )
+        model = PairModel((first, second), self._variances, self._floor, self.residual_variance)
+        if self._table is None or self._table_gains != gains:
+            self._table, self._table_gains = PairTable(model, self.temper), gains
+        return model
+
+
+class BoundLogSum(BoundLikelihood):
+    """`LogSumLikelihood` with the mixture's frames, all hypotheses sharing the values.
+
+    Args:
+        model: The codes at the mixture's gains, without equaliser.
+        targets: Log band powers of the mixture.
+        temper: Factor of the log-likelihood.
+        precision: Of the equalisers' prior, the same for both sources.
+        equaliser: Log power that each source's codes are moved by; None: not at all.
+        table: Of the model with the equaliser, if there is one already.
+    """
+
+    def __init__(
+        self,
+        model: PairModel,
+        targets: Float64[Tensor, "frames bands"],
+        temper: float,
+        precision: Float64[Tensor, "bands bands"],
+        *,
+        equaliser: Float64[Tensor, "sources bands"] | None = None,
+        table: PairTable | None = None,
+    ) -> None:
+        self.n_frames = len(targets)
+        self.equaliser = targets.new_zeros(2, targets.shape[1]) if equaliser is None else equaliser
+        self._model, self._targets = model, targets
+        self._temper, self._precision = temper, precision
+        self._table = table or PairTable(model.shifted(self.equaliser), temper)
+        self._last: tuple[int, Tensor] | None = None
+
+    def at(self, frame: int, history: Int64[Tensor, "rows sources frames"]) -> DenseLikelihood:
+        return DenseLikelihood(self.frames(frame, frame + 1)[0])
+
+    def frames(self, start: int, stop: int) -> Float32[Tensor, "frames K0 K1"]:
+        """Log-likelihood of every pair, tempered, less a constant that all pairs share."""
+        result = torch.empty(stop - start, *self._table.n_codes, device=self._targets.device)
+        for first in range(start - start % _BLOCK_FRAMES, stop, _BLOCK_FRAMES):
+            low, high = max(start, first), min(stop, first + _BLOCK_FRAMES)
+            result[low - start : high - start] = self._block(first)[low - first : high - first]
+        return result
+
+    def adapt(self, marginals: Sequence[Float[Tensor, "frames _codebook_size"]]) -> BoundLogSum:
+        """The same with equalisers fitted to the marginals, see `fit_equaliser`.
+
+        Raises:
+            ShapeError: The marginals are not one distribution per source and frame.
+        """
+        expected = [(self.n_frames, size) for size in self._table.n_codes]
+        found = [tuple(table.shape) for table in marginals]
+        if found != expected:
+            raise ShapeError(
+                f"adapting likelihood 'log-sum': expected marginals of shapes {expected}, got "
+                f"{found}"
+            )
+        equaliser = fit_equaliser(
+            self._model,
+            self._targets,
+            (marginals[0], marginals[1]),
+            self.frames,
+            equaliser=self.equaliser,
+            temper=self._temper,
+            precision=self._precision,
+        )
+        return BoundLogSum(
+            self._model, self._targets, self._temper, self._precision, equaliser=equaliser
+        )
+
+    def _block(self, first: int) -> Float32[Tensor, "frames K0 K1"]:
+        """Frames from ``first`` on; kept, as frames are asked for one by one or in order."""
+        if self._last is None or self._last[0] != first:
+            self._last = None  # Its memory goes before the new one comes.
+            targets = self._targets[first : first + _BLOCK_FRAMES]
+            padded = targets.new_zeros(_BLOCK_FRAMES, targets.shape[1])
+            padded[: len(targets)] = targets
+            self._last = (first, self._table.log_likelihood(padded))
+        return self._last[1]
+
+
+def _check_books(books: Sequence[SpectralBook]) -> None:
+    check_two_sources(range(len(books)), "likelihood 'log-sum'")
+    (n_rows, n_bands), (n_columns, n_others) = (book.mean.shape for book in books)
+    if n_bands != n_others:
+        raise IncompatibleComponentsError(
+            f"likelihood 'log-sum': expected books of the same bands, got {n_bands} and {n_others}"
+        )
+    if n_rows * n_columns > _MOST_PAIRS:
+        raise IncompatibleComponentsError(
+            f"likelihood 'log-sum': it lists all pairs of codes, at most {_MOST_PAIRS}, got "
+            f"{n_rows} times {n_columns}; train a codec with a smaller codebook_size"
+        )
