@@ -7,7 +7,7 @@ import torch
 
 from lqsep.core.data import EncodedMixture
 from lqsep.plugins.spectral import adaptation
-from lqsep.plugins.spectral.adaptation import EqualiserPrior, band_octaves, top_pairs
+from lqsep.plugins.spectral.adaptation import EqualiserPrior, _Objective, band_octaves, top_pairs
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.features import SpectralFeatures
 from lqsep.plugins.spectral.log_sum import BoundLogSum, LogSumLikelihood
@@ -200,24 +200,46 @@ def test_the_objective_does_not_fall(db: float, monkeypatch: pytest.MonkeyPatch)
         bound = adapted
 
 
-def test_the_step_is_the_maximum_of_a_quadratic(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("source", [0, 1])
+def test_the_step_is_the_maximum_of_a_quadratic(source: int) -> None:
     """With one source alone in every band the means are linear, and one step is exact."""
+    levels = [torch.full((1, 17), -60.0), torch.full((1, 17), -60.0)]
+    levels[source] += 62.0
     alone = [
         SpectralBook(mean, torch.full_like(mean, 0.2), torch.zeros(1, 33), torch.ones(1).long())
-        for mean in (torch.full((1, 17), 2.0), torch.full((1, 17), -60.0))
+        for mean in levels
     ]
     latents = torch.randn(50, 17, generator=torch.Generator().manual_seed(0)) + 1.5
-    made = LogSumLikelihood(alone, features(), temper=0.12)
-    bound = made.bind(EncodedMixture(latents, None, 1.0, 1600), (1.0, 1.0))
-    adapted = bound.adapt([torch.ones(50, 1), torch.ones(50, 1)])
+    bound = LogSumLikelihood(alone, features()).bind(
+        EncodedMixture(latents, None, 1.0, 1600), (1.0, 1.0)
+    )
+    certain = torch.ones(50, 1)
+    adapted = bound.adapt([certain, certain])
     # Kalman: the mean of 50 frames, seen with variance (0.2 + 0.15) / (0.12 * 50).
     covariance = EqualiserPrior().covariance(band_octaves(features()))
     seen = latents.double().mean(0) - 2.0
     noise = 0.35 / (0.12 * 50) * torch.eye(17, dtype=torch.float64)
     expected = covariance @ torch.linalg.solve(covariance + noise, seen)
     # The floor, 60 dB below white noise, takes a share of 1e-4 or less.
-    torch.testing.assert_close(adapted.equaliser[0], expected, rtol=0, atol=1e-3)
-    assert float(adapted.equaliser[1].abs().max()) < 1e-6
+    torch.testing.assert_close(adapted.equaliser[source], expected, rtol=0, atol=1e-3)
+    assert float(adapted.equaliser[1 - source].abs().max()) < 1e-6
+    pairs = top_pairs((certain, certain), torch.zeros(50, 1, 1))
+    target = _Objective(bound._model, bound._targets, [pairs], 0.12, bound._precision)
+    assert float(target.newton_step(adapted.equaliser).abs().max()) < 1e-3
+
+
+def test_what_the_step_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The expected log-likelihood, tempered, plus the log prior; over all pairs here."""
+    monkeypatch.setattr(adaptation, "_TOP_PAIRS", 80)
+    bound = bind(4.0, 40)
+    values = bound.frames(0, 40).double()
+    joint = values.flatten(1).softmax(1).view(40, *N_CODES)
+    pairs = top_pairs((joint.sum(2), joint.sum(1)), values)
+    target = _Objective(bound._model, bound._targets, [pairs], bound._temper, bound._precision)
+    zero, moved = torch.zeros(2, 17, dtype=torch.float64), curve(2.0)
+    found = target.value(moved) - target.value(zero)
+    expected = objective(bound, moved, joint) - objective(bound, zero, joint)
+    assert found == pytest.approx(expected, abs=0.01)
 
 
 def test_blocks_of_frames_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
