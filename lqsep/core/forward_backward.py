@@ -223,7 +223,8 @@ class _Backward:
             self._add_marginals(frame, message + future)
             i, j = self._draw(frame, message)
             self._codes[0, :, frame], self._codes[1, :, frame] = i, j
-            self._log_likelihood += log_likelihood[i, j] + block.upper[frame - block.start]
+            self._log_likelihood += log_likelihood[i, j]
+            self._log_likelihood += block.upper[frame - block.start]
             if frame:
                 joint = future + log_likelihood
                 self._future = self._products.backward(joint - joint.amax())
