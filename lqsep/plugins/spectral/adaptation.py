@@ -12,16 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from lqsep.plugins.spectral.features import SpectralFeatures
 from lqsep.plugins.spectral.pair_model import PairModel
-
-if TYPE_CHECKING:
-    from lqsep.plugins.spectral.features import SpectralFeatures
 
 # Pairs of a frame that the step looks at, of the likeliest codes of each source.
 _TOP_CODES = 16

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
@@ -16,11 +15,9 @@ from lqsep.core.errors import IncompatibleComponentsError, ShapeError
 from lqsep.core.frame_likelihood import DenseLikelihood
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.plugins.spectral.adaptation import EqualiserPrior, band_octaves, fit_equaliser
+from lqsep.plugins.spectral.book import SpectralBook
+from lqsep.plugins.spectral.features import SpectralFeatures
 from lqsep.plugins.spectral.pair_model import PairModel, PairTable
-
-if TYPE_CHECKING:
-    from lqsep.plugins.spectral.book import SpectralBook
-    from lqsep.plugins.spectral.features import SpectralFeatures
 
 # Most pairs: the table of 96 bands then takes 800 MB.
 _MOST_PAIRS = 1024**2

@@ -33,8 +33,8 @@ class PairGaussian:
     variance: Float64[Tensor, "*pairs bands"]
     shares: tuple[Float64[Tensor, "*pairs bands"], Float64[Tensor, "*pairs bands"]]
 
-    def log_prob(self, targets: Float[Tensor, "*pairs bands"]) -> Float64[Tensor, "*pairs"]:
-        """Sum over bands, less the constant ``log(2 pi) / 2`` per band."""
+    def log_prob(self, targets: Float[Tensor, "*targets bands"]) -> Float64[Tensor, "*pairs"]:
+        """Sum over bands, less the constant ``log(2 pi) / 2`` per band; targets broadcast."""
         squares = (targets - self.mean).square() / self.variance
         return -(squares + self.variance.log()).sum(-1) / 2
 

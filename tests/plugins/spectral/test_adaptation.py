@@ -18,7 +18,7 @@ DB = math.log(10) / 10
 
 
 def features() -> SpectralFeatures:
-    return SpectralFeatures(8000, n_fft=64, hop_length=32, n_bands=17, linear_hz=1000)
+    return SpectralFeatures(8000, n_fft=64, hop_length=32, n_bands=17, linear_hz=1000.0)
 
 
 def books() -> list[SpectralBook]:

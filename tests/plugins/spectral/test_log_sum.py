@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from lqsep.core.spec import Kind
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.spectral import pair_model, plugin
 from lqsep.plugins.spectral.book import SpectralBook
+from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.features import SpectralFeatures
 from lqsep.plugins.spectral.log_sum import BoundLogSum, LogSumLikelihood
 from lqsep.plugins.spectral.log_sum_config import LogSumConfig
@@ -29,7 +29,7 @@ NO_HISTORY = torch.zeros(1, 2, 0, dtype=torch.int64)
 
 
 def features(n_bands: int = 17) -> SpectralFeatures:
-    return SpectralFeatures(8000, n_fft=64, hop_length=32, n_bands=n_bands, linear_hz=1000)
+    return SpectralFeatures(8000, n_fft=64, hop_length=32, n_bands=n_bands, linear_hz=1000.0)
 
 
 def book(seed: int, size: int, n_bands: int = 17) -> SpectralBook:
@@ -151,11 +151,11 @@ def test_loudness_costs_no_digits(offset: float) -> None:
     loud = [
         SpectralBook(one.mean + offset, one.variance, one.log_power, one.count) for one in books
     ]
-    floor = features().floor * math.exp(offset)
-    facts = SimpleNamespace(floor=floor, edges=features().edges)
+    louder = features()
+    louder.floor = louder.floor * math.exp(offset)
     latents = (GAINS[0] ** 2 * loud[0].mean.double().exp()[3]).log().float()[None]
-    bound = LogSumLikelihood(loud, facts).bind(EncodedMixture(latents, None, 1.0, 32), GAINS)
-    expected = written_out(loud, floor, latents[0], GAINS)
+    bound = LogSumLikelihood(loud, louder).bind(EncodedMixture(latents, None, 1.0, 32), GAINS)
+    expected = written_out(loud, louder.floor, latents[0], GAINS)
     best = expected.flatten().topk(20).indices
     found = bound.frames(0, 1)[0].flatten()[best].double()
     torch.testing.assert_close(found, expected.flatten()[best], rtol=0, atol=2e-5)
@@ -254,7 +254,7 @@ def build_with(codec: object, **changes) -> LogSumLikelihood:
 
 def test_build() -> None:
     books = (book(0, 12), book(1, 9))
-    made = build_with(SimpleNamespace(books=books, features=features()))
+    made = build_with(SpectralCodec(features(), books))
     mixture = encoded()
     bound = made.bind(mixture, GAINS)
     assert isinstance(bound, BoundLogSum)
