@@ -2,7 +2,8 @@
 
 Reading order: ``features`` (log powers per band), ``book`` (what a source's codes stand for),
 ``codec`` (encodes, and decodes with the mixture's phase), ``store`` (their file), ``kmeans`` and
-``train`` (where codes come from). Then the likelihood ``log-sum``: ``pair_model`` (the Gaussian of a
-pair of codes, and all of them as one matrix product), ``log_sum``, ``adaptation`` (equalisers
-fitted to a mixture).
+``train`` (where codes come from).
+
+The likelihood ``log-sum``: ``pair_model`` (the Gaussian of a pair of codes, and all pairs as one
+matrix product), ``log_sum``, ``adaptation`` (equalisers fitted to a mixture).
 """
