@@ -14,6 +14,9 @@ from lqsep.core.posterior import SequencePosterior
 from lqsep.core.posterior_state import MarkovPosterior
 from lqsep.plugins.samplers.progress import Progress
 
+# Share of log p(mixture) that float32 rounding may change.
+_ROUNDING = 1e-6
+
 
 class ForwardBackwardSampler(Sampler):
     """Independent draws from the posterior of whole sequences, with its marginals and evidence.
@@ -92,7 +95,7 @@ class ForwardBackwardSampler(Sampler):
             if adapted is None:
                 break
             again = run(adapted, rounds + 1)
-            if again.log_evidence < found.log_evidence:
+            if again.log_evidence < found.log_evidence - _ROUNDING * abs(found.log_evidence):
                 warnings.append(
                     f"adapting the likelihood lowered log p(mixture) from "
                     f"{found.log_evidence:.1f} to {again.log_evidence:.1f} and was undone"
