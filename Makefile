@@ -36,7 +36,7 @@ types: $(VENV)/.dev
 CHECKED := bilinear_likelihood certificate data dense_likelihood filters frame_distribution \
   frame_likelihood interfaces joint_search masking posterior posterior_state sparse_likelihood spectral sum_table windows
 CHECKED := $(CHECKED:%=lqsep.core.%) $(foreach plugin,codebook_sum gaussian_sum lqvae ngram refiners \
-  samplers selectors transformer,lqsep.plugins.$(plugin))
+  samplers selectors spectral transformer,lqsep.plugins.$(plugin))
 COMMA := ,
 SPACE := $(subst ,, )
 SHAPES := $(subst $(SPACE),$(COMMA),$(strip $(CHECKED))),beartype.beartype

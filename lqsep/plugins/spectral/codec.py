@@ -101,8 +101,8 @@ class SpectralCodec(Codec):
                 f"spectral-vq decoding: {frames} frames of {hop} samples cannot give {n_samples} "
                 f"samples; expected {max(frames - 1, 0) * hop + 1} to {frames * hop}."
             )
-        power = self._book(source).log_power[codes].exp() - self.features.bin_floor
-        magnitude = power.clamp(min=0).sqrt().transpose(1, 2)
+        power = self._book(source).log_power.exp() - self.features.bin_floor
+        magnitude = power.clamp(min=0).sqrt()[codes].transpose(1, 2)
         if mixture is None:
             wave = self._with_fitting_phase(magnitude, n_samples)
         elif mixture.shape != (1, n_samples):
@@ -118,7 +118,7 @@ class SpectralCodec(Codec):
     def power(
         self, codes: Int64[Tensor, "batch frames"], source: int
     ) -> Float[Tensor, "batch bins frames"]:
-        return self.books[source].log_power[codes].exp().transpose(1, 2)
+        return self.books[source].log_power.exp()[codes].transpose(1, 2)
 
     def _with_fitting_phase(
         self, magnitude: Float[Tensor, "batch bins frames"], n_samples: int

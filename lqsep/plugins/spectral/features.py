@@ -150,10 +150,16 @@ class SpectralFeatures:
     def _power(self, wave: Tensor) -> Tensor:
         return self.stft(wave).abs().square().transpose(1, 2)
 
-    def _overlap_add(self, frames: Tensor) -> Tensor:
-        total = (frames.shape[2] - 1) * self.hop_length + self.n_fft
-        folded = F.fold(frames, (1, total), (1, self.n_fft), stride=(1, self.hop_length))
-        return folded[:, 0, 0]
+    def _overlap_add(self, frames: Float[Tensor, "batch window frames"]) -> Tensor:
+        """Sum of the frames, each a hop later than the one before."""
+        n_hops = -(-self.n_fft // self.hop_length)
+        batch, _, n_frames = frames.shape
+        whole = F.pad(frames.transpose(1, 2), (0, n_hops * self.hop_length - self.n_fft))
+        parts = whole.reshape(batch, n_frames, n_hops, self.hop_length)
+        wave = frames.new_zeros(batch, n_frames + n_hops - 1, self.hop_length)
+        for hop in range(n_hops):
+            wave[:, hop : hop + n_frames] += parts[:, :, hop]
+        return wave.flatten(1)
 
 
 def _band_edges(n_bins: int, n_bands: int, linear_hz: float, bin_hz: float) -> list[int]:
