@@ -27,11 +27,13 @@ class SpectralConfig(ComponentConfig):
     linear_hz: float = Field(
         default=700.0,
         ge=0,
+        allow_inf_nan=False,
         description="Every bin below is a band by itself; above, bands are logarithmic.",
     )
     floor_db: float = Field(
         default=60.0,
         gt=0,
+        allow_inf_nan=False,
         description="Powers this far below those of white noise of RMS 1 count as silence.",
     )
     codebook_size: int = Field(
@@ -40,6 +42,7 @@ class SpectralConfig(ComponentConfig):
     level: float | None = Field(
         default=0.0707,
         gt=0,
+        allow_inf_nan=False,
         description="RMS to which a mixture is brought before encoding (gain at most 40 dB); "
         "none leaves it as it is.",
     )
@@ -66,7 +69,10 @@ class SpectralTrainConfig(BaseModel):
         "frame and changed in level",
     )
     gain_db: float = Field(
-        default=6.0, ge=0, description="Random change of level of those versions, plus or minus, dB"
+        default=6.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Random change of level of those versions, plus or minus, dB",
     )
     iterations: int = Field(default=20, ge=1, description="Rounds of k-means per source")
     max_frames: int = Field(
@@ -77,5 +83,6 @@ class SpectralTrainConfig(BaseModel):
     pseudo_frames: float = Field(
         default=8.0,
         ge=0,
+        allow_inf_nan=False,
         description="Frames' worth of the pooled variance in the variance of every code",
     )

@@ -99,7 +99,7 @@ def test_a_mixture_has_no_codes() -> None:
         lambda: codec.encode(noise(80)),
         lambda: codec.decode(torch.zeros(1, 2).long(), 80),
     ):
-        with pytest.raises(IncompatibleComponentsError, match="each source has its own"):
+        with pytest.raises(IncompatibleComponentsError, match="none for mixtures: name the source"):
             call()
 
 
