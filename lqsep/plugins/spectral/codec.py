@@ -135,8 +135,8 @@ class SpectralCodec(Codec):
     def _book(self, source: int | None) -> SpectralBook:
         if source is None:
             raise IncompatibleComponentsError(
-                "spectral-vq has a codebook per source and none for mixtures: name the source (0 to "
-                f"{len(self.books) - 1}), or use likelihood 'log-sum', which needs no such codes"
+                "spectral-vq has a codebook per source and none for mixtures: name the source "
+                f"(0 to {len(self.books) - 1}), or use likelihood 'log-sum', which needs no such codes"
             )
         return self.books[source]
 
