@@ -136,7 +136,7 @@ class SpectralCodec(Codec):
         if source is None:
             raise IncompatibleComponentsError(
                 "spectral-vq has a codebook per source and none for mixtures: name the source "
-                f"(0 to {len(self.books) - 1}), or use likelihood 'log-sum', which needs no such codes"
+                f"(0 to {len(self.books) - 1}), or use likelihood 'log-sum', which needs none"
             )
         return self.books[source]
 
