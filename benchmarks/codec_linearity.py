@@ -5,7 +5,7 @@ gains. Compared are the weighted sum of the clips' code vectors, quantised again
 makes of the mixture itself: the share of equal codes, the distance between the embeddings, and the
 sound of both, decoded.
 
-    python benchmarks/codec_linearity.py drums-bass DATA_DIR --split test --json linearity.json
+    python benchmarks/codec_linearity.py drums-bass-lqvae DATA_DIR --json linearity.json
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def main() -> None:
         gains=model.config.gains,
         base_dir=Path(),
     )
+    if model.codec.analyse(torch.zeros(1, model.codec.info.channels, 1)).codes is None:
+        parser.error(f"the codec of {arguments.model} gives no codes of a mixture to compare with")
     dataset = build(registry.find(Kind.DATASET, "track-folders"), config, context)
     codec, gains = model.codec, model.config.gains
     # Stems stand where separation finds them: scaled with the mixture to the codec's level.
