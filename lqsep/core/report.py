@@ -41,6 +41,8 @@ class SegmentReport:
         log_evidence: Likewise.
         scores: What the selector reports.
         sampler: What the sampler reports, such as ``effective_sample_size``.
+        disagreement: Per source, for every second of the segment, how far the candidates differ;
+            see `lqsep.core.disagreement`.
         timings_s: Seconds by stage.
     """
 
@@ -54,6 +56,7 @@ class SegmentReport:
     scores: Mapping[str, float]
     timings_s: Mapping[str, float]
     sampler: Mapping[str, float] = field(default_factory=dict)
+    disagreement: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

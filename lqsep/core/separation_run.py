@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.data import Candidates, Mixture, SegmentResult
+from lqsep.core.disagreement import disagreement
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.sampler import OnFrame
 from lqsep.core.readers import MixtureReader
@@ -182,8 +183,16 @@ class SeparationRun:
             log_evidence=float(candidates.log_evidence.cpu().double() @ mean_weights),
             scores=dict(result.selection.scores),
             sampler=dict(candidates.diagnostics),
+            disagreement=self._disagreement(result),
             timings_s=dict(result.timings),
         )
+
+    def _disagreement(self, result: SegmentResult) -> dict[str, list[float]]:
+        """All candidates count the same: it is the sampler's spread, not the selector's choice."""
+        waves = result.decoded.waves
+        even = torch.full(waves.shape[:2], 1 / waves.shape[1])
+        curves = disagreement(waves, even, self._separator.codec.info.sample_rate)
+        return dict(zip(self._separator.sources, curves.tolist(), strict=True))
 
 
 def is_mid_silent(wave: Float[Tensor, "channels samples"]) -> bool:

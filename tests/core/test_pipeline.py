@@ -101,6 +101,20 @@ def test_a_long_input_equals_its_segments_cross_faded():
     assert np.array_equal(np.stack(list(whole.stems.values())), joined)
 
 
+def test_the_report_says_where_candidates_differ():
+    mixture, _ = example(n_frames=2 * RATE // 4 + 10)
+    one = make(segment_s=10.0).separate((mixture, RATE)).report.segments[0]
+    assert set(one.disagreement) == {"drums", "bass"}
+    # Two seconds and a bit. Four sequences of a beam that differ in few codes.
+    for curve in one.disagreement.values():
+        assert len(curve) == 3 and all(0 <= value < 0.5 for value in curve)
+    assert any(value > 0 for curve in one.disagreement.values() for value in curve)
+    alone = make(sampler=BeamSampler(beam_width=1), segment_s=10.0).separate((mixture, RATE))
+    curves = alone.report.segments[0].disagreement.values()
+    # One candidate agrees with itself, but for the rounding of squares in float32.
+    assert all(value < 1e-6 for curve in curves for value in curve)
+
+
 def test_segments_are_primed_with_the_codes_before_them():
     mixture, _ = example(n_frames=500)
     primed = make(prime=True)
