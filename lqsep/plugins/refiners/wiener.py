@@ -19,6 +19,10 @@ from lqsep.core.masking import (
     window_length,
 )
 
+# Share of the codec's band that says something of the sources: what lies above it went into the
+# roll-off of resampling filters, so that the powers there are rounding and floors.
+_TRUSTED = 0.95
+
 
 @dataclass(frozen=True)
 class _Shares:
@@ -37,9 +41,9 @@ class WienerRefiner(Refiner):
     selection's weights; for a codec with power spectra of its own, those are used. From the
     powers ``p`` the mask of source ``s`` is ``p_s^(e/2) / sum_t p_t^(e/2)``. It is made at the
     codec's rate and carried over to the mixture's spectrum by linear interpolation in Hz and
-    seconds. Above the codec's Nyquist frequency it repeats the mean over its top octave. All
-    channels share the masks; the phase is the mixture's. The masks sum to one, thus the stems to
-    the mixture.
+    seconds. Above 95 % of the codec's Nyquist frequency it repeats the mean over the octave below
+    that. All channels share the masks; the phase is the mixture's. The masks sum to one, thus the
+    stems to the mixture.
 
     The stems given are not used, but for their shape: they are the same decoded waves.
 
@@ -91,9 +95,9 @@ class WienerRefiner(Refiner):
         time = torch.arange(grid[1], dtype=torch.float64, device=device) * hop_s
         n_bins = shares.mask.shape[1]
         mask = interpolate(shares.mask, hz / shares.nyquist_hz * (n_bins - 1), 1)
-        # From half of the highest frequency on: the top octave.
-        top = shares.mask[:, n_bins // 2 :].mean(1, keepdim=True)
-        mask = torch.where((hz > shares.nyquist_hz)[:, None], top, mask)
+        last = max(n_bins // 2 + 1, round(_TRUSTED * n_bins))
+        top = shares.mask[:, n_bins // 2 : last].mean(1, keepdim=True)
+        mask = torch.where((hz > _TRUSTED * shares.nyquist_hz)[:, None], top, mask)
         return interpolate(mask, (time - shares.first_s) / shares.hop_s, 2)
 
 

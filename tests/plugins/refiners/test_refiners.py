@@ -165,6 +165,28 @@ def test_above_the_codec_the_mask_repeats_its_top_octave():
     assert ratio == pytest.approx(0.9, abs=0.002)
 
 
+def test_what_the_codec_has_at_its_very_top_counts_for_nothing():
+    """Where a resampling filter left nothing the powers are equal, whatever the sources are."""
+
+    class RolledOff(PowerCodec):
+        def power(self, codes, source):
+            power = torch.full((1, 101, 1), 0.9 if source == 0 else 0.1)
+            power[:, 97:] = 1e-9
+            return power
+
+    codec = RolledOff(sample_rate=CODEC_RATE)
+    rate = 2 * CODEC_RATE
+    waves = torch.zeros(2, 1, 1, CODEC_RATE)
+    for share_of_nyquist in (0.98, 1.5):
+        hz = share_of_nyquist * CODEC_RATE / 2
+        mixture = torch.sin(2 * torch.pi * hz * torch.arange(rate) / rate)[None]
+        context = make_context(mixture, rate, waves, (1.0, 1.0), codec=codec)
+        refined = WienerRefiner().refine(torch.zeros(2, 1, rate), context)
+        middle = slice(4000, -4000)
+        ratio = refined[0, 0, middle].norm() / mixture[0, middle].norm()
+        assert ratio == pytest.approx(0.9, abs=0.002)
+
+
 def test_exponent():
     torch.manual_seed(0)
     wave = torch.randn(1, 1, 8000)
