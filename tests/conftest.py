@@ -1,7 +1,8 @@
 """Fixtures for the whole test suite."""
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,15 @@ class Golden:
 def _load_npz(path: Path) -> Mapping[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """A command that says less or more must not decide what the next test sees."""
+    logger = logging.getLogger("lqsep")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
