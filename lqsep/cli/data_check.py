@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lqsep.cli.interrupts import Interrupts
-from lqsep.cli.options import current_options, split_names
+from lqsep.cli.options import current_options, jobs_option, split_names
 from lqsep.cli.progress import ProgressBars
 from lqsep.cli.tables import print_table
 
@@ -32,14 +32,7 @@ if TYPE_CHECKING:
     help="Names, with commas, that every track should have.  [all that occur; slakh: drums,bass]",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Files read at a time.",
-)
+@jobs_option("Files read at a time.")
 @click.pass_context
 def check(
     context: click.Context,

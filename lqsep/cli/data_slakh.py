@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lqsep.cli.interrupts import Interrupts
-from lqsep.cli.options import SourceValue, current_options, split_names
+from lqsep.cli.options import SourceValue, current_options, jobs_option, split_names
 from lqsep.cli.progress import ProgressBars
 from lqsep.core.errors import ConfigError
 
@@ -56,14 +56,7 @@ _USUAL_SPLITS = ("train", "validation", "test")
     help="In Hz.",
 )
 @click.option("--float32", is_flag=True, help="32 bit float files instead of 16 bit.")
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Tracks worked on at a time.",
-)
+@jobs_option("Tracks worked on at a time.")
 @click.pass_context
 def slakh(
     context: click.Context,

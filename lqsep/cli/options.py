@@ -203,6 +203,13 @@ def set_option(command: F) -> F:
     )(command)
 
 
+def jobs_option(text: str) -> Callable[[F], F]:
+    """``-j/--jobs``, how many at a time; ``text`` says of what."""
+    return click.option(
+        "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help=text
+    )
+
+
 def split_names(value: str) -> list[str]:
     """``"a, b"`` as ``["a", "b"]``, each once."""
     return list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))

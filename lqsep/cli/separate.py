@@ -17,6 +17,7 @@ from lqsep.cli.options import (
     SourceValue,
     current_options,
     did_you_mean,
+    jobs_option,
     split_names,
 )
 from lqsep.cli.outputs import (
@@ -113,14 +114,7 @@ logger = logging.getLogger(__name__)
 )
 @click.option("--plots", is_flag=True, help="Also draw spectrograms, one step, the candidates.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON document.")
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Tracks separated at a time, each in a process with a model of its own.",
-)
+@jobs_option("Tracks separated at a time, each in a process with a model of its own.")
 @click.option("--skip-existing", is_flag=True, help="Skip tracks whose results are there.")
 @click.pass_context
 def separate(context: click.Context, /, **options: Any) -> None:

@@ -23,6 +23,7 @@ reported at once, each with its path.
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -189,6 +190,11 @@ class PipelineConfig(_Section):
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as TOML can hold them (unset values left out)."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def same_gains(stored: Sequence[float], gains: Sequence[float]) -> bool:
+    """Whether what was made for some gains is right for these, but for rounding."""
+    return all(math.isclose(a, b) for a, b in zip(stored, gains, strict=True))
 
 
 def check_two_sources(sources: Sequence[object], where: str | Path = "the pipeline") -> None:

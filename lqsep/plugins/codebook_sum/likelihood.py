@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,7 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int32, Int64
 from torch import Tensor
 
-from lqsep.core.config import check_two_sources
+from lqsep.core.config import check_two_sources, same_gains
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.frame_likelihood import SumTableIndex, SumTableLikelihood
@@ -66,7 +65,7 @@ class SumsOfGains:
         return self._index
 
     def _table(self, gains: tuple[float, float]) -> Int32[Tensor, "codebook_size codebook_size"]:
-        if self._stored is not None and _is_close(self._stored.gains, gains):
+        if self._stored is not None and same_gains(self._stored.gains, gains):
             return self._stored.table
         _LOGGER.info(
             "computing the sums of all pairs of %d codes (`lqsep sums` stores them)",
@@ -76,17 +75,13 @@ class SumsOfGains:
 
     def warnings(self, gains: Sequence[float]) -> tuple[str, ...]:
         """That the stored table is not for these gains, if so."""
-        if self._stored is None or _is_close(self._stored.gains, gains):
+        if self._stored is None or same_gains(self._stored.gains, gains):
             return ()
         stored = self._stored.gains
         return (
             f"the table of code sums is for gains {stored[0]:g} and {stored[1]:g} and was computed "
             f"again for {gains[0]:g} and {gains[1]:g} (`lqsep sums` stores it)",
         )
-
-
-def _is_close(stored: Sequence[float], gains: Sequence[float]) -> bool:
-    return all(math.isclose(a, b) for a, b in zip(stored, gains, strict=True))
 
 
 class CodebookSumLikelihood(Likelihood):

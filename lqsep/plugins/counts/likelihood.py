@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from lqsep.core.config import check_two_sources
+from lqsep.core.config import check_two_sources, same_gains
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.frame_likelihood import SparseLikelihood
@@ -78,7 +78,7 @@ class CountsLikelihood(Likelihood):
                 "does, or another likelihood"
             )
         bound = BoundCounts(self, encoded.codes)
-        if self.gains is not None and not _is_close(self.gains, gains):
+        if self.gains is not None and not same_gains(self.gains, gains):
             bound.warnings = (
                 f"the counts are for gains {self.gains[0]:g} and {self.gains[1]:g}, not for "
                 f"{gains[0]:g} and {gains[1]:g}; `lqsep counts` makes new ones for the model's "
@@ -139,7 +139,3 @@ class BoundCounts(BoundLikelihood):
         for place, code in enumerate(self._codes[start:stop]):
             result[place] = self._likelihood.of_code(code).rows(torch.zeros_like(every), every)
         return result
-
-
-def _is_close(stored: Sequence[float], gains: Sequence[float]) -> bool:
-    return all(math.isclose(a, b) for a, b in zip(stored, gains, strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from lqsep.core.config import check_two_sources
+from lqsep.core.config import check_two_sources, same_gains
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.frame_likelihood import BilinearLikelihood, GramMatrix
@@ -84,7 +84,7 @@ class GaussianSumLikelihood(Likelihood):
 
     def _warnings(self, gains: tuple[float, float]) -> tuple[str, ...]:
         measured = self._calibration.gains
-        if all(math.isclose(a, b) for a, b in zip(measured, gains, strict=True)):
+        if same_gains(measured, gains):
             return ()
         return (
             f"the noise of likelihood 'gaussian-sum' was measured at gains {measured[0]:g} and "

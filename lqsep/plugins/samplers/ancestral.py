@@ -10,6 +10,7 @@ from lqsep.core.filters import Filters
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.memory import BatchLimit, in_batches
 from lqsep.core.posterior import SequencePosterior
+from lqsep.plugins.samplers.checks import check_counts
 
 
 class AncestralSampler(Sampler):
@@ -37,10 +38,7 @@ class AncestralSampler(Sampler):
         batch_size: int | None = None,
         filters: Filters | None = None,
     ) -> None:
-        if n_candidates < 1:
-            raise ValueError(f"n_candidates must be 1 or more, got {n_candidates}")
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+        check_counts(n_candidates=n_candidates, batch_size=batch_size)
         self.n_candidates = n_candidates
         self.batch_size = batch_size
         self.filters = filters or Filters()

@@ -10,6 +10,7 @@ from lqsep.core.data import Candidates
 from lqsep.core.filters import Filters
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.posterior import SequencePosterior
+from lqsep.plugins.samplers.checks import check_counts
 
 
 class BeamSampler(Sampler):
@@ -28,8 +29,7 @@ class BeamSampler(Sampler):
     """
 
     def __init__(self, beam_width: int = 16, *, filters: Filters | None = None) -> None:
-        if beam_width < 1:
-            raise ValueError(f"beam_width must be 1 or more, got {beam_width}")
+        check_counts(beam_width=beam_width)
         self.beam_width = beam_width
         self.filters = filters or Filters()
 

@@ -12,6 +12,7 @@ from lqsep.core.forward_backward import Smoothed, smooth
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.posterior_state import MarkovPosterior
+from lqsep.plugins.samplers.checks import check_counts
 from lqsep.plugins.samplers.progress import Progress
 
 # Share of log p(mixture) that float32 rounding may change.
@@ -50,12 +51,9 @@ class ForwardBackwardSampler(Sampler):
         adapt_rounds: int = 1,
         block_frames: int | None = None,
     ) -> None:
-        if n_candidates < 1:
-            raise ValueError(f"n_candidates must be 1 or more, got {n_candidates}")
+        check_counts(n_candidates=n_candidates, block_frames=block_frames)
         if not 0 <= adapt_rounds <= 2:
             raise ValueError(f"adapt_rounds must be from 0 to 2, got {adapt_rounds}")
-        if block_frames is not None and block_frames < 1:
-            raise ValueError(f"block_frames must be 1 or more, got {block_frames}")
         self.n_candidates = n_candidates
         self.adapt_rounds = adapt_rounds
         self.block_frames = block_frames

@@ -17,6 +17,7 @@ from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.memory import BatchLimit, in_batches
 from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.ancestral import concatenate
+from lqsep.plugins.samplers.checks import check_counts
 from lqsep.plugins.samplers.progress import Progress
 from lqsep.plugins.samplers.weights import effective_sample_size, equally_weighted, systematic
 
@@ -61,10 +62,7 @@ class RejectionSampler(Sampler):
         batch_size: int | None = None,
         filters: Filters | None = None,
     ) -> None:
-        counts = {"n_candidates": n_candidates, "max_rounds": max_rounds, "batch_size": batch_size}
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise ValueError(f"{name} must be 1 or more, got {count}")
+        check_counts(n_candidates=n_candidates, max_rounds=max_rounds, batch_size=batch_size)
         self.n_candidates = n_candidates
         self.max_rounds = max_rounds
         self.batch_size = batch_size

@@ -16,6 +16,7 @@ from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.memory import BatchLimit, in_batches
 from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.ancestral import concatenate
+from lqsep.plugins.samplers.checks import check_counts
 from lqsep.plugins.samplers.progress import Progress
 from lqsep.plugins.samplers.weights import effective_sample_size, equally_weighted, systematic
 
@@ -66,15 +67,12 @@ class SMCSampler(Sampler):
         batch_size: int | None = None,
         filters: Filters | None = None,
     ) -> None:
-        counts = {
-            "n_candidates": n_candidates,
-            "n_particles": n_particles,
-            "n_islands": n_islands,
-            "batch_size": batch_size,
-        }
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise ValueError(f"{name} must be 1 or more, got {count}")
+        check_counts(
+            n_candidates=n_candidates,
+            n_particles=n_particles,
+            n_islands=n_islands,
+            batch_size=batch_size,
+        )
         if not 0 <= resample_below <= 1:
             raise ValueError(f"resample_below must be from 0 to 1, got {resample_below}")
         self.n_candidates = n_candidates
