@@ -20,28 +20,22 @@ def models() -> None:
 
 @models.command("list")
 def list_models() -> None:
-    """The models that come with the package: sources, licence, size and measured figures."""
-    from lqsep.core.config import get_table, read_toml
+    """The models that come with the package: sources, licence, size, quality and speed.
+
+    The speed is in seconds of computation per second of audio; `lqsep models show NAME` says where
+    and how both were measured.
+    """
+    from lqsep.core.config import read_toml
     from lqsep.core.model_directory import shipped_models
 
-    rows = []
-    for name, directory in shipped_models().items():
+    facts = []
+    for directory in shipped_models().values():
         path = directory / "model.toml"
-        data = read_toml(path)
-        model = get_table(data, "model", path)
-        rows.append(
-            (
-                name,
-                ", ".join(get_table(data, "sources", path)),
-                model.get("licence", "not stated"),
-                _megabytes(directory),
-                _figures(get_table(model, "metrics", path)),
-            )
-        )
-    if not rows:
+        facts.append(_facts(path, read_toml(path)))
+    if not facts:
         click.echo("no models come with this installation", err=True)
         return
-    print_table(("name", "sources", "licence", "size", "measured"), rows)
+    print_table(tuple(facts[0]), [tuple(model.values()) for model in facts])
 
 
 @models.command()
@@ -50,7 +44,7 @@ def show(name: str) -> None:
     """All that is known of a model: NAME is a shipped model, a directory or a .toml file."""
     from lqsep.core.config import get_table, read_toml
     from lqsep.core.errors import ConfigError
-    from lqsep.core.model_directory import find_config, model_name
+    from lqsep.core.model_directory import find_config
 
     path = find_config(name)
     data = read_toml(path)
@@ -58,13 +52,7 @@ def show(name: str) -> None:
     refiners = data.get("refiners", [])
     if not isinstance(refiners, list):
         raise ConfigError(f"{path}: refiners must be a list of tables; use [[refiners]]")
-    rows: list[tuple[str, object]] = [
-        ("name", model_name(path)),
-        ("sources", ", ".join(sources)),
-        ("size", _megabytes(path.parent)),
-        ("directory", path.parent),
-    ]
-    rows += list(_flatten(get_table(data, "model", path)))
+    rows = [*_facts(path, data).items(), ("directory", path.parent)]
     for section in ("codec", "likelihood", "sampler", "selector"):
         rows.append((section, _type(data.get(section))))
     for source in sources:
@@ -72,6 +60,8 @@ def show(name: str) -> None:
         prior = _type(settings.get("prior"))
         rows.append((f"source {source}", f"gain {settings.get('gain', 'default')}, prior {prior}"))
     rows.append(("refiners", ", ".join(str(_type(r)) for r in refiners)))
+    model = get_table(data, "model", path)
+    rows += _flatten({key: value for key, value in model.items() if key != "licence"})
     print_table(("field", "value"), rows)
 
 
@@ -124,6 +114,31 @@ def export_models() -> None:
     """Write a model as another system's files."""
 
 
+def _facts(path: Path, data: Mapping[str, Any]) -> dict[str, object]:
+    """What one asks first of a model, by heading; None where its ``model.toml`` does not say it.
+
+    Args:
+        path: The model's file.
+        data: Its content.
+    """
+    from lqsep.core.config import get_table
+    from lqsep.core.model_directory import model_name
+
+    model = get_table(data, "model", path)
+    quality = get_table(model, "metrics", path).get("test_sdr_db")
+    speed = get_table(model, "measured", path).get("seconds_per_second")
+    return {
+        "name": model_name(path),
+        "sources": ", ".join(get_table(data, "sources", path)),
+        "licence": model.get("licence", "not stated"),
+        "size": _megabytes(path.parent),
+        "test SDR (dB)": ", ".join(
+            f"{key} {value}".strip() for key, value in _flatten(quality or {})
+        ),
+        "s per s of audio": speed,
+    }
+
+
 def _type(table: Any) -> Any:
     return table.get("type") if isinstance(table, Mapping) else None
 
@@ -132,12 +147,6 @@ def _megabytes(directory: Path) -> str:
     """Size of the model's own files: its ``model.toml`` and weights."""
     size = sum(p.stat().st_size for p in directory.glob("*.safetensors"))
     return f"{size / 1e6:.1f} MB"
-
-
-def _figures(metrics: Mapping[str, Any]) -> str:
-    """The whole model's figures; those of its parts, written by training, are for ``show``."""
-    whole = {name: value for name, value in metrics.items() if name not in {"codec", "sources"}}
-    return ", ".join(f"{name} {value}" for name, value in _flatten(whole))
 
 
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, object]]:

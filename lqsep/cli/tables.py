@@ -45,6 +45,6 @@ def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
 
     table = Table(*headers, title=title or None, title_justify="left")
     for row in rows:
-        # Text objects: square brackets in a cell are no markup.
-        table.add_row(*(Text(cell) for cell in row))
+        # Text objects: square brackets in a cell are no markup. Long words fold; none is cut.
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
     Console().print(table)

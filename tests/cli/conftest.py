@@ -189,7 +189,8 @@ version = 1
 version = "1"
 licence = "CC0-1.0"
 training_data = "none: random weights"
-metrics = { si_sdr = { drums = 1.5, bass = -2.0 } }
+metrics = { test_sdr_db = { drums = 1.5, bass = -2.0 } }
+measured = { seconds_per_second = 0.25 }
 
 [codec]
 type = "lq-vae"

@@ -1,6 +1,7 @@
 """``lqsep models`` lists, shows and verifies models."""
 
 import importlib.resources
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,43 @@ def shipped(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tiny_model
 
 
-def test_list_prints_sources_licence_size_and_figures(
+def test_list_prints_sources_licence_size_quality_and_speed(
     shipped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["models", "list"]) == 0
     header, line = capsys.readouterr().out.splitlines()
-    assert header.split() == ["name", "sources", "licence", "size", "measured"]
     size = sum(path.stat().st_size for path in shipped.glob("*.safetensors")) / 1e6
-    assert line.split("  ")[0] == "tiny"
-    for part in ("drums, bass", "CC0-1.0", f"{size:.1f} MB", "si_sdr.drums 1.5, si_sdr.bass -2.0"):
-        assert part in line
+    expected = {
+        "name": "tiny",
+        "sources": "drums, bass",
+        "licence": "CC0-1.0",
+        "size": f"{size:.1f} MB",
+        "test SDR (dB)": "drums 1.5, bass -2.0",
+        "s per s of audio": "0.25",
+    }
+    assert re.split("  +", header) == list(expected)
+    assert re.split("  +", line) == list(expected.values())
+
+
+def test_list_of_a_model_that_was_not_measured(
+    shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shipped / "model.toml"
+    text = path.read_text()
+    path.write_text(text.replace("test_sdr_db", "a").replace("seconds_per_second", "b"))
+    assert run(["models", "list"]) == 0
+    assert re.split("  +", capsys.readouterr().out.splitlines()[1])[-2:] == ["-", "-"]
+
+
+def test_list_of_the_shipped_models_fits_100_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(shipped_models())
+    for line in lines[1:]:
+        *_, quality, speed = re.split("  +", line)
+        assert re.fullmatch(r"drums \d+\.\d+, bass \d+\.\d+", quality) and float(speed) > 0
+    # On a terminal, six columns get one more character each between them and at the ends.
+    assert max(map(len, lines)) <= 100 - 9
 
 
 def test_list_without_models(
@@ -58,7 +86,9 @@ def test_show_prints_everything_known(
     assert rows["name"] == "tiny"
     assert rows["licence"] == "CC0-1.0"
     assert rows["training_data"] == "none: random weights"
-    assert rows["metrics.si_sdr.bass"] == "-2.0"
+    assert rows["test SDR (dB)"] == "drums 1.5, bass -2.0"
+    assert rows["s per s of audio"] == "0.25"
+    assert rows["metrics.test_sdr_db.bass"] == "-2.0"
     assert rows["codec"] == "lq-vae"
     assert rows["refiners"] == "wiener, consistency"
     assert rows["source drums"] == "gain default, prior ngram"
