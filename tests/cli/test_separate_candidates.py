@@ -75,6 +75,24 @@ def test_candidates_are_ranked_by_weight_then_by_log_posterior(toy_run, mix):
     assert weight[0] >= 0.5 and np.all(np.diff(weight) <= 0)
 
 
+def test_exact_draws_of_equal_weight_are_ranked_by_their_joint_probability(toy_run, mix):
+    """As in the default model: one evidence for all candidates, selector ``mean``."""
+    components = ["--sampler", "forward-backward", "--selector", "mean"]
+    toy_run(mix, "--save-candidates", 3, "--candidates", 8, "--segment", 1, "--float32",
+            *components, "--sigma", 0.3)  # fmt: skip
+    arrays = load(toy_run)
+    log_joint = arrays["log_prior_0"].sum(0) + arrays["log_likelihood_0"]
+    assert len(set(log_joint)) > 3
+    assert len(set(arrays["log_evidence_0"])) == 1 and set(arrays["weights_0"].flat) == {1 / 8}
+    order = np.argsort(-log_joint, kind="stable")
+    assert arrays["ranking_0"].tolist() == order.tolist() != sorted(order)
+    for k in (1, 2, 3):
+        codes = arrays["codes_0"][0, order[k - 1]]
+        found = toy_run.read(f"mix/candidates/{k}/drums.wav")
+        # one float32 product
+        assert np.abs(found - LEVELS[codes].repeat(4) * np.float32(0.8)).max() < 1e-7
+
+
 def test_segments_are_joined_like_the_stems(toy_run, mix):
     """With one candidate and no refiner, candidate 1 is the result."""
     flags = ["--candidates", 1, "--float32", "--segment", 0.05, "--overlap", 0.5, *WIDE]
