@@ -486,7 +486,7 @@ def test_mistakes_are_one_line(evaluate: Command, arguments: list[str], says: st
 
 def test_an_unknown_protocol_is_a_usage_error(evaluate: Command) -> None:
     evaluate(protocol="sdr", code=2)
-    assert "'lqvae2021', 'museval-v4', 'si-sdr'" in evaluate.stderr
+    assert "'lqvae2021', 'museval-v4', 'si-sdr', 'track-sdr'" in evaluate.stderr
 
 
 def test_damaged_weights_are_exit_code_3(evaluate: Command) -> None:

@@ -11,7 +11,6 @@ gain, with the reference times its gain.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
@@ -24,10 +23,11 @@ from torch import Tensor
 from lqsep.core.data import Mixture, SegmentResult
 from lqsep.core.evaluation.baselines_of import Baselines, baseline_stems, codec_round_trip
 from lqsep.core.evaluation.items import EvaluationItem, load_item
-from lqsep.core.evaluation.protocols import MUSEVAL_V4, Protocol
+from lqsep.core.evaluation.protocols import MUSEVAL_V4, TRACK_SDR, Protocol
 from lqsep.core.evaluation.raw_candidates import best_scores, pick, score_candidates
-from lqsep.core.evaluation.scores import museval_scores, si_sdr_scores
+from lqsep.core.evaluation.scores import museval_scores, si_sdr_scores, track_scores
 from lqsep.core.evaluation.sound import ItemSound
+from lqsep.core.evaluation.stopwatch import Stopwatch
 from lqsep.core.evaluation.track_run import separate_track
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.metrics import candidate_sdr
@@ -87,7 +87,7 @@ def evaluate_item(
     """
     sound = load_item(dataset, item, protocol, sources=separator.sources, gains=separator.gains)
     work = _evaluate_chunk if protocol.unit == "chunk" else _evaluate_track
-    scores, stems, elapsed_s, notes = work(separator, sound, protocol, seed, baselines)
+    scores, stems, watch, notes = work(separator, sound, protocol, seed, baselines)
     result = {
         "schema_version": SCHEMA_VERSION,
         "item": item.item,
@@ -98,13 +98,13 @@ def evaluate_item(
         "model": separator.name,
         "seed": seed,
         "scores": scores,
-        "timings_s": {"separate": elapsed_s},
+        "timings_s": watch.to_dict(),
         "notes": [*notes, *(baselines.notes if baselines else ())],
     }
     return result, _media(separator.sources, sound, stems)
 
 
-_Outcome = tuple[list[dict[str, Any]], Stems, float, list[str]]
+_Outcome = tuple[list[dict[str, Any]], Stems, Stopwatch, list[str]]
 
 
 def _evaluate_chunk(
@@ -116,9 +116,9 @@ def _evaluate_chunk(
 ) -> _Outcome:
     """Separated as one segment: the raw candidates are wanted, and a chunk has three seconds."""
     mixture = Mixture(sound.mixture.to(separator.device), sound.sample_rate)
-    started = time.perf_counter()
+    watch = Stopwatch()
     result = separator.separate_segment(mixture, generator=segment_generator(seed, 0))
-    elapsed_s = time.perf_counter() - started
+    watch.stop()
     stems = result.stems.cpu()
     round_trip = codec_round_trip(sound, separator.codec, separator.device)
     references = dict(zip(protocol.references, (sound.stems, round_trip), strict=True))
@@ -137,7 +137,7 @@ def _evaluate_chunk(
                 scores += _records(
                     name, reference, separator.sources, {"sdr": found[number].tolist()}
                 )
-    return scores, stems, elapsed_s, notes
+    return scores, stems, watch, notes
 
 
 def _add_candidates(
@@ -189,10 +189,12 @@ def _evaluate_track(
     for name, estimate in estimates.items():
         if protocol == MUSEVAL_V4:
             found = museval_scores(references, estimate, rate)
+        elif protocol == TRACK_SDR:
+            found = track_scores(references, estimate, mixture, rate)
         else:
             found = si_sdr_scores(references, estimate, mixture, rate)
         scores += _records(name, "original", separator.sources, found)
-    return scores, run.stems, run.elapsed_s, notes
+    return scores, run.stems, run.watch, notes
 
 
 def _sdr(

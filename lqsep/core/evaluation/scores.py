@@ -11,13 +11,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.evaluation.museval_metrics import museval_metrics
-from lqsep.core.metrics import silent_windows, windowed_si_sdr
+from lqsep.core.metrics import silent_windows, windowed_sdr, windowed_si_sdr
 
 Stems = Float[Tensor, "sources channels samples"]
+Wave = Float[Tensor, "channels samples"]
 
 # Length of a window and from one window's start to the next, in seconds.
-_MUSEVAL_S = 1.0
+_MUSEVAL_S = _SDR_S = 1.0
 _SI_SDR_WINDOW_S, _SI_SDR_HOP_S = 4.0, 2.0
+
+# So much counts as silence: a perfect estimate would have no finite figure.
+_LARGEST_REJECTION_DB = 100.0
 
 
 def museval_scores(references: Stems, estimates: Stems, sample_rate: int) -> dict[str, list[float]]:
@@ -55,6 +59,37 @@ def si_sdr_scores(
         found["si_sdr"].append(_mean(values))
         found["si_sdri"].append(_mean(v - b for v, b in zip(values, before, strict=True)))
     return found
+
+
+def track_scores(
+    references: Stems, estimates: Stems, mixture: Wave, rate: int
+) -> dict[str, list[float]]:
+    """``sdr`` (median over windows) and ``si_sdr`` (mean), by source, where the source sounds.
+
+    And ``rejection``, if there are windows in which a source is silent and the mixture is not:
+    energy of the mixture over that of the estimate, in dB, 100 at most, median over these windows.
+    NaN where a source has no such window, or none with a value.
+    """
+    found: dict[str, list[float]] = {"sdr": [], "si_sdr": []}
+    rejections = []
+    for reference, estimate in zip(references, estimates, strict=True):
+        found["sdr"].append(windowed_sdr(reference, estimate, rate, window_s=_SDR_S).median)
+        windows = windowed_si_sdr(
+            reference, estimate, rate, window_s=_SI_SDR_WINDOW_S, hop_s=_SI_SDR_HOP_S
+        )
+        found["si_sdr"].append(_mean(windows.values))
+        rejections.append(_rejection(reference, estimate, mixture, rate))
+    return found if all(map(math.isnan, rejections)) else found | {"rejection": rejections}
+
+
+def _rejection(reference: Wave, estimate: Wave, mixture: Wave, rate: int) -> float:
+    silent, unheard = (silent_windows(w, rate, window_s=_SDR_S) for w in (reference, mixture))
+    # Taken as the error of the rest: SDR is then the energy of the mixture over the estimate's.
+    whole = mixture.double()
+    rejected = windowed_sdr(
+        whole, whole - estimate.double(), rate, window_s=_SDR_S, leave_out=~silent | unheard
+    )
+    return _median([min(value, _LARGEST_REJECTION_DB) for value in rejected.values])
 
 
 def _mean(values: Iterable[float]) -> float:

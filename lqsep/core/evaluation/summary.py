@@ -26,6 +26,7 @@ METRIC_NAMES = {
     "sar": "SAR",
     "si_sdr": "SI-SDR",
     "si_sdri": "SI-SDRi",
+    "rejection": "rejection",
 }
 """As people read them."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from lqsep.core.evaluation.raw_candidates import best_stems
 from lqsep.core.evaluation.sound import ItemSound
+from lqsep.core.evaluation.stopwatch import Stopwatch
 from lqsep.core.pipeline import Separator
 from lqsep.core.windows import CrossFader
 
@@ -25,14 +25,14 @@ class TrackRun:
         stems: The pipeline's result.
         best: Of every segment and source the best candidate by SDR, as decoded, cross-faded.
         n_candidates: In a segment.
-        elapsed_s: Seconds that the separation took, without the search for the best.
+        watch: Time of the separation, without the search for the best.
         notes: The pipeline's warnings.
     """
 
     stems: Stems
     best: Stems
     n_candidates: int
-    elapsed_s: float
+    watch: Stopwatch
     notes: tuple[str, ...]
 
 
@@ -46,15 +46,14 @@ def separate_track(separator: Separator, sound: ItemSound, seed: int) -> TrackRu
     references, codec_rate = sound.stems, separator.codec.info.sample_rate
     stem_fader, best_fader = CrossFader(run.plan), CrossFader(run.plan)
     stems, best = [], []
-    elapsed_s, n_candidates = 0.0, 0
-    started = time.perf_counter()
+    n_candidates, watch = 0, Stopwatch()
     for segment, result in run.segments():
-        elapsed_s += time.perf_counter() - started
+        watch.stop()
         truth = references[..., segment.start : segment.stop]
         found = best_stems(result.decoded, truth, codec_rate, sound.sample_rate)
         stems.append(stem_fader.push(segment, result.stems.cpu()))
         best.append(best_fader.push(segment, found))
         n_candidates = max(n_candidates, result.candidates.n_candidates)
-        started = time.perf_counter()
+        watch.start()
     notes = tuple(run.report().warnings)
-    return TrackRun(torch.cat(stems, -1), torch.cat(best, -1), n_candidates, elapsed_s, notes)
+    return TrackRun(torch.cat(stems, -1), torch.cat(best, -1), n_candidates, watch, notes)

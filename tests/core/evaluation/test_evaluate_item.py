@@ -21,7 +21,7 @@ from lqsep.core.evaluation.items import load_item, plan_items
 from lqsep.core.evaluation.museval_metrics import museval_metrics
 from lqsep.core.evaluation.protocols import LQVAE2021, MUSEVAL_V4, PROTOCOLS, SI_SDR
 from lqsep.core.evaluation.raw_candidates import best_scores, pick, score_candidates
-from lqsep.core.evaluation.scores import si_sdr_scores
+from lqsep.core.evaluation.scores import si_sdr_scores, track_scores
 from lqsep.core.evaluation.sound import CHUNK_RATE, ItemSound
 from lqsep.core.evaluation.summary import summarise, to_markdown
 from lqsep.core.evaluation.track_run import separate_track
@@ -162,7 +162,7 @@ def test_best_candidates_of_a_stereo_track(tiny_model):
     sound = load_item(dataset, item, SI_SDR, sources=separator.sources, gains=separator.gains)
     run = separate_track(separator, sound, 0)
     assert run.stems.shape == run.best.shape == (2, 2, 40_000)
-    assert run.n_candidates == 4 and run.elapsed_s > 0
+    assert run.n_candidates == 4 and run.watch.elapsed_s > 0
     again = separator.stream((sound.mixture.numpy(), 16_000), seed=0)
     for segment, result in again.segments():
         truth = sound.stems[..., segment.start : segment.stop].mean(1)
@@ -202,6 +202,34 @@ def decoded(waves):
         torch.zeros(n_sources, n, 1, dtype=torch.int64), -torch.ones(n_sources, n), scores, scores
     )
     return DecodedCandidates(candidates, waves, waves[:, 0].sum(0), (0.3, 0.7))
+
+
+def test_track_scores_by_hand():
+    # Four seconds at 100 Hz: drums in the first and third, bass in the first and second.
+    on, off = torch.ones(100), torch.zeros(100)
+    drums = torch.cat([on, off, on, off])[None]
+    bass = torch.cat([on, on, off, off])[None]
+    # Errors of a tenth and a hundredth; a hundredth, and nothing, of what should not be heard.
+    found_drums = torch.cat([1.1 * on, 0.01 * on, 1.01 * on, on])[None]
+    found_bass = torch.cat([0.9 * on, 0.9 * on, off, on])[None]
+    references, estimates = torch.stack([drums, bass]), torch.stack([found_drums, found_bass])
+    found = track_scores(references, estimates, drums + bass, 100)
+    # Windows of 20 and 40 dB; twice 20. float32 waves
+    assert found["sdr"] == pytest.approx([30, 20], abs=1e-3)
+    # Exact silence counts as 100 dB; in the last second nothing is heard.
+    assert found["rejection"] == pytest.approx([40, 100], abs=1e-3)
+    whole = [si_sdr(drums, found_drums), si_sdr(bass, found_bass)]  # one window
+    assert found["si_sdr"] == pytest.approx(whole, abs=1e-9)
+
+
+def test_a_missing_source_has_a_rejection_and_no_sdr():
+    wave = torch.sin(torch.arange(500.0))[None]
+    references = torch.stack([wave, torch.zeros(1, 500)])
+    found = track_scores(references, torch.stack([wave, wave]) / 2, wave, 100)
+    assert found["sdr"][0] == pytest.approx(20 * math.log10(2), abs=1e-5)  # float32
+    assert math.isnan(found["sdr"][1]) and math.isnan(found["si_sdr"][1])
+    assert math.isnan(found["rejection"][0])
+    assert found["rejection"][1] == pytest.approx(20 * math.log10(2), abs=1e-5)
 
 
 @pytest.mark.parametrize("n_candidates", [1, 2, 130])
