@@ -19,7 +19,7 @@ DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 RESIDUAL = "residual"
 MIXTURE = "mixture"
 CANDIDATE_TABLE = "candidates.npz"
-PLOTS = ("spectrograms.png", "step.png", "pairs.png")
+PLOTS = ("spectrograms.png", "disagreement.png", "step.png", "pairs.png")
 _FIELDS = ("track", "stem", "ext")
 
 

@@ -1,9 +1,9 @@
 """``--save-candidates``: the best candidates as stems, and all of them as codes and scores.
 
 Every segment's candidates are ranked by the weight that the selector gave them (mean over the
-sources), then by log posterior: log prior of the sources plus log likelihood. Exact draws, which the
-selector weighs equally, are thus ranked by their log joint probability. Candidate k of the whole
-piece is the k-th of every segment, cross-faded like the stems; nothing has refined it.
+sources), then by log posterior: log prior of the sources plus log likelihood. Exact draws, which
+the selector weighs equally, are thus ranked by their log joint probability. Candidate k of the
+whole piece is the k-th of every segment, cross-faded like the stems; nothing has refined it.
 """
 
 from __future__ import annotations

@@ -112,7 +112,9 @@ logger = logging.getLogger(__name__)
     metavar="K",
     help="Also write the stems of the K best candidates, and codes and scores of all of them.",
 )
-@click.option("--plots", is_flag=True, help="Also draw spectrograms, one step, the candidates.")
+@click.option(
+    "--plots", is_flag=True, help="Also draw spectrograms, disagreement, one step, pairs."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON document.")
 @jobs_option("Tracks separated at a time, each in a process with a model of its own.")
 @click.option("--skip-existing", is_flag=True, help="Skip tracks whose results are there.")

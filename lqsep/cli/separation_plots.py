@@ -26,10 +26,11 @@ _MOST_CANDIDATES = 128
 
 
 class SeparationPlots(TrackPart):
-    """Spectrograms of the beginning; one step and the pairs of candidates of the first segment.
+    """Spectrograms of the beginning, the whole's disagreement; one step and pairs of candidates.
 
-    The step is the middle frame of the segment, after the best candidate's codes up to there. The
-    pairs are those of the selector ``rejection``, whichever selector made the choice.
+    Step and pairs are those of the first segment. The step is its middle frame, after the best
+    candidate's codes up to there. The pairs are those of the selector ``rejection``, whichever
+    selector made the choice.
 
     Args:
         separator: Gives the posterior.
@@ -49,6 +50,7 @@ class SeparationPlots(TrackPart):
         readers: Mapping[str, MixtureReader],
     ) -> None:
         self._separator = separator
+        self._run = run
         self._readers = readers
         self._rate = run.reader.sample_rate
         self._n_shown = min(run.reader.n_samples, round(_SHOWN_S * self._rate))
@@ -70,6 +72,7 @@ class SeparationPlots(TrackPart):
         import torch
 
         from lqsep.core.plotting import plot_spectrograms
+        from lqsep.core.plotting_disagreement import plot_disagreement
 
         separator = self._separator
         references = {
@@ -85,6 +88,8 @@ class SeparationPlots(TrackPart):
             self._files["spectrograms.png"].part,
             references,
         )
+        segments = self._run.report().segments
+        plot_disagreement(segments, self._files["disagreement.png"].part)
 
     def commit(self, peak: float) -> None:
         for file in self._files.values():
@@ -134,10 +139,11 @@ class SeparationPlots(TrackPart):
 
 def _some(decoded: DecodedCandidates, kept: Tensor) -> DecodedCandidates:
     """The same with some of the candidates only."""
+    from lqsep.core.data import DecodedCandidates
+
     candidates = decoded.candidates
-    return replace(
-        decoded,
-        candidates=replace(
+    return DecodedCandidates(
+        replace(
             candidates,
             codes=candidates.codes[:, kept],
             log_prior=candidates.log_prior[:, kept],
@@ -145,5 +151,7 @@ def _some(decoded: DecodedCandidates, kept: Tensor) -> DecodedCandidates:
             log_evidence=candidates.log_evidence[kept],
             log_proposal=None,
         ),
-        waves=decoded.waves[:, kept],
+        decoded.waves[:, kept],
+        decoded.mixture,
+        decoded.gains,
     )

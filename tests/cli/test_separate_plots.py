@@ -15,7 +15,7 @@ from lqsep.cli import separation_plots
 matplotlib_image = pytest.importorskip("matplotlib.image")
 
 GAINS = {"drums": 0.8, "bass": 0.2}  # of the toy model
-PICTURES = ["pairs.png", "spectrograms.png", "step.png"]
+PICTURES = ["disagreement.png", "pairs.png", "spectrograms.png", "step.png"]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def mix(toy_run, toy_stems):
     return toy_run.write("mix.wav", mixture.astype(np.float32))
 
 
-def test_three_pictures_beside_the_stems(toy_run, mix):
+def test_pictures_beside_the_stems(toy_run, mix):
     toy_run(mix, "--plots")
     stems = ["bass.wav", "drums.wav", "lqsep.json"]
     assert toy_run.files() == [f"toy/mix/{name}" for name in sorted(stems + PICTURES)]
@@ -66,6 +66,25 @@ def test_long_mixtures_are_drawn_from_their_beginning(toy_run, mix, toy_stems, m
     assert [wave.shape for wave in waves] == [(1, 640)] * 4
     assert np.array_equal(waves[1], toy_run.read("mix/drums.wav")[:, :640])
     assert np.allclose(waves[3], 0.8 * toy_stems["drums"][:, :640], atol=1e-6)
+
+
+def test_the_disagreement_is_drawn_of_the_whole_as_the_report_says_it(toy_run, mix, monkeypatch):
+    from lqsep.core import plotting_disagreement
+
+    drawn = []
+    original = plotting_disagreement.plot_disagreement
+
+    def draw(segments, path):
+        drawn.append(segments)
+        return original(segments, path)
+
+    monkeypatch.setattr(plotting_disagreement, "plot_disagreement", draw)
+    toy_run(mix, "--plots", "--segment", 0.05, "--sigma", 0.1)
+    (segments,) = drawn
+    reported = toy_run.report("mix")["segments"]
+    assert len(segments) == len(reported) > 2
+    assert [s.disagreement for s in segments] == [entry["disagreement"] for entry in reported]
+    assert any(value > 0 for segment in segments for value in segment.disagreement["bass"])
 
 
 @pytest.mark.parametrize("selector", ["best", "mean", "rejection"])
