@@ -7,6 +7,11 @@ from pathlib import Path
 import click
 
 
+def _genres(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """Read a list such as ``soul,latin``."""
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
 def _programs(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, ...]:
     """Read a list such as ``16,25``."""
     try:
@@ -33,8 +38,11 @@ def _programs(context: click.Context, parameter: click.Parameter, value: str) ->
 @click.option("--seed", default=0, show_default=True, help="Same seed, same files.")
 @click.option(
     "--soundfont",
+    "soundfonts",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="SoundFont 2 file.  [default: the first one in the usual places]",
+    multiple=True,
+    help="SoundFont 2 file; may be given several times, for stems with one or the other."
+    "  [default: the first one in the usual places]",
 )
 @click.option("--sample-rate", default=44100, show_default=True, help="In Hz.")
 @click.option(
@@ -58,7 +66,7 @@ def _programs(context: click.Context, parameter: click.Parameter, value: str) ->
     default="",
     callback=_programs,
     metavar="LIST",
-    help="Drum kits, such as 16,25, for validation and test only.",
+    help="Drum kits, such as 16,25, with their variants, for validation and test only.",
 )
 @click.option(
     "--hold-out-programs",
@@ -66,6 +74,13 @@ def _programs(context: click.Context, parameter: click.Parameter, value: str) ->
     callback=_programs,
     metavar="LIST",
     help="Bass programs (32 to 39) for validation and test only.",
+)
+@click.option(
+    "--hold-out-genres",
+    default="",
+    callback=_genres,
+    metavar="LIST",
+    help="Genres, such as soul,latin, whose patterns are for validation and test only.",
 )
 @click.option("-j", "--jobs", default=1, show_default=True, help="Tracks rendered at a time.")
 def render(
@@ -75,7 +90,7 @@ def render(
     test: int,
     duration: float,
     seed: int,
-    soundfont: Path | None,
+    soundfonts: tuple[Path, ...],
     sample_rate: int,
     audio_format: str,
     is_mono: bool,
@@ -83,6 +98,7 @@ def render(
     is_augmented: bool,
     hold_out_kits: tuple[int, ...],
     hold_out_programs: tuple[int, ...],
+    hold_out_genres: tuple[str, ...],
     jobs: int,
 ) -> None:
     """Compose drum and bass parts and render them with FluidSynth.
@@ -94,6 +110,7 @@ def render(
     from lqsep.core.errors import LqsepError
 
     try:
+        from lqsep.core.rendering.instruments import HeldOut
         from lqsep.core.rendering.render import render_dataset
     except ModuleNotFoundError as error:
         if error.name != "mido":
@@ -110,13 +127,12 @@ def render(
         n_tracks={"train": tracks, "validation": validation, "test": test},
         duration_s=duration,
         seed=seed,
-        soundfont=soundfont,
+        soundfonts=soundfonts,
         sample_rate=sample_rate,
         audio_format=audio_format,
         n_channels=1 if is_mono else 2,
         is_augmented=is_augmented,
-        held_out_kits=hold_out_kits,
-        held_out_programs=hold_out_programs,
+        held_out=HeldOut(hold_out_kits, hold_out_programs, hold_out_genres),
         midi_dir=midi_dir,
         jobs=jobs,
         on_track=None if current_options().quiet else show,

@@ -1,4 +1,4 @@
-"""Make a rendered stem sound less like its SoundFont: equaliser, saturation, room, width, level.
+"""Make a rendered stem sound less like its SoundFont: equaliser, dynamics, room, width, level.
 
 All choices are drawn first, as an ``Augmentation`` that can be stored; applying it is
 deterministic. Waves are float64 of shape ``channels samples``.
@@ -23,6 +23,9 @@ PEAK_LIMIT = 0.99
 # Amplitude from which `normalise` rounds peaks.
 _KNEE = 0.7
 
+# Samples per step of a compressor: 1.5 ms at 44,100 Hz.
+_BLOCK = 64
+
 # Filters are applied in the frequency domain; this much silence keeps their tails from wrapping.
 _TAIL_S = 0.25
 
@@ -37,6 +40,16 @@ class Peak:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compression:
+    """A compressor; its threshold is relative to the root mean square of the stem."""
+
+    threshold_db: float
+    ratio: float
+    attack_s: float
+    release_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """What is done to one stem, in the order of the fields."""
 
@@ -44,9 +57,11 @@ class Augmentation:
     peaks: tuple[Peak, ...] = ()
     high_pass_hz: float | None = None
     low_pass_hz: float | None = None
+    compression: Compression | None = None
     saturation: float = 0.0
     room_level: float = 0.0
     room_decay_s: float = 0.2
+    room_low_pass_hz: float = 8000.0
     room_seed: int = 0
     width: float = 1.0
     pan: float = 0.0
@@ -59,45 +74,79 @@ class Augmentation:
 
 def draw_augmentation(seed: int, stem: str) -> Augmentation:
     """Draw the augmentation of a stem. ``"bass"`` keeps its lows, stays narrow and fairly dry."""
-    rng = np.random.default_rng(seed)
+    draw = _Draw(seed)
     is_bass = stem == "bass"
-
-    def uniform(low: float, high: float) -> float:
-        return round(float(rng.uniform(low, high)), 4)
-
-    def chance(probability: float) -> bool:
-        return bool(rng.random() < probability)
-
-    peaks = tuple(
-        Peak(
-            frequency_hz=round(float(np.exp(rng.uniform(np.log(60), np.log(8000)))), 2),
-            gain_db=uniform(-6, 6),
-            quality=uniform(0.5, 2.0),
-        )
-        for _ in range(int(rng.integers(0, 4)))
-    )
+    has_room = draw.chance(0.25 if is_bass else 0.6)
+    is_dull = draw.chance(0.4 if is_bass else 0.05)
     return Augmentation(
-        tilt_db=uniform(-4, 4),
-        peaks=peaks,
-        high_pass_hz=uniform(20, 35 if is_bass else 60) if chance(0.4) else None,
-        low_pass_hz=uniform(1200, 8000)
-        if chance(0.35 if is_bass else 0.0)
-        else (uniform(7000, 16000) if chance(0.25) else None),
-        saturation=uniform(0.2, 2.0) if chance(0.4) else 0.0,
-        room_level=uniform(0.02, 0.15 if is_bass else 0.35)
-        if chance(0.25 if is_bass else 0.5)
-        else 0.0,
-        room_decay_s=uniform(0.08, 0.5),
-        room_seed=int(rng.integers(2**31)),
-        width=uniform(0.0, 0.4) if is_bass else uniform(0.3, 1.2),
-        pan=uniform(-0.1, 0.1),
-        level_db=uniform(-2, 2),
+        tilt_db=draw.uniform(-6, 6),
+        peaks=draw.peaks(4),
+        high_pass_hz=draw.uniform(20, 40 if is_bass else 70) if draw.chance(0.4) else None,
+        low_pass_hz=draw.logarithmic(500, 6000)
+        if is_dull
+        else (draw.uniform(6000, 16000) if draw.chance(0.25) else None),
+        compression=draw.compression() if draw.chance(0.5) else None,
+        saturation=draw.logarithmic(0.3, 5.0) if draw.chance(0.5) else 0.0,
+        room_level=draw.uniform(0.02, 0.15 if is_bass else 0.6) if has_room else 0.0,
+        room_decay_s=draw.logarithmic(0.08, 0.5 if is_bass else 1.5),
+        room_low_pass_hz=draw.logarithmic(1500, 12000),
+        room_seed=draw.integer(2**31),
+        width=draw.uniform(0.0, 0.4) if is_bass else draw.uniform(0.3, 1.2),
+        pan=draw.uniform(-0.1, 0.1),
+        level_db=draw.uniform(-3, 3),
     )
+
+
+def draw_tone(seed: int) -> Augmentation:
+    """Draw an equaliser for a part of a stem."""
+    draw = _Draw(seed)
+    return Augmentation(tilt_db=draw.uniform(-3, 3), peaks=draw.peaks(2))
+
+
+class _Draw:
+    """Random numbers with few digits, to be stored."""
+
+    def __init__(self, seed: int):
+        self._rng = np.random.default_rng(seed)
+
+    def uniform(self, low: float, high: float) -> float:
+        return round(float(self._rng.uniform(low, high)), 4)
+
+    def logarithmic(self, low: float, high: float) -> float:
+        return round(float(np.exp(self._rng.uniform(np.log(low), np.log(high)))), 4)
+
+    def chance(self, probability: float) -> bool:
+        return bool(self._rng.random() < probability)
+
+    def integer(self, high: int) -> int:
+        return int(self._rng.integers(high))
+
+    def peaks(self, at_most: int) -> tuple[Peak, ...]:
+        return tuple(
+            Peak(
+                frequency_hz=self.logarithmic(60, 8000),
+                gain_db=self.uniform(-8, 8),
+                quality=self.uniform(0.5, 2.0),
+            )
+            for _ in range(self.integer(at_most + 1))
+        )
+
+    def compression(self) -> Compression:
+        return Compression(
+            threshold_db=self.uniform(-12, 6),
+            ratio=self.logarithmic(1.5, 8),
+            attack_s=self.logarithmic(0.001, 0.03),
+            release_s=self.logarithmic(0.05, 0.3),
+        )
 
 
 def apply_augmentation(wave: Wave, sample_rate: int, augmentation: Augmentation) -> Wave:
     """Apply everything but the level, which ``normalise`` sets."""
+    if augmentation == Augmentation():
+        return wave
     wave = _filter(wave, sample_rate, augmentation)
+    if augmentation.compression is not None:
+        wave = compress(wave, sample_rate, augmentation.compression)
     if augmentation.saturation > 0:
         wave = saturate(wave, augmentation.saturation)
     if augmentation.room_level > 0:
@@ -134,6 +183,33 @@ def saturate(wave: Wave, drive: float) -> Wave:
     return saturated
 
 
+def compress(wave: Wave, sample_rate: int, settings: Compression) -> Wave:
+    """Turn loud moments down, as far as ``settings`` say; all channels alike.
+
+    The level is that of blocks of ``_BLOCK`` samples, smoothed with the attack time while it rises
+    and the release time while it falls; gains between blocks are interpolated.
+    """
+    n_samples = wave.shape[-1]
+    n_blocks = -(-n_samples // _BLOCK)
+    padded = np.pad(wave, ((0, 0), (0, n_blocks * _BLOCK - n_samples)))
+    powers = np.mean(padded.reshape(len(wave), n_blocks, _BLOCK) ** 2, axis=(0, 2))
+    threshold = float(np.mean(powers)) * 10 ** (settings.threshold_db / 10)
+    if threshold == 0:
+        return wave
+    excess_db = 10 * np.log10(np.maximum(powers / threshold, 1.0))
+    block_s = _BLOCK / sample_rate
+    rising, falling = (1 - np.exp(-block_s / t) for t in (settings.attack_s, settings.release_s))
+    level, smoothed = 0.0, np.empty(n_blocks)
+    for index, target in enumerate(excess_db.tolist()):
+        level += (rising if target > level else falling) * (target - level)
+        smoothed[index] = level
+    gain_db = smoothed * (1 / settings.ratio - 1)
+    places = (np.arange(n_blocks) + 0.5) * _BLOCK
+    gains = 10 ** (np.interp(np.arange(n_samples), places, gain_db) / 20)
+    compressed: Wave = wave * gains
+    return compressed
+
+
 def frequency_response(
     frequencies: npt.NDArray[np.float64], sample_rate: int, augmentation: Augmentation
 ) -> npt.NDArray[np.complex128]:
@@ -168,23 +244,23 @@ def _filter(wave: Wave, sample_rate: int, augmentation: Augmentation) -> Wave:
 
 
 def _add_room(wave: Wave, sample_rate: int, augmentation: Augmentation) -> Wave:
-    """Add decaying noise reflections, a little darker than the wave; another noise per channel."""
+    """Add decaying noise reflections, darker than the wave; another noise per channel."""
     rng = np.random.default_rng(augmentation.room_seed)
     n_tail = max(1, int(augmentation.room_decay_s * sample_rate))
     n_delay = int(rng.uniform(0.003, 0.02) * sample_rate)
     # 60 dB down at the end of the tail.
     decay = 10 ** (-3 * np.arange(n_tail) / n_tail)
     noise = rng.standard_normal((wave.shape[0], n_tail)) * decay
-    # A two-point running mean halves the energy of the highs.
-    noise[:, 1:] = (noise[:, 1:] + noise[:, :-1]) / 2
-    noise /= np.sqrt(np.sum(noise**2, axis=-1, keepdims=True))
     n_samples = wave.shape[-1]
     n_fft = _fast_length(n_samples + n_tail + n_delay)
     impulse = np.zeros((wave.shape[0], n_tail + n_delay))
     impulse[:, n_delay:] = noise
-    wet = np.fft.irfft(
-        np.fft.rfft(wave, n_fft, axis=-1) * np.fft.rfft(impulse, n_fft, axis=-1), n_fft, axis=-1
-    )
+    response = np.fft.rfft(impulse, n_fft, axis=-1)
+    frequencies = np.fft.rfftfreq(n_fft, 1 / sample_rate)
+    response /= 1 + 1j * frequencies / augmentation.room_low_pass_hz
+    energy = np.mean(np.abs(response) ** 2, axis=-1, keepdims=True)
+    response /= np.sqrt(energy)
+    wet = np.fft.irfft(np.fft.rfft(wave, n_fft, axis=-1) * response, n_fft, axis=-1)
     return wave + augmentation.room_level * wet[..., :n_samples]
 
 

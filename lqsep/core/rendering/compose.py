@@ -29,6 +29,19 @@ _DRUM_NOTE_S = 0.12
 # Ranges of velocity offsets, drawn per piece: SoundFont bass drums are loud, cymbals soft, compared
 # with drums in finished music.
 _KICK_BALANCE, _SNARE_BALANCE, _CYMBAL_BALANCE = (-34, -8), (-4, 14), (-10, 22)
+# Ranges of further offsets of all velocities: soft and hard playing sound different.
+_DRUM_LOUDNESS, _BASS_LOUDNESS = (-18, 8), (-24, 12)
+# Other keys for the same drum, of which a piece uses one throughout.
+_ALTERNATIVES = {
+    genres.KICK: (genres.KICK, genres.KICK, 35),
+    genres.SNARE: (genres.SNARE, genres.SNARE, 40),
+    genres.RIDE: (genres.RIDE, genres.RIDE, 59),
+    genres.CRASH: (genres.CRASH, 57, 55, 52),
+}
+# Tempos may leave the range of the genre by this factor.
+_TEMPO_MARGIN = 1.08
+# The share of pieces with a kit or program that is usual in their genre.
+_USUAL = 0.6
 
 
 @dataclass(frozen=True)
@@ -46,13 +59,15 @@ class Part:
     """The notes of one instrument.
 
     ``program`` is the kit of a drum part or the General MIDI program of a bass part, ``detune`` an
-    offset of the whole part in semitones.
+    offset of the whole part in semitones. ``sample_shift`` semitones change the timbre and not the
+    pitch: lower notes are played that much higher.
     """
 
     program: int
     notes: tuple[Note, ...]
     is_drums: bool
     detune: float = 0.0
+    sample_shift: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +92,15 @@ class _Section:
     bass: str
     loudness: int
     tacet: str
+
+
+@dataclass(frozen=True)
+class _DrumSet:
+    """Velocity offsets of some percussion keys, of all of them, and keys played instead."""
+
+    balance: dict[int, int]
+    loudness: int
+    keys: dict[int, int]
 
 
 class _Clock:
@@ -109,7 +133,7 @@ def compose(
     *,
     kits: Sequence[int] = (0,),
     programs: Sequence[int] = BASS_PROGRAMS,
-    genre: str | None = None,
+    genres: Sequence[str] = (),
 ) -> Composition:
     """Compose at least ``duration_s`` seconds of drums and bass.
 
@@ -118,23 +142,20 @@ def compose(
         duration_s: Length; the last bar may be longer.
         kits: Drum kits to choose from. Those usual in the genre are preferred.
         programs: Bass programs to choose from, likewise.
-        genre: One of ``genre_names()``; drawn by default.
+        genres: Of ``genre_names()``, to choose from; by default all.
 
     Raises:
-        ConfigError: The genre is unknown, or there is no kit or program to choose from.
+        ConfigError: A genre is unknown, or there is no kit or program to choose from.
     """
+    if unknown := sorted(set(genres) - set(genre_names())):
+        known = ", ".join(genre_names())
+        raise ConfigError(f"compose: no genre named {unknown[0]!r}. Available: {known}.")
     rng = random.Random(seed)
-    chosen = rng.choice(GENRES)
-    if genre is not None:
-        found = [candidate for candidate in GENRES if candidate.name == genre]
-        if not found:
-            known = ", ".join(genre_names())
-            raise ConfigError(f"compose: no genre named {genre!r}. Available: {known}.")
-        chosen = found[0]
+    chosen = rng.choice([genre for genre in GENRES if not genres or genre.name in genres])
     kit = _choose(rng, chosen.kits, kits, "drum kits")
-    kit = rng.choice([kit, *(other for other in kits if kit_family(other) == kit)])
     program = _choose(rng, chosen.programs, programs, "bass programs")
-    tempo = round(rng.uniform(*chosen.tempo), 1)
+    low, high = chosen.tempo
+    tempo = round(rng.uniform(low / _TEMPO_MARGIN, high * _TEMPO_MARGIN), 1)
     swing = round(rng.uniform(*chosen.swing), 3)
     clock = _Clock(chosen, tempo, swing, rng.uniform(*chosen.timing_ms) / 1000, rng)
     key = rng.randrange(12)
@@ -143,14 +164,17 @@ def compose(
     drums: list[Note] = []
     bass: list[Note] = []
     hold = rng.uniform(0.55, 1.0)
-    balance = _draw_balance(rng)
+    drum_set = _draw_drum_set(rng)
+    bass_loudness = rng.randint(*_BASS_LOUDNESS)
     first_bar = 0
     sections = _sections(rng, chosen, n_bars)
     for section in sections:
         if section.tacet != "drums":
-            drums += _drum_notes(rng, chosen, clock, section, first_bar, balance)
+            drums += _drum_notes(rng, chosen, clock, section, first_bar, drum_set)
         if section.tacet != "bass":
-            bass += _bass_notes(rng, chosen, clock, section, first_bar, key, chords, hold)
+            # Half of a section's loudness reaches its bass.
+            louder = replace(section, loudness=section.loudness + 2 * bass_loudness)
+            bass += _bass_notes(rng, chosen, clock, louder, first_bar, key, chords, hold)
         first_bar += section.n_bars
     return Composition(
         genre=chosen.name,
@@ -161,13 +185,14 @@ def compose(
             program=kit,
             notes=_sorted(drums),
             is_drums=True,
-            detune=round(max(-2.0, min(2.0, rng.gauss(0.0, 0.6))), 3),
+            detune=_draw_detune(rng, 0.6, 3.0),
         ),
         bass=Part(
             program=program,
             notes=_monophonic(_sorted(bass)),
             is_drums=False,
-            detune=round(max(-0.5, min(0.5, rng.gauss(0.0, 0.12))), 3),
+            detune=_draw_detune(rng, 0.12, 0.5),
+            sample_shift=rng.randint(-7, 7) if rng.random() < 0.5 else 0,
         ),
     )
 
@@ -177,8 +202,14 @@ def _choose(rng: random.Random, usual: Sequence[int], allowed: Sequence[int], wh
     if not allowed:
         raise ConfigError(f"compose: there are no {what} to choose from.")
     preferred = [value for value in usual if value in allowed]
-    anything = rng.choice(list(allowed))
-    return rng.choice(preferred) if preferred and rng.random() < 0.7 else anything
+    return rng.choice(preferred if preferred and rng.random() < _USUAL else list(allowed))
+
+
+def _draw_detune(rng: random.Random, spread: float, limit: float) -> float:
+    """Mostly near to nothing, sometimes anything up to the limit."""
+    if rng.random() < 0.3:
+        return round(rng.uniform(-limit, limit), 3)
+    return round(max(-limit, min(limit, rng.gauss(0.0, spread))), 3)
 
 
 def _chords(rng: random.Random, progression: str) -> list[tuple[int, bool]]:
@@ -226,7 +257,10 @@ def _idea(rng: random.Random, genre: Genre, n_bars: int) -> _Section:
 
 
 def _mutate(rng: random.Random, pattern: str, *, add: str, rate: float) -> str:
-    """Drop a few hits and add a few: nobody plays exactly the table. The first step stays."""
+    """Drop a few hits and add a few: nobody plays exactly the table.
+
+    The first step stays, and so does a pattern that would lose all its hits.
+    """
     steps = list(pattern)
     for index in range(1, len(steps)):
         if steps[index] == ".":
@@ -234,7 +268,8 @@ def _mutate(rng: random.Random, pattern: str, *, add: str, rate: float) -> str:
                 steps[index] = rng.choice(add)
         elif steps[index] != "-" and rng.random() < 1.5 * rate:
             steps[index] = "-" if steps[index - 1] not in ".xXo?" else "."
-    return "".join(steps)
+    mutated = "".join(steps)
+    return mutated if mutated.strip(".-") else pattern
 
 
 def _from_kick(rng: random.Random, kick: str) -> str:
@@ -254,16 +289,17 @@ def _from_kick(rng: random.Random, kick: str) -> str:
     return "".join(steps)
 
 
-def _draw_balance(rng: random.Random) -> dict[int, int]:
-    """Velocity offsets by percussion key."""
+def _draw_drum_set(rng: random.Random) -> _DrumSet:
     snare = rng.randint(*_SNARE_BALANCE)
     cymbal = rng.randint(*_CYMBAL_BALANCE)
     hats = (genres.CLOSED_HAT, genres.PEDAL_HAT, genres.OPEN_HAT)
-    return {
+    balance = {
         genres.KICK: rng.randint(*_KICK_BALANCE),
         **dict.fromkeys((genres.SNARE, genres.CLAP, genres.SIDE_STICK), snare),
         **dict.fromkeys((*hats, genres.RIDE, genres.RIDE_BELL), cymbal),
     }
+    keys = {key: rng.choice(others) for key, others in _ALTERNATIVES.items()}
+    return _DrumSet(balance, rng.randint(*_DRUM_LOUDNESS), keys)
 
 
 def _drum_notes(
@@ -272,7 +308,7 @@ def _drum_notes(
     clock: _Clock,
     section: _Section,
     first_bar: int,
-    balance: dict[int, int],
+    drum_set: _DrumSet,
 ) -> list[Note]:
     notes: list[Note] = []
     n_steps = genre.steps_per_bar
@@ -282,9 +318,10 @@ def _drum_notes(
     lines += [line for layer in section.layers for line in layer]
 
     def hit(step: int, pitch: int, velocity: float) -> None:
-        offset = section.loudness + balance.get(pitch, 0)
-        loud = round(velocity + offset + rng.gauss(0.0, 5.0))
-        notes.append(Note(clock.at(step), _DRUM_NOTE_S, pitch, max(8, min(127, loud))))
+        offset = section.loudness + drum_set.loudness + drum_set.balance.get(pitch, 0)
+        loud = max(8, min(127, round(velocity + offset + rng.gauss(0.0, 5.0))))
+        key = drum_set.keys.get(pitch, pitch)
+        notes.append(Note(clock.at(step), _DRUM_NOTE_S, key, loud))
 
     for bar in range(section.n_bars):
         is_last = bar == section.n_bars - 1

@@ -317,7 +317,7 @@ GENRES: tuple[Genre, ...] = (
         basses=("R-----", "R---5-", "R-3-5-", "w-w-w-"),
         progressions=("I vi ii V", "I I IV V", "i iv V i"),
         programs=(32, 33, 35),
-        kits=(0, 32, 40, 48),
+        kits=(0, 32, 40),
     ),
     Genre(
         name="bossa-nova",

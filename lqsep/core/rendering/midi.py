@@ -17,8 +17,10 @@ _BASS_CHANNEL = 0
 # At a fixed 120 beats per minute one tick is then 0.5 ms, finer than a FluidSynth block (1.5 ms).
 _TICKS_PER_BEAT = 1000
 _TICKS_PER_SECOND = 2 * _TICKS_PER_BEAT
-# General MIDI's default pitch-bend range, in semitones each way.
-_BEND_RANGE = 2.0
+# Pitch-bend range asked of the synthesiser, in semitones each way.
+_BEND_RANGE = 12
+# Controllers that set it: registered parameter 0, its value.
+_BEND_CONTROLS = ((101, 0), (100, 0), (6, _BEND_RANGE))
 
 
 def write_midi(path: Path, part: Part, duration_s: float) -> None:
@@ -36,14 +38,18 @@ def write_midi(path: Path, part: Part, duration_s: float) -> None:
         if start >= end:
             continue
         stop = min(end, max(start + 1, _ticks(note.start_s + note.duration_s)))
-        on = mido.Message("note_on", channel=channel, note=note.pitch, velocity=note.velocity)
-        off = mido.Message("note_off", channel=channel, note=note.pitch, velocity=0)
+        key = note.pitch - part.sample_shift
+        on = mido.Message("note_on", channel=channel, note=key, velocity=note.velocity)
+        off = mido.Message("note_off", channel=channel, note=key, velocity=0)
         events += [(start, 1, on), (stop, 0, off)]
     events.sort(key=lambda event: event[:2])
-    bend = max(-8192, min(8191, round(part.detune / _BEND_RANGE * 8192)))
+    semitones = part.detune + part.sample_shift
+    bend = max(-8192, min(8191, round(semitones / _BEND_RANGE * 8192)))
     track = mido.MidiTrack()
     track.append(mido.MetaMessage("set_tempo", tempo=500_000))
     track.append(mido.Message("program_change", channel=channel, program=part.program))
+    for control, value in _BEND_CONTROLS:
+        track.append(mido.Message("control_change", channel=channel, control=control, value=value))
     track.append(mido.Message("pitchwheel", channel=channel, pitch=bend))
     now = 0
     for tick, _, message in events:

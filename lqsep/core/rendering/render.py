@@ -2,7 +2,7 @@
 
 ::
 
-    OUT/render.json                          arguments, versions, SoundFont
+    OUT/render.json                          arguments, versions, SoundFonts
     OUT/<train|validation|test>/<track>/     drums.wav bass.wav track.json
 
 There is no mixture file: a mixture is a weighted sum of the stems. Every track has a seed of its
@@ -30,20 +30,17 @@ import soundfile
 import lqsep
 from lqsep.core.errors import AudioError, ConfigError, LqsepError
 from lqsep.core.rendering import augment, compose, midi, synth
+from lqsep.core.rendering.instruments import HeldOut, Instruments, choice_for, find_instruments
+from lqsep.core.rendering.stems import StemPlan, plan_stem, synthesise_stem
 
 SPLITS = ("train", "validation", "test")
 STEMS = ("drums", "bass")
 FORMATS = ("wav", "flac")
 
-# General MIDI drum kits and their variants; from this program on there are sound effects.
-_SOUND_EFFECTS_KIT = 56
-
-# A stem below this RMS means a SoundFont without that instrument: rests alone do not get so low.
-_SILENCE_RMS = 1e-4
 # Compositions start on a first beat; tracks start anywhere in their first seconds.
 _LONGEST_LEAD_S = 2.5
 # Bumped whenever the same seed no longer gives the same audio.
-_RENDER_VERSION = 1
+_RENDER_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +53,7 @@ class RenderSettings:
     audio_format: str
     n_channels: int
     is_augmented: bool
-    held_out_kits: tuple[int, ...]
-    held_out_programs: tuple[int, ...]
+    held_out: HeldOut
 
 
 @dataclass(frozen=True)
@@ -83,13 +79,12 @@ def render_dataset(
     n_tracks: Mapping[str, int],
     duration_s: float = 20.0,
     seed: int = 0,
-    soundfont: Path | None = None,
+    soundfonts: Sequence[Path] = (),
     sample_rate: int = 44100,
     audio_format: str = "wav",
     n_channels: int = 2,
     is_augmented: bool = True,
-    held_out_kits: Sequence[int] = (),
-    held_out_programs: Sequence[int] = (),
+    held_out: HeldOut | None = None,
     midi_dir: Path | None = None,
     jobs: int = 1,
     on_track: Callable[[int, int], None] | None = None,
@@ -101,13 +96,14 @@ def render_dataset(
         n_tracks: Number of tracks by split.
         duration_s: Length of every track.
         seed: The same seed and settings give the same files.
-        soundfont: A SoundFont 2 file; by default the first one in the usual places.
+        soundfonts: SoundFont 2 files, drawn from for every stem; by default the first one in the
+            usual places.
         sample_rate: Of the files, in Hz.
         audio_format: ``"wav"`` or ``"flac"``, 16 bit.
         n_channels: 1 or 2.
-        is_augmented: Whether to equalise, saturate, ... each stem.
-        held_out_kits: Drum kits for validation and test only; these splits then use no others.
-        held_out_programs: Bass programs, likewise.
+        is_augmented: Whether to equalise, saturate, ... each stem, and to mix drum kits.
+        held_out: What is for validation and test only; these splits then use nothing else of its
+            kind. Of the drum kits, also their variants.
         midi_dir: Render the MIDI files under this folder instead of compositions.
         jobs: Number of tracks rendered at the same time.
         on_track: Called with (tracks done, tracks in all).
@@ -123,22 +119,20 @@ def render_dataset(
         audio_format=audio_format,
         n_channels=n_channels,
         is_augmented=is_augmented,
-        held_out_kits=tuple(sorted(set(held_out_kits))),
-        held_out_programs=tuple(sorted(set(held_out_programs))),
+        held_out=held_out or HeldOut(),
     )
     _check(settings, n_tracks, jobs)
     fluidsynth = synth.fluidsynth_version()
-    font = synth.find_soundfont(soundfont)
-    kits = _kits(font)
+    hashes = _hashes(soundfonts)
+    instruments = find_instruments(hashes)
     for split in SPLITS:
-        _allowed(split, kits, settings.held_out_kits, "drum kits")
-        _allowed(split, compose.BASS_PROGRAMS, settings.held_out_programs, "bass programs")
+        choice_for(split, instruments, settings.held_out)
     if midi_dir is None:
         tracks = list(_composed_tracks(n_tracks, seed))
     else:
         tracks = _midi_tracks(midi_dir, n_tracks, seed)
     output_dir.mkdir(parents=True, exist_ok=True)
-    _write_record(output_dir, settings, n_tracks, font, fluidsynth, midi_dir)
+    _write_record(output_dir, settings, n_tracks, hashes, fluidsynth, midi_dir)
 
     waiting = [
         track for track in tracks if not (_folder(output_dir, track) / "track.json").exists()
@@ -147,7 +141,7 @@ def render_dataset(
     if on_track is not None:
         on_track(n_done, len(tracks))
     with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(_render, output_dir, t, settings, font, kits) for t in waiting]
+        futures = [pool.submit(_render, output_dir, t, settings, instruments) for t in waiting]
         try:
             for future in futures:
                 future.result()
@@ -186,31 +180,11 @@ def _check(settings: RenderSettings, n_tracks: Mapping[str, int], jobs: int) -> 
         raise ConfigError(f"data render: {'; '.join(problems)}.")
 
 
-def _kits(soundfont: Path) -> tuple[int, ...]:
-    presets = synth.soundfont_presets(soundfont)
-    programs = sorted(program for bank, program in presets if bank == synth.DRUM_BANK)
-    kits = tuple(program for program in programs if program < _SOUND_EFFECTS_KIT)
-    if not kits:
-        raise LqsepError(f"{soundfont}: this SoundFont has no General MIDI drum kit (bank 128).")
-    return kits
-
-
-def _allowed(
-    split: str, available: Sequence[int], held_out: Sequence[int], what: str
-) -> tuple[int, ...]:
-    """Held-out values are all that validation and test use, and what train never uses."""
-    if missing := [value for value in held_out if value not in available]:
-        have = ", ".join(str(value) for value in available)
-        raise ConfigError(
-            f"data render: cannot hold out {what} {missing}; the SoundFont offers {have}."
-        )
-    if not held_out:
-        return tuple(available)
-    is_train = split == "train"
-    allowed = tuple(value for value in available if (value in held_out) != is_train)
-    if not allowed:
-        raise ConfigError(f"data render: holding out all {what} leaves none for train.")
-    return allowed
+def _hashes(soundfonts: Sequence[Path]) -> dict[Path, str]:
+    """SHA-256 by SoundFont, in an order that does not depend on the order of the arguments."""
+    paths = [synth.find_soundfont(path) for path in soundfonts] or [synth.find_soundfont()]
+    by_hash = {synth.sha256_of(path): path for path in paths}
+    return {path: digest for digest, path in sorted(by_hash.items())}
 
 
 def _composed_tracks(n_tracks: Mapping[str, int], seed: int) -> Iterator[_Track]:
@@ -254,7 +228,7 @@ def _write_record(
     output_dir: Path,
     settings: RenderSettings,
     n_tracks: Mapping[str, int],
-    soundfont: Path,
+    soundfonts: Mapping[Path, str],
     fluidsynth: str,
     midi_dir: Path | None,
 ) -> None:
@@ -262,7 +236,7 @@ def _write_record(
     record: dict[str, Any] = {
         "render_version": _RENDER_VERSION,
         "settings": json.loads(json.dumps(asdict(settings))),
-        "soundfont": {"name": soundfont.name, "sha256": synth.sha256_of(soundfont)},
+        "soundfonts": {digest: path.name for path, digest in soundfonts.items()},
         "source": "compositions" if midi_dir is None else "midi files",
         "n_tracks": {split: n_tracks.get(split, 0) for split in SPLITS},
         "versions": {"lqsep": lqsep.__version__, "fluidsynth": fluidsynth, "numpy": np.__version__},
@@ -289,7 +263,7 @@ def _write_record(
 def _compared(record: Mapping[str, Any]) -> list[str]:
     """Dotted names of what must not change between two renderings into one folder."""
     settings = [f"settings.{name}" for name in record["settings"]]
-    return ["render_version", "source", "soundfont.sha256", *settings]
+    return ["render_version", "source", "soundfonts", *settings]
 
 
 def _at(record: Any, key: str) -> Any:
@@ -303,20 +277,20 @@ def _folder(output_dir: Path, track: _Track) -> Path:
 
 
 def _render(
-    output_dir: Path, track: _Track, settings: RenderSettings, soundfont: Path, kits: Sequence[int]
+    output_dir: Path, track: _Track, settings: RenderSettings, instruments: Instruments
 ) -> None:
     """Render one track in a temporary folder, and rename it when it is complete."""
     rng = random.Random(track.seed)
     facts: dict[str, Any] = {"seed": track.seed}
+    choice = choice_for(track.split, instruments, settings.held_out)
     if track.midi is None:
         lead_s = rng.uniform(0.0, _LONGEST_LEAD_S)
         piece = compose.compose(
             track.seed,
             settings.duration_s + lead_s,
-            kits=_allowed(track.split, kits, settings.held_out_kits, "drum kits"),
-            programs=_allowed(
-                track.split, compose.BASS_PROGRAMS, settings.held_out_programs, "bass programs"
-            ),
+            kits=choice.kits,
+            programs=choice.programs,
+            genres=choice.genres,
         )
         parts = (piece.drums, piece.bass)
         facts |= {
@@ -334,65 +308,29 @@ def _render(
         complete = Path(scratch) / "track"
         complete.mkdir()
         for stem, part in zip(STEMS, parts, strict=True):
-            facts[stem] = _render_stem(
-                Path(scratch), complete, track, stem, part, lead_s, settings, soundfont, rng
-            )
+            plan = plan_stem(part, instruments, choice, settings.is_augmented, rng)
+            try:
+                wave = synthesise_stem(plan, lead_s, settings.duration_s, Path(scratch))
+            except LqsepError as error:
+                where = f"{stem} of {track.split}/{track.name}"
+                raise type(error)(f"data render: {where}: {error}") from error
+            _write_stem(complete / f"{stem}.{settings.audio_format}", wave, plan, settings)
+            facts[stem] = {"program": part.program, "n_notes": len(part.notes), **plan.as_dict()}
         _write_json(complete / "track.json", facts)
         if folder.exists():  # without track.json: left over from something else
             shutil.rmtree(folder)
         os.replace(complete, folder)
 
 
-def _render_stem(
-    scratch: Path,
-    complete: Path,
-    track: _Track,
-    stem: str,
-    part: compose.Part,
-    lead_s: float,
-    settings: RenderSettings,
-    soundfont: Path,
-    rng: random.Random,
-) -> dict[str, Any]:
-    """Render one stem into ``complete``; returns what goes into ``track.json``."""
-    effects = synth.SynthSettings()
-    changes = augment.Augmentation()
-    if settings.is_augmented:
-        effects = synth.SynthSettings(
-            has_reverb=rng.random() < 0.3,
-            room_size=round(rng.uniform(0.1, 0.7), 3),
-            reverb_level=round(rng.uniform(0.1, 0.5), 3),
-            has_chorus=rng.random() < 0.15,
-        )
-        changes = augment.draw_augmentation(rng.getrandbits(48), stem)
-    path = scratch / f"{stem}.mid"
-    midi.write_midi(path, part, lead_s + settings.duration_s)
-    n_lead = round(lead_s * synth.SYNTH_SAMPLE_RATE)
-    n_samples = round(settings.duration_s * synth.SYNTH_SAMPLE_RATE)
-    wave = synth.synthesise(path, soundfont, n_lead + n_samples, effects)[:, n_lead:]
-    if float(np.sqrt(np.mean(wave**2))) < _SILENCE_RMS:
-        raise LqsepError(
-            f"data render: {stem} of {track.split}/{track.name} is silent (program {part.program})."
-            " Use a SoundFont with the General MIDI drum kits and basses."
-        )
-    if settings.is_augmented:
-        wave = augment.apply_augmentation(wave, synth.SYNTH_SAMPLE_RATE, changes)
+def _write_stem(path: Path, wave: augment.Wave, plan: StemPlan, settings: RenderSettings) -> None:
     if settings.n_channels == 1:
         wave = wave.mean(axis=0, keepdims=True)
     wave = synth.resample(wave, synth.SYNTH_SAMPLE_RATE, settings.sample_rate)
-    wave = augment.normalise(wave, changes.level_db)
-    target = complete / f"{stem}.{settings.audio_format}"
+    wave = augment.normalise(wave, plan.augmentation.level_db)
     try:
-        soundfile.write(target, wave.T, settings.sample_rate, subtype="PCM_16")
+        soundfile.write(path, wave.T, settings.sample_rate, subtype="PCM_16")
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{target}: cannot be written ({error}).") from error
-    return {
-        "program": part.program,
-        "detune": part.detune,
-        "n_notes": len(part.notes),
-        "synth": asdict(effects) if settings.is_augmented else None,
-        "augmentation": changes.as_dict() if settings.is_augmented else None,
-    }
+        raise AudioError(f"{path}: cannot be written ({error}).") from error
 
 
 def _excerpt(
