@@ -143,16 +143,9 @@ def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: st
         CheckpointError: Names or shapes differ; the message names the first of them.
     """
     expected = module.state_dict()
-    mismatch = name_mismatch(expected, tensors)
+    mismatch = name_mismatch(expected, tensors) or shape_mismatch(expected, tensors)
     if mismatch is not None:
         raise CheckpointError(f"{path} does not fit the configured model: {mismatch}")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{path} does not fit the configured model: {name!r} has shape "
-                f"{tuple(tensor.shape)}, the configuration asks for "
-                f"{tuple(expected[name].shape)}"
-            )
     module.load_state_dict(
         {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
     )
@@ -166,6 +159,19 @@ def name_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
         return None
     first = f"missing {missing[0]!r}" if missing else f"unexpected {extra[0]!r}"
     return f"{first} ({len(missing)} missing, {len(extra)} unexpected tensors)"
+
+
+def shape_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
+    """In words, the first tensor of another shape than expected; None if there is none.
+
+    The names must be the same, see `name_mismatch`.
+    """
+    for name, tensor in found.items():
+        if tensor.shape != expected[name].shape:
+            return (
+                f"{name!r} has shape {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}"
+            )
+    return None
 
 
 def check_codec_fingerprint(

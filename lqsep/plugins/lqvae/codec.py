@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lqsep.core.audio_pool import mixture_scale
-from lqsep.core.checkpoints import fingerprint, name_mismatch
+from lqsep.core.checkpoints import fingerprint, name_mismatch, shape_mismatch
 from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError, ShapeError
 from lqsep.core.interfaces.codec import Codec, CodecInfo
@@ -126,15 +126,9 @@ def load_inference_tensors(model: LQVAE, tensors: Mapping[str, Tensor]) -> None:
         CheckpointError: Names or shapes differ.
     """
     expected = inference_tensors(model)
-    mismatch = name_mismatch(expected, tensors)
+    mismatch = name_mismatch(expected, tensors) or shape_mismatch(expected, tensors)
     if mismatch is not None:
         raise CheckpointError(f"{mismatch}. Check the codec's sizes in the configuration.")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{name} has shape {tuple(tensor.shape)}, expected "
-                f"{tuple(expected[name].shape)}. Check the codec's sizes in the configuration."
-            )
     model.load_state_dict(dict(tensors), strict=False)
     for level in range(model.levels):
         quantizer = model.quantizer(level)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lqsep.core.checkpoints import name_mismatch
+from lqsep.core.checkpoints import name_mismatch, shape_mismatch
 from lqsep.core.config import parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError
 from lqsep.core.pickled_checkpoint import PickledCheckpoint
@@ -247,9 +247,6 @@ def _check_tensors(checkpoint: PickledCheckpoint, expected: Mapping[str, Tensor]
     mismatch = name_mismatch(reference, checkpoint.tensors)
     if mismatch is not None:
         raise CheckpointError(f"{checkpoint.path} is not a whole codec: {mismatch}")
-    for name, tensor in checkpoint.tensors.items():
-        if tensor.shape != reference[name].shape:
-            raise CheckpointError(
-                f"{checkpoint.path}: {name!r} has shape {tuple(tensor.shape)}, the settings ask "
-                f"for {tuple(reference[name].shape)}"
-            )
+    mismatch = shape_mismatch(reference, checkpoint.tensors)
+    if mismatch is not None:
+        raise CheckpointError(f"{checkpoint.path}: {mismatch} by its settings")

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lqsep.core.checkpoints import load_weights, name_mismatch, save_weights
+from lqsep.core.checkpoints import load_weights, name_mismatch, save_weights, shape_mismatch
 from lqsep.core.errors import CheckpointError
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.codec import codec_tensors
@@ -69,13 +69,13 @@ def load_books(
     mismatch = name_mismatch(expected, found)
     if mismatch is not None:
         raise CheckpointError(f"{path} is damaged: {mismatch}; train the codec again")
+    mismatch = shape_mismatch(expected, found)
+    if mismatch is not None:
+        raise CheckpointError(
+            f"{path} does not fit the configured codec: {mismatch}; set codec.codebook_size to the "
+            "one it was trained with"
+        )
     for name, tensor in found.items():
-        if tensor.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{path} does not fit the configured codec: '{name}' has shape "
-                f"{tuple(tensor.shape)}, expected {tuple(expected[name].shape)}; set "
-                "codec.codebook_size to the one it was trained with"
-            )
         if not tensor.isfinite().all():
             raise CheckpointError(
                 f"{path} is damaged: '{name}' has values that are no numbers; train the codec again"

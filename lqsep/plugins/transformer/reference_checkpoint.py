@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lqsep.core.checkpoints import name_mismatch
+from lqsep.core.checkpoints import name_mismatch, shape_mismatch
 from lqsep.core.config import parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError
 from lqsep.core.pickled_checkpoint import PickledCheckpoint
@@ -207,9 +207,6 @@ def _check_tensors(
     mismatch = name_mismatch(expected, checkpoint.tensors)
     if mismatch is not None:
         raise CheckpointError(f"it is not a whole prior: {mismatch}")
-    for name, tensor in checkpoint.tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise CheckpointError(
-                f"{name!r} has shape {tuple(tensor.shape)}, the settings ask for "
-                f"{tuple(expected[name].shape)}"
-            )
+    mismatch = shape_mismatch(expected, checkpoint.tensors)
+    if mismatch is not None:
+        raise CheckpointError(f"{mismatch} by its settings")

@@ -159,7 +159,10 @@ def test_loaded_codebooks_are_ready_for_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"codebook_size": 16}, r"quantizers\.0\.codebook has shape \(8, 3\), expected \(16, 3\)"),
+        (
+            {"codebook_size": 16},
+            r"'quantizers\.0\.codebook' has shape \(8, 3\), expected \(16, 3\)",
+        ),
         ({"depth": 2}, r"missing '.*' \(\d+ missing, 0 unexpected tensors\)"),
         ({"downs_t": (1,), "strides_t": (2,), "multipliers": (1,)}, r"[1-9]\d* unexpected tensors"),
     ],
