@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lqsep.cli.dataset_choice import DatasetChoice
-from lqsep.cli.options import current_options
+from lqsep.cli.options import current_options, seed_option
 from lqsep.cli.outputs import check_target
 
 COUNTS_FILE = "counts.safetensors"
@@ -33,7 +33,7 @@ COUNTS_FILE = "counts.safetensors"
     show_default=True,
     help="How often the data set is gone through.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the clips that are mixed.")
+@seed_option("Of the clips that are mixed.")
 @click.option(
     "-o",
     "--output",

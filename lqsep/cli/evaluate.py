@@ -32,7 +32,7 @@ from lqsep.cli.evaluate_settings import (
     with_baselines,
 )
 from lqsep.cli.interrupts import Interrupts
-from lqsep.cli.options import current_options, jobs_option
+from lqsep.cli.options import current_options, jobs_option, seed_option
 from lqsep.cli.outputs import check_writable
 from lqsep.cli.pipeline_flags import (
     check_model_flags,
@@ -103,13 +103,7 @@ logger = logging.getLogger(__name__)
     help="Items to see and hear in the report.",
 )
 @pipeline_flags
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the chunks that are drawn and of the sampler.",
-)
+@seed_option("Of the chunks that are drawn and of the sampler.")
 @jobs_option("Items worked on at a time, each in a process with a model of its own.")
 @click.option("--force", is_flag=True, help="Delete results that are in the folder, start over.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")

@@ -210,6 +210,13 @@ def jobs_option(text: str) -> Callable[[F], F]:
     )
 
 
+def seed_option(text: str) -> Callable[[F], F]:
+    """``--seed``, a number from 0 on; ``text`` says of what."""
+    return click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help=text
+    )
+
+
 def split_names(value: str) -> list[str]:
     """``"a, b"`` as ``["a", "b"]``, each once."""
     return list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))

@@ -18,6 +18,7 @@ from lqsep.cli.options import (
     current_options,
     did_you_mean,
     jobs_option,
+    seed_option,
     split_names,
 )
 from lqsep.cli.outputs import (
@@ -58,13 +59,7 @@ logger = logging.getLogger(__name__)
 @model_flags
 @click.option("-o", "--out", default="separated", show_default=True, help="Output folder.")
 @pipeline_flags
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="The same seed gives the same stems.",
-)
+@seed_option("The same seed gives the same stems.")
 @click.option(
     "--start", type=Seconds(), default=0.0, metavar="S", help="Begin S seconds into the file."
 )

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from lqsep.cli.options import Seconds, SourceValue, current_options
+from lqsep.cli.options import Seconds, SourceValue, current_options, seed_option
 from lqsep.cli.outputs import check_target
 from lqsep.plugins.codebook_sum.config import SUMS_FILE
 
@@ -72,7 +72,7 @@ from lqsep.plugins.codebook_sum.config import SUMS_FILE
     metavar="S",
     help="Calibration: length of each.",
 )
-@click.option("--seed", default=0, show_default=True, help="Calibration: of the clips.")
+@seed_option("Calibration: of the clips.")
 @click.option(
     "-o",
     "--output",
