@@ -2,7 +2,9 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -64,3 +66,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from lqsep.testing.models import make_tiny_model
 
     return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def torchrun() -> Callable[..., None]:
+    """Runs a script, or ``-m`` and a module, in several processes that train together.
+
+    ``torchrun(2, "script.py", folder)``; fails with what they said when one of them fails.
+    """
+
+    def run(n_processes: int, *command: object) -> None:
+        pytest.importorskip("accelerate")
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        launch += [f"--nproc-per-node={n_processes}", *map(str, command)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(launch, capture_output=True, text=True, timeout=300, env=environment)
+        assert done.returncode == 0, done.stderr
+
+    return run

@@ -45,7 +45,8 @@ def train() -> None:
     """Train the parts of a model.
 
     Train the codec first, then the priors on its codes. Ctrl-C writes a checkpoint, from which
-    --resume goes on.
+    --resume goes on. Several processes train together when torchrun or accelerate launch starts
+    `-m lqsep train`.
     """
 
 
@@ -55,15 +56,10 @@ def codec(
     config_path: Path, output: Path, settings: Sequence[str], resume: bool, device: str, seed: int
 ) -> None:
     """Train the codec on the sounds of all sources."""
-    from lqsep.cli.train_progress import TrainingProgress
-    from lqsep.cli.train_run import TrainRun
+    from lqsep.cli.train_run import opened_run
 
-    with TrainingProgress() as progress:
-        run = TrainRun.open(
-            config_path, output, settings, device, seed=seed, resume=resume, report=progress.report
-        )
-        weights = run.train_codec()
-    click.echo(str(weights))
+    with opened_run(config_path, output, settings, device, seed=seed, resume=resume) as run:
+        run.show(run.train_codec())
 
 
 @train.command()
@@ -79,12 +75,8 @@ def prior(
     source: str | None,
 ) -> None:
     """Train the priors of the sources on the codes of a trained codec."""
-    from lqsep.cli.train_progress import TrainingProgress
-    from lqsep.cli.train_run import TrainRun
+    from lqsep.cli.train_run import opened_run
 
-    with TrainingProgress() as progress:
-        run = TrainRun.open(
-            config_path, output, settings, device, seed=seed, resume=resume, report=progress.report
-        )
+    with opened_run(config_path, output, settings, device, seed=seed, resume=resume) as run:
         for name in run.chosen_sources(source):
-            click.echo(str(run.train_prior(name)))
+            run.show(run.train_prior(name))

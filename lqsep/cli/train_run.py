@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from lqsep.cli.options import did_you_mean
+from lqsep.cli.train_progress import TrainingProgress
 from lqsep.core.assemble import BuildContext, TrainContext, build, import_target
 from lqsep.core.checkpoints import read_header
 from lqsep.core.config import PipelineConfig, load_config, parse_settings
@@ -20,13 +25,34 @@ from lqsep.core.model_directory import (
 )
 from lqsep.core.registry import RegisteredComponent, Registry
 from lqsep.core.spec import ComponentConfig, Kind
+from lqsep.core.training_settings import LoopSettings
 
 if TYPE_CHECKING:
+    import torch
+
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
 
 # Trainers put their validation figures into the weights' metadata under this prefix.
 _VALIDATION = "validation/"
+
+
+@contextmanager
+def opened_run(
+    config_path: Path, output: Path, settings: Sequence[str], device: str, **choices: Any
+) -> Iterator[TrainRun]:
+    """A run together with the other processes of its launcher, if there are any.
+
+    Takes what `TrainRun.open` takes; the first process alone shows progress. Workers that torchrun
+    starts again after a failure resume.
+    """
+    from lqsep.core import processes
+
+    choices["resume"] |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    with processes.joined(resolve_device(device)) as own:
+        with TrainingProgress(quiet=None if processes.is_main() else True) as progress:
+            report = progress.report
+            yield TrainRun.open(config_path, output, settings, own, report=report, **choices)
 
 
 @dataclass(frozen=True)
@@ -51,7 +77,7 @@ class TrainRun:
         config_path: Path,
         output: Path,
         settings: Sequence[str],
-        device: str,
+        device: torch.device,
         *,
         seed: int,
         resume: bool,
@@ -61,7 +87,6 @@ class TrainRun:
 
         Raises:
             ConfigError: The configuration is wrong, or names no training data.
-            DeviceError: The device is not available.
         """
         import torch
 
@@ -73,7 +98,7 @@ class TrainRun:
                 "`lqsep components` lists the kinds there are"
             )
         build_context = BuildContext(
-            device=resolve_device(device),
+            device=device,
             dtype=torch.float32,
             sources=tuple(config.sources),
             gains=config.gains,
@@ -150,6 +175,8 @@ class TrainRun:
         default_name: str,
         context: TrainContext,
     ) -> Path:
+        from lqsep.core import processes
+
         spec = registered.spec
         if spec.trainer is None or spec.train_config is None:
             raise ConfigError(f"{spec.kind} '{spec.name}' has no trainer: it cannot be trained")
@@ -157,36 +184,36 @@ class TrainRun:
         name = getattr(config, "checkpoint", None) or default_name
         if "checkpoint" in type(config).model_fields:
             config = config.model_copy(update={"checkpoint": name})
-        trainer = import_target(spec.trainer)
         try:
             context.output_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
                 f"cannot write to {context.output_dir}: {error.strerror}; choose another --output"
             ) from error
-        try:
-            trainer(config, train_config, context)
-        except LqsepError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"training {spec.kind} '{registered.qualified_name}' failed: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        path = context.output_dir / name
-        if not path.is_file():
-            raise PluginError(
-                f"the trainer of {spec.kind} '{registered.qualified_name}' wrote no {path}"
-            )
-        recipe = {**settings, "seed": context.seed}
-        self._update_model(section, config, name, {f"model.recipe.train.{spec.kind}": recipe})
-        return path
+        # Trainers without the shared loop know nothing of other processes: the first does it all.
+        if processes.is_main() or issubclass(spec.train_config, LoopSettings):
+            _call_trainer(registered, config, train_config, context)
+        if processes.is_main():
+            recipe = {**settings, "seed": context.seed}
+            self._update_model(section, config, name, {f"model.recipe.train.{spec.kind}": recipe})
+        processes.wait()
+        return context.output_dir / name
+
+    def show(self, path: Path) -> None:
+        """Print what was written, in the first process."""
+        from lqsep.core import processes
+
+        if processes.is_main():
+            click.echo(str(path))
 
     def _update_model(
         self, section: str, config: ComponentConfig, name: str, changes: dict[str, Any]
     ) -> None:
         """Describe new weights in model.toml: configuration, hash, validation figures, recipe."""
-        metadata = read_header(self.context.output_dir / name).metadata
+        path = self.context.output_dir / name
+        if not path.is_file():
+            raise PluginError(f"the trainer for {section} wrote no {path}")
+        metadata = read_header(path).metadata
         metrics = {
             key.removeprefix(_VALIDATION): float(value)
             for key, value in sorted(metadata.items())
@@ -213,6 +240,24 @@ class TrainRun:
                 f"{self.context.output_dir} first (lqsep train codec)"
             ) from error
         return codec
+
+
+def _call_trainer(
+    registered: RegisteredComponent, config: ComponentConfig, train_config: Any, context: Any
+) -> None:
+    """Train; what fails without an error of lqsep's own is the plugin's fault."""
+    spec = registered.spec
+    assert spec.trainer is not None
+    trainer = import_target(spec.trainer)
+    try:
+        trainer(config, train_config, context)
+    except LqsepError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"training {spec.kind} '{registered.qualified_name}' failed: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _dataset(

@@ -1,16 +1,18 @@
-"""The shared training loop: one process, CPU or one GPU. Optional for trainers.
+"""The shared training loop: one process or many, on CPUs or GPUs. Optional for trainers.
 
 A trainer describes its work as a `Task` and calls `fit`, which owns everything else: optimiser,
 warm-up and schedule, clipping, reports, metrics files, checkpoints, resuming, and stopping. What
 the loop draws comes from torch's global generator and from the generator handed to `Task.loss`;
 both are part of a checkpoint, so on a CPU a resumed run gives the numbers of an unbroken one
 (unless ``max_minutes`` makes the learning rate follow the clock).
+
+Several processes (`lqsep.core.processes`) each work on their share of a joint batch, and take the
+same number of steps; gradients are averaged, and the first process alone writes and reports.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import signal
 import threading
 import time
@@ -24,19 +26,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lqsep.core import processes
 from lqsep.core.errors import CheckpointError, LqsepError
 from lqsep.core.metrics_log import MetricsLog
-from lqsep.core.optimizers import JukeboxAdam, WeightAverage
+from lqsep.core.training_checkpoints import CheckpointFolder
 from lqsep.core.training_settings import LoopSettings
+from lqsep.core.training_state import TrainingState
 
 Report = Callable[[Mapping[str, Any]], None]
-
-_CHECKPOINT_VERSION = 1
-
-_OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    "jukebox-adam": JukeboxAdam,
-}
 
 
 class Task(ABC):
@@ -49,10 +46,18 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor | float]]:
-        """Loss of the next batch, drawn with ``generator`` (CPU), and figures to report."""
+        """Loss of the next batch, and figures to report.
+
+        The generator (CPU) is the same in all processes: draw the joint batch with it, and work on
+        this process's `lqsep.core.processes.share` of it. Loss and figures are means over that
+        share. The global generator differs between processes.
+        """
 
     def validate(self) -> Mapping[str, float]:
-        """Figures on held-out data; the model is in evaluation mode, without gradients."""
+        """Figures on held-out data; the model is in evaluation mode, without gradients.
+
+        Runs in the first process alone, so nothing in it may wait for the others.
+        """
         return {}
 
 
@@ -63,7 +68,8 @@ class FitResult:
     Args:
         step: Optimiser steps done.
         minutes: Training time, resumed parts included.
-        validation: Figures of the kept weights; empty when there was no validation.
+        validation: Figures of the kept weights; empty when there was no validation, and in all
+            processes but the first.
     """
 
     step: int
@@ -87,223 +93,225 @@ def fit(
     seed: int,
     resume: bool,
     report: Report,
+    identity: Mapping[str, str] | None = None,
 ) -> FitResult:
-    """Train ``task.model`` in place.
+    """Train ``task.model`` in place; collective, see `lqsep.core.processes`.
 
     Args:
         task: The work.
         settings: The loop's settings.
-        name: Of the run: ``checkpoints/<name>.pt`` and ``logs/<name>.jsonl`` below ``output_dir``.
+        name: Of the run: ``checkpoints/<name>/`` and ``logs/<name>.jsonl`` below ``output_dir``,
+            which all processes have to see.
         output_dir: Model directory.
         device: Where the model lives.
         seed: Of everything random.
         resume: Continue from the last checkpoint; without one the run starts anew.
-        report: Told every figure.
+        report: Told every figure, in the first process.
+        identity: What must not change between a run and its continuation, by name.
 
     Raises:
         LqsepError: The loss stopped being a number; the last good checkpoint is kept.
-        CheckpointError: The checkpoint cannot be read or belongs to another model.
+        CheckpointError: The checkpoint cannot be read or written, or belongs to another run.
         KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
     """
     devices = [device] if device.type == "cuda" else []
+    if not processes.is_main():
+        report = _say_nothing
     with torch.random.fork_rng(devices=devices), _interruptible() as interrupted:
-        torch.manual_seed(seed)
-        run = _Run(task, settings, name, output_dir, device, seed, report, interrupted)
-        if resume:
-            run.load()
-        with MetricsLog(output_dir / "logs", name, after_step=run.step, report=report) as log:
+        torch.manual_seed(seed + processes.rank())
+        state = TrainingState(task.model, settings, device, seed, identity or {})
+        folder = CheckpointFolder(output_dir / "checkpoints" / name, settings.keep_checkpoints)
+        run = _Run(task, name, state, folder, report, interrupted)
+        run.begin(resume)
+        if not processes.is_main():
+            return run.train(None)
+        with MetricsLog(output_dir / "logs", name, after_step=state.step, report=report) as log:
             return run.train(log)
 
 
 class _Run:
-    """State of one run; what is not derived from the arguments goes into the checkpoint."""
+    """One run: steps, reports, validations and checkpoints until it is finished."""
 
     def __init__(
         self,
         task: Task,
-        settings: LoopSettings,
         name: str,
-        output_dir: Path,
-        device: torch.device,
-        seed: int,
+        state: TrainingState,
+        folder: CheckpointFolder,
         report: Report,
         interrupted: threading.Event,
     ) -> None:
-        self.task, self.settings, self.name = task, settings, name
-        self.device, self.report, self.interrupted = device, report, interrupted
-        self.path = output_dir / "checkpoints" / f"{name}.pt"
-        self.generator = torch.Generator().manual_seed(seed)
-        self.parameters = [p for p in task.model.parameters() if p.requires_grad]
-        self.optimizer = _OPTIMIZERS[settings.optimizer](
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.average: WeightAverage | None = None
-        if settings.ema_decay is not None:
-            self.average = WeightAverage(self.parameters, settings.ema_decay)
-        self.step = 0
-        self.seconds = 0.0
-        self.validation: dict[str, float] = {}
-        self.best: dict[str, Tensor] | None = None
+        self.task, self.name, self.state, self.folder = task, name, state, folder
+        self.settings, self.report, self.interrupted = state.settings, report, interrupted
+        self.stop = False
 
-    def train(self, log: MetricsLog) -> FitResult:
-        settings, model = self.settings, self.task.model
-        started, first_step = time.monotonic() - self.seconds, self.step
-        resumed_seconds = self.seconds
-        model.train()
+    def begin(self, resume: bool) -> None:
+        """Continue from the last checkpoint, or make room for a new run's."""
+        latest = self.folder.latest() if resume else None
+        if len(set(processes.gather(latest))) > 1:
+            raise CheckpointError(
+                f"resuming '{self.name}': not all processes see the same checkpoints in "
+                f"{self.folder.path}; the output has to be in a folder that all machines share"
+            )
+        if latest is None:
+            if resume:
+                text = f"{self.folder.path}: no checkpoint, starting anew"
+                self.report({"event": "note", "text": text})
+            if processes.is_main():
+                self.folder.set_aside()
+        else:
+            note = self.state.restore(self.folder.load(latest), str(latest))
+            if note:
+                self.report({"event": "note", "text": f"resuming '{self.name}': {note}"})
+            if processes.is_main() and (best := self.folder.load_best()):
+                self.state.validation = best["validation"]
+        processes.wait()
+        self.loss = processes.average_gradients(
+            _Loss(self.task, self.state.generator), self.state.device
+        )
+
+    def train(self, log: MetricsLog | None) -> FitResult:
+        state, settings = self.state, self.settings
+        resumed_at, resumed_seconds = state.step, state.seconds
+        self.started = time.monotonic() - state.seconds
+        self.task.model.train()
         while not self._finished():
-            loss, figures = self._one_step()
-            self.seconds = time.monotonic() - started
-            if self.step % settings.log_every == 0 or self.step == 1:
-                rate = (self.step - first_step) / max(self.seconds - resumed_seconds, 1e-9)
-                values = {key: float(value) for key, value in figures.items()}
-                values |= {"loss": loss, "learning_rate": self.learning_rate()}
-                log.write(self.step, values)
+            loss, figures, interrupted = self._one_step()
+            if state.step % settings.log_every == 0 or state.step == 1:
+                rate = (state.step - resumed_at) / max(state.seconds - resumed_seconds, 1e-9)
+                values = _means(figures, state.device)
+                values |= {"loss": loss, "learning_rate": state.learning_rate()}
+                if log is not None:
+                    log.write(state.step, values)
                 self.report(self._progress(rate) | values)
             last = self._finished()
-            if last or self.step % settings.validate_every == 0:
+            if last or state.step % settings.validate_every == 0:
                 self._validate(log)
-            if last or self.step % settings.checkpoint_every == 0:
+            if last or state.step % settings.checkpoint_every == 0 or interrupted:
                 self.save()
-            if self.interrupted.is_set():
-                self.save()
+            if interrupted:
                 raise KeyboardInterrupt
-        if self.best is not None:
-            model.load_state_dict(self.best)
-        elif self.average is not None:
-            self.average.copy_to_model()
-        model.eval()
-        return FitResult(self.step, self.seconds / 60, self.validation)
-
-    def learning_rate(self) -> float:
-        """Of the next step: linear warm-up, then constant or a cosine to the final value."""
-        settings = self.settings
-        if self.step < settings.warmup_steps:
-            return settings.learning_rate * (self.step + 1) / settings.warmup_steps
-        if settings.schedule == "constant":
-            return settings.learning_rate
-        cosine = 0.5 * (1 + math.cos(math.pi * self._done()))
-        floor = settings.final_learning_rate
-        return settings.learning_rate * (floor + (1 - floor) * cosine)
+        self._take_kept_weights()
+        return FitResult(state.step, state.seconds / 60, state.validation)
 
     def save(self) -> None:
-        """Write the checkpoint under a temporary name, then rename it."""
-        state = {
-            "version": _CHECKPOINT_VERSION,
-            "step": self.step,
-            "seconds": self.seconds,
-            "model": self.task.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "generator": self.generator.get_state(),
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state(self.device) if self._on_gpu() else None,
-            "validation": self.validation,
-            "best": self.best,
-        }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            torch.save(state, temporary)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Write a checkpoint; collective."""
+        content = self.state.to_save()
+        if processes.is_main():
+            self.folder.save(self.state.step, content)
 
-    def load(self) -> None:
-        """Continue from the checkpoint where there is one."""
-        if not self.path.exists():
-            self.report({"event": "note", "text": f"{self.path}: no checkpoint, starting anew"})
+    def _one_step(self) -> tuple[float, Mapping[str, Tensor | float], bool]:
+        state = self.state
+        for group in state.optimizer.param_groups:
+            group["lr"] = state.learning_rate()
+        loss, figures = self.loss()
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(state.parameters, self.settings.clip_norm)
+        value, interrupted = self._agree(float(loss.detach()))
+        self._check(value, norm)
+        state.optimizer.step()
+        if state.average is not None:
+            state.average.update()
+        state.step += 1
+        return value, {**figures, "gradient_norm": norm}, interrupted
+
+    def _agree(self, loss: float) -> tuple[float, bool]:
+        """Mean loss, and whether any process was interrupted; the clock is the first one's."""
+        seconds = time.monotonic() - self.started if processes.is_main() else 0.0
+        said = torch.tensor([loss, self.interrupted.is_set(), seconds], dtype=torch.float64)
+        loss, interrupted, self.state.seconds = processes.sum_(said.to(self.state.device)).tolist()
+        return loss / processes.count(), interrupted > 0
+
+    def _check(self, loss: float, norm: Tensor) -> None:
+        if math.isfinite(loss) and bool(torch.isfinite(norm)):
             return
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-            self.task.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.average is not None:
-                if state.get("average") is None:  # the run had none so far
-                    self.average = WeightAverage(self.parameters, self.average.decay)
-                else:
-                    self.average.load_state_dict(state["average"])
-            self.generator.set_state(state["generator"].clone())
-            torch.set_rng_state(state["torch_rng"].clone())
-            if self._on_gpu() and state["cuda_rng"] is not None:
-                torch.cuda.set_rng_state(state["cuda_rng"].clone(), self.device)
-            self.step, self.seconds = int(state["step"]), float(state["seconds"])
-            self.validation, self.best = dict(state["validation"]), state["best"]
-        except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(
-                f"resuming '{self.name}': {self.path} does not fit this run ({reason}). Use the "
-                f"configuration it was started with, or delete it to start anew."
-            ) from error
+        latest = self.folder.latest()
+        kept = f"kept: {latest}" if latest is not None else "there is none yet"
+        raise LqsepError(
+            f"training '{self.name}' stopped at step {self.state.step + 1}: the loss is {loss} and "
+            f"its gradient {float(norm)}, expected numbers. Last good checkpoint {kept}. Use "
+            f"a lower learning_rate or clip_norm, then --resume."
+        )
 
-    def _one_step(self) -> tuple[float, Mapping[str, Tensor | float]]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
-        loss, figures = self.task.loss(self.generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
-        value = float(loss.detach())
-        if not math.isfinite(value) or not bool(torch.isfinite(norm)):
-            kept = f"kept: {self.path}" if self.path.exists() else "there is none yet"
-            raise LqsepError(
-                f"training '{self.name}' stopped at step {self.step + 1}: the loss is {value} and "
-                f"its gradient {float(norm)}, expected numbers. Last good checkpoint {kept}. Use "
-                f"a lower learning_rate or clip_norm, then --resume."
-            )
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update()
-        self.step += 1
-        return value, {**figures, "gradient_norm": norm}
-
-    def _validate(self, log: MetricsLog) -> None:
-        with torch.no_grad(), nullcontext() if self.average is None else self.average.applied():
-            self._validate_weights(log)
+    def _validate(self, log: MetricsLog | None) -> None:
+        average = self.state.average
+        if log is not None:  # the first process
+            with torch.no_grad(), nullcontext() if average is None else average.applied():
+                self._validate_weights(log)
 
     def _validate_weights(self, log: MetricsLog) -> None:
-        model = self.task.model
+        model, state = self.task.model, self.state
         model.eval()
         # Validation must not move the randomness of training, which a resumed run repeats.
-        with torch.random.fork_rng(devices=[self.device] if self._on_gpu() else []):
+        devices = [state.device] if state.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
             figures = dict(self.task.validate())
         model.train()
         if not figures:
             return
-        log.write(self.step, {f"validation/{key}": value for key, value in figures.items()})
-        self.report({"event": "validation", "name": self.name, "step": self.step} | figures)
+        log.write(state.step, {f"validation/{key}": value for key, value in figures.items()})
+        self.report({"event": "validation", "name": self.name, "step": state.step} | figures)
         key = self.task.best_by
         if key is None:
-            self.validation = figures
-        elif self.best is None or figures[key] < self.validation[key]:
-            self.validation = figures
-            self.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            state.validation = figures
+        elif not state.validation or figures[key] < state.validation[key]:
+            state.validation = figures
+            best = {"step": state.step, "validation": figures, "model": model.state_dict()}
+            self.folder.save_best(best)
+
+    def _take_kept_weights(self) -> None:
+        """Best, averaged or last weights, in this order; the same in all processes."""
+        model = self.task.model
+        best = self.folder.load_best() if processes.is_main() and self.task.best_by else None
+        if best is not None:
+            model.load_state_dict(best["model"])
+        elif self.state.average is not None:
+            self.state.average.copy_to_model()
+        for tensor in model.state_dict().values():
+            processes.broadcast_(tensor)
+        model.eval()
 
     def _progress(self, rate: float) -> dict[str, Any]:
-        left = (self.settings.steps - self.step) / rate
-        if self.settings.max_minutes is not None:
-            left = min(left, max(self.settings.max_minutes * 60 - self.seconds, 0.0))
+        state, settings = self.state, self.settings
+        left = (settings.steps - state.step) / rate
+        if settings.max_minutes is not None:
+            left = min(left, max(settings.max_minutes * 60 - state.seconds, 0.0))
         return {
             "event": "progress",
             "name": self.name,
-            "step": self.step,
-            "steps": self.settings.steps,
-            "done": self._done(),
+            "step": state.step,
+            "steps": settings.steps,
+            "done": state.done(),
             "steps_per_s": rate,
             "eta_s": left,
         }
 
-    def _done(self) -> float:
-        """Share of the run that lies behind, from 0 to 1."""
-        done = self.step / self.settings.steps
-        if self.settings.max_minutes is not None:
-            done = max(done, self.seconds / (60 * self.settings.max_minutes))
-        return min(done, 1.0)
-
     def _finished(self) -> bool:
-        return self._done() >= 1.0
+        return self.state.done() >= 1.0
 
-    def _on_gpu(self) -> bool:
-        return self.device.type == "cuda"
+
+class _Loss(nn.Module):
+    """A task's loss as a module: what PyTorch can average the gradients of."""
+
+    def __init__(self, task: Task, generator: torch.Generator) -> None:
+        super().__init__()
+        self.model = task.model
+        self._task, self._generator = task, generator
+
+    def forward(self) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        return self._task.loss(self._generator)
+
+
+def _means(figures: Mapping[str, Tensor | float], device: torch.device) -> dict[str, float]:
+    """Figures averaged over all processes."""
+    values = torch.tensor([float(value) for value in figures.values()], dtype=torch.float64)
+    means = processes.sum_(values.to(device)) / processes.count()
+    return dict(zip(figures, means.tolist(), strict=True))
+
+
+def _say_nothing(figures: Mapping[str, Any]) -> None:
+    pass
 
 
 @contextmanager

@@ -47,3 +47,6 @@ class LoopSettings(BaseModel):
     log_every: int = Field(default=20, ge=1, description="Steps between reports.")
     validate_every: int = Field(default=500, ge=1, description="Steps between validations.")
     checkpoint_every: int = Field(default=500, ge=1, description="Steps between checkpoints.")
+    keep_checkpoints: int = Field(
+        default=2, ge=1, description="How many of the last checkpoints stay."
+    )

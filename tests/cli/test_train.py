@@ -110,7 +110,7 @@ class Train:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         deadline = time.monotonic() + 120
-        while not (model / "checkpoints" / "codec.pt").exists():
+        while not list((model / "checkpoints").glob("codec/step-*.pt")):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         return process
@@ -203,7 +203,8 @@ def test_ctrl_c_keeps_a_checkpoint(train: Train, tmp_path: Path) -> None:
     train("codec", "-p", f"train.codec.steps={done + 2}", "--resume", model=stopped)
     steps = [line["step"] for line in log(stopped, "codec") if "loss" in line]
     assert steps == list(range(1, done + 3))
-    assert [path.name for path in (stopped / "checkpoints").iterdir()] == ["codec.pt"]
+    found = sorted(path.name for path in (stopped / "checkpoints" / "codec").iterdir())
+    assert len(found) == 2 and found[1] == f"step-{done + 2:08d}.pt"
 
 
 def test_a_diverging_run_is_one_line(train: Train) -> None:

@@ -143,7 +143,8 @@ def test_an_average_may_begin_in_the_middle(tmp_path: Path):
     with pytest.raises(InterruptedError):
         run(tmp_path, stop_at=12, ema_decay=None)
     begun = run(tmp_path, resume=True, ema_decay=0.999)
-    checkpoint = torch.load(tmp_path / "checkpoints/target.pt", weights_only=True)
+    last = max((tmp_path / "checkpoints/target").glob("step-*.pt"))
+    checkpoint = torch.load(last, weights_only=True)
     # It moves by a hundredth of the way in ten steps, from where the first run had come.
     assert begun.model.weight.item() > 0.2
     assert float(checkpoint["average"]["values"][0]) == begun.model.weight.item()

@@ -73,6 +73,7 @@ def run(
     resume: bool = False,
     seed: int = 3,
     reports: list[dict[str, Any]] | None = None,
+    identity: Mapping[str, str] | None = None,
 ) -> FitResult:
     found = [] if reports is None else reports
     return fit(
@@ -84,6 +85,7 @@ def run(
         seed=seed,
         resume=resume,
         report=lambda figures: found.append(dict(figures)),
+        identity=identity,
     )
 
 
@@ -93,7 +95,8 @@ def lines(folder: Path) -> list[dict[str, float]]:
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
-    return torch.load(folder / "checkpoints" / "line.pt", weights_only=True)
+    folder = folder / "checkpoints" / "line"
+    return torch.load(max(folder.glob("step-*.pt")), weights_only=True)
 
 
 def weights(task: Task) -> Tensor:
@@ -123,6 +126,15 @@ def test_without_resume_the_run_starts_anew(tmp_path: Path) -> None:
     assert second.calls == 20
     assert torch.equal(weights(first), weights(second))
     assert [line["step"] for line in lines(tmp_path) if "loss" in line] == list(range(1, 21))
+
+
+def test_a_run_that_starts_anew_puts_the_one_before_aside(tmp_path: Path) -> None:
+    for steps in (20, 10, 5):
+        run(Line(), tmp_path, SETTINGS.model_copy(update={"steps": steps}))
+    folder = tmp_path / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["line", "line.previous"]
+    assert [path.name for path in (folder / "line").iterdir()] == ["step-00000005.pt"]
+    assert (folder / "line.previous" / "step-00000010.pt").exists()
 
 
 def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
@@ -156,7 +168,7 @@ def test_global_randomness_is_left_alone(tmp_path: Path) -> None:
     ],
 )
 def test_stops_when_the_loss_is_no_number(tmp_path: Path, spoil: Any) -> None:
-    with pytest.raises(LqsepError, match=r"step 8.*expected numbers.*line\.pt.*--resume"):
+    with pytest.raises(LqsepError, match=r"step 8.*expected numbers.*step-00000005\.pt.*--resume"):
         run(Line({8: spoil}), tmp_path)
     kept = checkpoint(tmp_path)
     assert kept["step"] == 5
@@ -193,7 +205,15 @@ def test_runs_in_another_thread(tmp_path: Path) -> None:
 
 def test_no_temporary_file_remains(tmp_path: Path) -> None:
     run(Line(), tmp_path)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["line.pt"]
+    names = sorted(path.name for path in (tmp_path / "checkpoints").rglob("*"))
+    assert names == ["line", "step-00000015.pt", "step-00000020.pt"]
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_the_last_checkpoints_stay(tmp_path: Path, keep: int) -> None:
+    run(Line(), tmp_path, SETTINGS.model_copy(update={"keep_checkpoints": keep}))
+    found = sorted(path.name for path in (tmp_path / "checkpoints" / "line").iterdir())
+    assert found == [f"step-{step:08d}.pt" for step in (5, 10, 15, 20)][-keep:]
 
 
 def test_resuming_without_a_checkpoint_says_so(tmp_path: Path) -> None:
@@ -204,11 +224,16 @@ def test_resuming_without_a_checkpoint_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
 def test_a_damaged_checkpoint_is_an_error(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "checkpoints" / "line.pt"
-    path.parent.mkdir()
+    with pytest.raises(Crash):
+        run(Line({13: crash}), tmp_path)
+    path = tmp_path / "checkpoints" / "line" / "step-00000010.pt"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"line\.pt does not fit this run"):
+    with pytest.raises(CheckpointError, match=r"cannot read .*step-00000010\.pt.*Delete it"):
         run(Line(), tmp_path, resume=True)
+    path.unlink()
+    task = Line()
+    assert run(task, tmp_path, resume=True).step == 20
+    assert task.calls == 15
 
 
 def test_a_checkpoint_of_another_model_is_an_error(tmp_path: Path) -> None:
@@ -217,6 +242,15 @@ def test_a_checkpoint_of_another_model_is_an_error(tmp_path: Path) -> None:
     other.model = nn.Sequential(nn.Linear(3, 5), nn.Dropout(0.5), nn.Linear(5, 1))
     with pytest.raises(CheckpointError, match="Use the configuration it was started with"):
         run(other, tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_configuration_is_an_error(tmp_path: Path) -> None:
+    run(Line(), tmp_path, identity={"sample_rate": "22050", "width": "4"})
+    with pytest.raises(CheckpointError, match="sample_rate: expected 44100, got 22050"):
+        run(Line(), tmp_path, resume=True, identity={"sample_rate": "44100", "width": "4"})
+    other = SETTINGS.model_copy(update={"optimizer": "jukebox-adam"})
+    with pytest.raises(CheckpointError, match="optimizer: expected jukebox-adam, got adamw"):
+        run(Line(), tmp_path, other, resume=True, identity={"sample_rate": "22050", "width": "4"})
 
 
 def test_warm_up_and_cosine(tmp_path: Path) -> None:

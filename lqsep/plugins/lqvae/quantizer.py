@@ -3,7 +3,8 @@
 One training call runs in this order: start the codebook from the data (first call only), quantise
 with the current codebook, look the codes up, move the codebook, and measure the commitment loss
 against the entries as they were *before* the move. A code whose running count falls below
-``revival_threshold`` is replaced by a random input vector.
+``revival_threshold`` is replaced by a random input vector. Where several processes train, sums,
+counts and replacements are those of their joint batch, and so every process has the same codebook.
 
 References: Dhariwal et al. 2020 (Jukebox), arXiv:2005.00341, section 3; van den Oord et al. 2017,
 arXiv:1711.00937, appendix A.1 (moving averages). Different from the reference implementation: the
@@ -17,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from lqsep.core import processes
 from lqsep.core.errors import ConfigError, ShapeError
 
 # Rows of the distance matrix computed at once: 8192 rows by 2048 codes are 64 MiB in float32.
@@ -184,7 +186,7 @@ class Quantizer(nn.Module):
         vectors = flat.detach().float()
         update = self.training if update is None else update
         if replacement is None:
-            replacement = self._default_replacement(generator)
+            replacement = self._default_replacement(len(latents), generator)
         if update and not self.initialised:
             self.start(replacement(vectors))
         codes, distances = self.nearest(vectors)
@@ -230,9 +232,9 @@ class Quantizer(nn.Module):
             )
         return latents.movedim(1, -1).reshape(-1, self.embedding_dim)
 
-    def _default_replacement(self, generator: torch.Generator | None) -> Replacement:
+    def _default_replacement(self, items: int, generator: torch.Generator | None) -> Replacement:
         def draw(vectors: Tensor) -> Tensor:
-            return random_rows(vectors, self.codebook_size, generator=generator)
+            return joint_random_rows(vectors, self.codebook_size, items, generator=generator)
 
         return draw
 
@@ -243,6 +245,8 @@ class Quantizer(nn.Module):
         """Move the codebook; returns this call's counts, the kept mask and the old codebook."""
         counts = torch.bincount(codes, minlength=self.codebook_size).to(self.code_count.dtype)
         sums = torch.zeros_like(self.code_sum).index_add_(0, codes, vectors)
+        processes.sum_(counts)
+        processes.sum_(sums)
         fresh = replacement(vectors)
         self.code_sum.mul_(self.decay).add_(sums, alpha=1.0 - self.decay)
         self.code_count.mul_(self.decay).add_(counts, alpha=1.0 - self.decay)
@@ -292,3 +296,39 @@ def random_rows(
         vectors = vectors + noise * (_TILE_NOISE / dim**0.5)
     order = torch.randperm(len(vectors), generator=generator, device=vectors.device)
     return vectors[order[:count]]
+
+
+def joint_random_rows(
+    vectors: Float[Tensor, "rows embedding_dim"],
+    count: int,
+    items: int,
+    *,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "count embedding_dim"]:
+    """`random_rows` of the vectors of all processes, the same in each; collective.
+
+    The first process draws as a single one would that had the joint batch: only the rows it chose
+    travel, and all rows where there are fewer than ``count``.
+
+    Args:
+        vectors: This process's rows, equally many in all of them.
+        count: Number of rows to draw.
+        items: Batch items that the rows belong to, each with the same number of rows; the items
+            of the joint batch are dealt out by `lqsep.core.processes.share`.
+        generator: Of the first process, on the device of ``vectors``.
+    """
+    n_processes, rank = processes.count(), processes.rank()
+    if n_processes == 1:
+        return random_rows(vectors, count, generator=generator)
+    rows, dim = vectors.shape
+    if rows * n_processes < count:
+        joint = processes.interleave(vectors.view(items, -1, dim)).view(-1, dim)
+        return processes.broadcast_(random_rows(joint, count, generator=generator).contiguous())
+    order = torch.randperm(rows * n_processes, generator=generator, device=vectors.device)
+    chosen = processes.broadcast_(order[:count].contiguous())
+    frames = rows // items
+    item, frame = chosen // frames, chosen % frames
+    mine = item % n_processes == rank
+    drawn = torch.zeros(count, dim, dtype=vectors.dtype, device=vectors.device)
+    drawn[mine] = vectors[(item[mine] // n_processes) * frames + frame[mine]]
+    return processes.sum_(drawn)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from lqsep.core import processes
 from lqsep.core.assemble import TrainContext
 from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.checkpoints import save_weights
@@ -68,7 +69,14 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
         seed=context.seed,
         resume=context.resume,
         report=context.report,
+        identity={
+            **{key: str(value) for key, value in config if key != "checkpoint"},
+            "sources": str(context.sources),
+            "gains": str(gains),
+        },
     )
+    if not processes.is_main():
+        return
     metadata = {"component": "lq-vae", "steps": str(result.step), "seed": str(context.seed)}
     metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in result.validation.items()}
     save_weights(context.output_dir / config.checkpoint, inference_tensors(model), metadata)
@@ -102,7 +110,8 @@ class CodecTask(Task):
     ) -> None:
         self.model, self.pool, self.gains, self.device = model, pool, gains, device
         self.gain_db = train_config.gain_db
-        self.half_batch = train_config.batch_size // 2
+        self.batch_size = train_config.batch_size
+        self.share = processes.share(self.batch_size, group=2)
         hop = model.hop_lengths[-1]
         self.clip_samples = -(-train_config.clip_samples // hop) * hop
         self.weights = LossWeights(
@@ -125,11 +134,13 @@ class CodecTask(Task):
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor | float]]:
         first, second, gains = self._pair(generator)
-        halves = [self._clips(self.pool, s, self.half_batch, generator) for s in (first, second)]
+        half = self.batch_size // 2
+        halves = [self._clips(self.pool, s, half, generator) for s in (first, second)]
         batch = torch.cat(halves)
         if self.gain_db:
             decibel = (2 * torch.rand(len(batch), 1, 1, generator=generator) - 1) * self.gain_db
             batch = batch * 10 ** (decibel / 20)
+        batch = batch[self.share]
         terms = lqvae_loss(
             self.model, batch.to(self.device), self.bandwidth, self.weights, gains=gains
         )

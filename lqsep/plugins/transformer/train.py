@@ -18,6 +18,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from lqsep.core import processes
 from lqsep.core.assemble import TrainContext
 from lqsep.core.checkpoints import save_weights
 from lqsep.core.encode_dataset import encode_source
@@ -75,7 +76,14 @@ def train_prior(
         seed=context.seed,
         resume=context.resume,
         report=context.report,
+        identity={
+            **{key: str(value) for key, value in config if key != "checkpoint"},
+            "source": source,
+            "codec": codec.fingerprint,
+        },
     )
+    if not processes.is_main():
+        return
     metadata = {
         "component": "transformer",
         "source": source,
@@ -114,6 +122,7 @@ class PriorTask(Task):
     ) -> None:
         self.model, self.device, self.precision = model, device, train_config.precision
         self.batch_size = train_config.batch_size
+        self.share = processes.share(self.batch_size)
         self.windows = _Windows(codes, model.max_frames)
         self.held_out: Tensor | None = None
         if held_out:
@@ -122,7 +131,7 @@ class PriorTask(Task):
             self.unigram_bits = _unigram_bits(codes, self.held_out, len(model.codebook))
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor | float]]:
-        loss = self._nats(self.windows.draw(self.batch_size, generator))
+        loss = self._nats(self.windows.draw(self.batch_size, generator)[self.share])
         return loss, {"bits": loss.detach() / math.log(2)}
 
     def validate(self) -> Mapping[str, float]:

@@ -1,0 +1,139 @@
+"""The checkpoints of one training run: a folder with the last few and the best weights.
+
+::
+
+    checkpoints/codec/step-00000500.pt     everything that resuming needs
+    checkpoints/codec/step-00001000.pt
+    checkpoints/codec/best.pt              the weights of the best validation, where one is kept
+    checkpoints/codec.previous/            of the run before, until the next one starts anew
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lqsep.core.errors import CheckpointError
+
+_BEST = "best.pt"
+
+
+class CheckpointFolder:
+    """Reads and writes the checkpoints of one run; a file is complete or not there.
+
+    Args:
+        path: The folder, made when it is written to.
+        keep: How many checkpoints stay.
+    """
+
+    def __init__(self, path: Path, keep: int) -> None:
+        self.path, self._keep = path, keep
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints that are there, ascending."""
+        names = (path.stem.removeprefix("step-") for path in self.path.glob("step-*.pt"))
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def file(self, step: int) -> Path:
+        """The checkpoint of a step."""
+        return self.path / f"step-{step:08d}.pt"
+
+    def latest(self) -> Path | None:
+        """The last checkpoint; None where there is none."""
+        steps = self.steps()
+        return self.file(steps[-1]) if steps else None
+
+    def set_aside(self) -> None:
+        """Make room for a run that starts anew; what was there becomes the previous run's.
+
+        Raises:
+            CheckpointError: The folder cannot be written.
+        """
+        if not self.path.exists():
+            return
+        previous = self.path.with_name(f"{self.path.name}.previous")
+        try:
+            if previous.exists():
+                shutil.rmtree(previous)
+            os.replace(self.path, previous)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot rename {self.path} to {previous.name}: {error.strerror or error}"
+            ) from error
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Write the checkpoint of a step, then remove all but the last few.
+
+        Raises:
+            CheckpointError: It cannot be written; those before stay.
+        """
+        self._write(self.file(step), state)
+        for old in self.steps()[: -self._keep]:
+            self.file(old).unlink(missing_ok=True)
+
+    def save_best(self, state: Mapping[str, Any]) -> None:
+        """Write the best weights so far; raises as `save` does."""
+        self._write(self.path / _BEST, state)
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """The state that was saved, on the CPU.
+
+        Raises:
+            CheckpointError: The file is damaged.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise ValueError(f"expected a dictionary, got {type(state).__name__}")
+        except Exception as error:  # whatever unpickling damaged bytes leads to
+            raise CheckpointError(
+                f"cannot read the checkpoint {path} ({first_line(error)}). Delete it to go on "
+                "from the one before."
+            ) from error
+        return state
+
+    def load_best(self) -> dict[str, Any] | None:
+        """What `save_best` wrote last, or None; raises as `load` does."""
+        path = self.path / _BEST
+        return self.load(path) if path.exists() else None
+
+    def _write(self, path: Path, state: Mapping[str, Any]) -> None:
+        temporary = path.with_suffix(".tmp")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(dict(state), file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch wraps what the system says
+            latest = self.latest()
+            kept = f"{latest} is kept" if latest else "there is none from before"
+            raise CheckpointError(
+                f"cannot write the checkpoint {path}: {_reason(error)}; {kept}. Make room, then "
+                "continue with --resume."
+            ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a message, or the error's name where it has none."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _reason(error: BaseException) -> str:
+    """The system's words, where it is behind the error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__context__
+    return first_line(error)
