@@ -62,6 +62,13 @@ def _programs(context: click.Context, parameter: click.Parameter, value: str) ->
 )
 @click.option("--augment/--no-augment", "is_augmented", default=True, show_default=True)
 @click.option(
+    "--modelled",
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of training stems with computed instruments instead of a SoundFont's.",
+)
+@click.option(
     "--hold-out-kits",
     default="",
     callback=_programs,
@@ -96,6 +103,7 @@ def render(
     is_mono: bool,
     midi_dir: Path | None,
     is_augmented: bool,
+    modelled: float,
     hold_out_kits: tuple[int, ...],
     hold_out_programs: tuple[int, ...],
     hold_out_genres: tuple[str, ...],
@@ -132,6 +140,7 @@ def render(
         audio_format=audio_format,
         n_channels=1 if is_mono else 2,
         is_augmented=is_augmented,
+        modelled=modelled,
         held_out=HeldOut(hold_out_kits, hold_out_programs, hold_out_genres),
         midi_dir=midi_dir,
         jobs=jobs,

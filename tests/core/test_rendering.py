@@ -17,6 +17,8 @@ import soundfile
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.rendering import augment, compose, genres, instruments, midi, render, stems, synth
 from lqsep.core.rendering.instruments import HeldOut, Instruments
+from lqsep.core.rendering.modelled_bass import play_bass
+from lqsep.core.rendering.modelled_drums import play_drums
 
 SMALL_SOUNDFONT = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
 
@@ -405,6 +407,63 @@ class TestInstruments:
         assert found.kits[25] == {soundfont: (25,)}
 
 
+class TestModelled:
+    @pytest.mark.parametrize("seed", range(6))
+    def test_parts_sound_where_they_have_notes(self, seed: int) -> None:
+        piece = compose.compose(seed, 4.0)
+        for part, play in ((piece.drums, play_drums), (piece.bass, play_bass)):
+            wave = play(part, 4 * 44100, np.random.default_rng(seed))
+            assert wave.shape == (4 * 44100,) and np.isfinite(wave).all()
+            again = play(part, 4 * 44100, np.random.default_rng(seed))
+            assert np.array_equal(wave, again)
+            assert not np.array_equal(wave, play(part, 4 * 44100, np.random.default_rng(seed + 1)))
+            assert 0.001 < np.sqrt(np.mean(wave**2)) < 1
+            silence = play(replace(part, notes=()), 4410, np.random.default_rng(0))
+            assert not silence.any()
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_a_bass_note_has_its_pitch_and_ends(self, seed: int) -> None:
+        notes = (compose.Note(0.5, 1.0, 45, 100),)
+        part = compose.Part(program=33, notes=notes, is_drums=False, detune=12.0)
+        wave = play_bass(part, 3 * 44100, np.random.default_rng(seed))
+        assert np.abs(wave[:21000]).max() < 1e-2 * np.abs(wave).max()
+        # The longest release is 0.2 s, of which three are kept.
+        assert np.abs(wave[100000:]).max() < 1e-2 * np.abs(wave).max()
+        spectrum = np.abs(np.fft.rfft(wave[22050:66150]))
+        tones = [spectrum[220 * n - 6 : 220 * n + 7].max() for n in (1, 2, 3)]
+        between = [spectrum[220 * n + 60 : 220 * n + 160].max() for n in (0, 1, 2)]
+        assert max(tones) > 10 * max(between)
+
+    @pytest.mark.parametrize("pitch", [36, 38, 39, 42, 46, 49, 51, 45, 69, 63, 75])
+    def test_drums_differ_from_seed_to_seed_and_stay_in_bounds(self, pitch: int) -> None:
+        notes = (compose.Note(0.1, 0.1, pitch, 127),)
+        part = compose.Part(program=0, notes=notes, is_drums=True)
+        waves = [play_drums(part, 44100, np.random.default_rng(seed)) for seed in range(4)]
+        frequencies = np.fft.rfftfreq(44100, 1 / 44100)
+        centroids = set()
+        for wave in waves:
+            assert 0.1 < np.abs(wave).max() < 1.7
+            assert not wave[:4409].any()
+            powers = np.abs(np.fft.rfft(wave)) ** 2
+            centroids.add(round(float(np.sum(powers * frequencies) / np.sum(powers))))
+        assert len(centroids) == 4
+        low, high = {36: (30, 1500), 42: (3000, 16000), 45: (60, 3000)}.get(pitch, (100, 16000))
+        assert all(low < centroid < high for centroid in centroids)
+
+    def test_a_hi_hat_stroke_ends_an_open_hi_hat(self) -> None:
+        notes = tuple(compose.Note(t, 0.1, p, 100) for t, p in ((0.0, 46), (0.1, 42)))
+        wave = play_drums(
+            compose.Part(program=0, notes=notes[:1], is_drums=True),
+            22050,
+            np.random.default_rng(0),
+        )
+        choked = play_drums(
+            compose.Part(program=0, notes=notes, is_drums=True), 22050, np.random.default_rng(0)
+        )
+        end = slice(17640, 22050)
+        assert np.mean(choked[end] ** 2) < 0.1 * np.mean(wave[end] ** 2)
+
+
 class TestStems:
     def test_drums_are_layers_of_their_own_level_tuning_and_sometimes_kit(self) -> None:
         where = Path("a.sf2")
@@ -412,9 +471,7 @@ class TestStems:
         offers = Instruments(kits=offer, programs={33: {where: (33,)}})
         choice = instruments.choice_for("train", offers, HeldOut())
         part = compose.compose(1, 10.0, genres=("rock",)).drums
-        plans = [
-            stems.plan_stem(part, offers, choice, True, random.Random(seed)) for seed in range(60)
-        ]
+        plans = [stems.plan_stem(part, offers, choice, random.Random(seed)) for seed in range(60)]
         n_kits = [len({layer.part.program for layer in plan.layers}) for plan in plans]
         assert set(n_kits) == {1, 2, 3}
         for plan in plans:
@@ -425,11 +482,27 @@ class TestStems:
             assert len({layer.part.detune for layer in plan.layers}) == 3
             assert len({layer.gain_db for layer in plan.layers}) == 3
 
+    def test_modelled_stems_need_no_soundfont(self, tmp_path: Path) -> None:
+        nowhere = {Path("none.sf2"): (0,)}
+        offers = Instruments(kits={0: nowhere}, programs={33: nowhere})
+        choice = instruments.choice_for("train", offers, HeldOut())
+        part = replace(compose.compose(0, 3.0).bass, program=33)
+        plan = stems.plan_stem(part, offers, choice, random.Random(0), modelled=1.0)
+        wave = stems.synthesise_stem(plan, 0.5, 2.0, tmp_path)
+        assert wave.shape == (2, 88200) and wave.any()
+        assert plan.as_dict()["layers"][0]["soundfont"] is None
+        drawn = [
+            stems.plan_stem(part, offers, choice, random.Random(seed), modelled=0.3)
+            for seed in range(200)
+        ]
+        # 60 of 200; the standard deviation is 6.5.
+        assert abs(sum(plan.layers[0].soundfont is None for plan in drawn) - 60) < 26
+
     def test_silence_says_what_was_to_sound(self, soundfont: Path, tmp_path: Path) -> None:
         part = compose.Part(program=33, notes=(), is_drums=False)
         offers = instruments.find_instruments([soundfont])
         choice = instruments.choice_for("train", offers, HeldOut())
-        plan = stems.plan_stem(part, offers, choice, False, random.Random(0))
+        plan = stems.plan_stem(part, offers, choice, random.Random(0), is_augmented=False)
         with pytest.raises(LqsepError, match="no sound from 0 notes of program 33 of TimGM6mb"):
             stems.synthesise_stem(plan, 0.0, 1.0, tmp_path)
 
@@ -620,6 +693,7 @@ class TestRenderDataset:
             ({"duration_s": 0.5}, "1 to 3600 seconds, got 0.5"),
             ({"sample_rate": 100}, "sample rate .* got 100"),
             ({"audio_format": "mp3"}, "no format 'mp3'"),
+            ({"modelled": 1.5}, "share of modelled stems must be 0 to 1, got 1.5"),
             ({"n_channels": 6}, "channels must be 1 or 2, got 6"),
             ({"jobs": 0}, "jobs must be at least 1"),
         ],

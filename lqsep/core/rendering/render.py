@@ -53,6 +53,7 @@ class RenderSettings:
     audio_format: str
     n_channels: int
     is_augmented: bool
+    modelled: float
     held_out: HeldOut
 
 
@@ -84,6 +85,7 @@ def render_dataset(
     audio_format: str = "wav",
     n_channels: int = 2,
     is_augmented: bool = True,
+    modelled: float = 0.0,
     held_out: HeldOut | None = None,
     midi_dir: Path | None = None,
     jobs: int = 1,
@@ -102,6 +104,7 @@ def render_dataset(
         audio_format: ``"wav"`` or ``"flac"``, 16 bit.
         n_channels: 1 or 2.
         is_augmented: Whether to equalise, saturate, ... each stem, and to mix drum kits.
+        modelled: The share of training stems with computed instruments instead of a SoundFont's.
         held_out: What is for validation and test only; these splits then use nothing else of its
             kind. Of the drum kits, also their variants.
         midi_dir: Render the MIDI files under this folder instead of compositions.
@@ -119,6 +122,7 @@ def render_dataset(
         audio_format=audio_format,
         n_channels=n_channels,
         is_augmented=is_augmented,
+        modelled=modelled,
         held_out=held_out or HeldOut(),
     )
     _check(settings, n_tracks, jobs)
@@ -174,6 +178,8 @@ def _check(settings: RenderSettings, n_tracks: Mapping[str, int], jobs: int) -> 
         problems.append(f"no format {settings.audio_format!r}; there are {', '.join(FORMATS)}")
     if settings.n_channels not in (1, 2):
         problems.append(f"channels must be 1 or 2, got {settings.n_channels}")
+    if not 0 <= settings.modelled <= 1:
+        problems.append(f"the share of modelled stems must be 0 to 1, got {settings.modelled:g}")
     if jobs < 1:
         problems.append(f"jobs must be at least 1, got {jobs}")
     if problems:
@@ -308,7 +314,14 @@ def _render(
         complete = Path(scratch) / "track"
         complete.mkdir()
         for stem, part in zip(STEMS, parts, strict=True):
-            plan = plan_stem(part, instruments, choice, settings.is_augmented, rng)
+            plan = plan_stem(
+                part,
+                instruments,
+                choice,
+                rng,
+                modelled=settings.modelled if track.split == "train" else 0.0,
+                is_augmented=settings.is_augmented,
+            )
             try:
                 wave = synthesise_stem(plan, lead_s, settings.duration_s, Path(scratch))
             except LqsepError as error:

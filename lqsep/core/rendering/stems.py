@@ -17,6 +17,8 @@ from lqsep.core.errors import LqsepError
 from lqsep.core.rendering import augment, compose, genres, midi, synth
 from lqsep.core.rendering.compose import Part
 from lqsep.core.rendering.instruments import Choice, Instruments
+from lqsep.core.rendering.modelled_bass import play_bass
+from lqsep.core.rendering.modelled_drums import play_drums
 
 # A stem below this RMS means a SoundFont without that instrument: rests alone do not get so low.
 _SILENCE_RMS = 1e-4
@@ -32,17 +34,22 @@ _LAYER_DB, _LAYER_DETUNE = 5.0, 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """Notes for one instrument of one SoundFont, and what is done to their sound alone."""
+    """Notes for one instrument, and what is done to their sound alone.
+
+    The instrument is a program of a SoundFont, or the one that ``model_seed`` decides.
+    """
 
     part: Part
-    soundfont: Path
+    soundfont: Path | None = None
+    model_seed: int = 0
     gain_db: float = 0.0
     tone: augment.Augmentation = augment.Augmentation()
 
     def as_dict(self) -> dict[str, Any]:
         """What was drawn, for JSON."""
         return {
-            "soundfont": self.soundfont.name,
+            "soundfont": self.soundfont.name if self.soundfont else None,
+            "model_seed": self.model_seed,
             "program": self.part.program,
             "detune": self.part.detune,
             "sample_shift": self.part.sample_shift,
@@ -70,10 +77,20 @@ class StemPlan:
 
 
 def plan_stem(
-    part: Part, instruments: Instruments, choice: Choice, is_augmented: bool, rng: random.Random
+    part: Part,
+    instruments: Instruments,
+    choice: Choice,
+    rng: random.Random,
+    *,
+    modelled: float = 0.0,
+    is_augmented: bool = True,
 ) -> StemPlan:
-    """Draw the instruments and the augmentation of a stem."""
-    first = _layer(part, instruments, rng)
+    """Draw the instruments and the augmentation of a stem.
+
+    ``modelled`` is the probability of instruments that are computed, of no SoundFont.
+    """
+    is_modelled = rng.random() < modelled
+    first = _modelled(part, rng) if is_modelled else _layer(part, instruments, rng)
     if not is_augmented:
         return StemPlan(
             layers=(first,), effects=synth.SynthSettings(), augmentation=augment.Augmentation()
@@ -104,21 +121,31 @@ def synthesise_stem(
     n_samples = round(duration_s * synth.SYNTH_SAMPLE_RATE)
     wave = np.zeros((2, n_samples))
     for layer in plan.layers:
-        path = scratch / "layer.mid"
-        midi.write_midi(path, layer.part, lead_s + duration_s)
-        sound = synth.synthesise(path, layer.soundfont, n_lead + n_samples, plan.effects)
+        sound = _play(layer, n_lead + n_samples, plan.effects, scratch)
         sound = augment.apply_augmentation(sound[:, n_lead:], synth.SYNTH_SAMPLE_RATE, layer.tone)
         wave += sound * 10 ** (layer.gain_db / 20)
     if float(np.sqrt(np.mean(wave**2))) < _SILENCE_RMS:
         played = ", ".join(
             f"{len(layer.part.notes)} notes of program {layer.part.program} of "
-            f"{layer.soundfont.name}"
+            f"{layer.soundfont.name if layer.soundfont else 'a model'}"
             for layer in plan.layers
         )
         raise LqsepError(
             f"no sound from {played}. Use a SoundFont with the General MIDI drum kits and basses."
         )
     return augment.apply_augmentation(wave, synth.SYNTH_SAMPLE_RATE, plan.augmentation)
+
+
+def _play(
+    layer: Layer, n_samples: int, effects: synth.SynthSettings, scratch: Path
+) -> augment.Wave:
+    if layer.soundfont is None:
+        play = play_drums if layer.part.is_drums else play_bass
+        wave = play(layer.part, n_samples, np.random.default_rng(layer.model_seed))
+        return np.stack((wave, wave))
+    path = scratch / "layer.mid"
+    midi.write_midi(path, layer.part, n_samples / synth.SYNTH_SAMPLE_RATE)
+    return synth.synthesise(path, layer.soundfont, n_samples, effects)
 
 
 def _drum_layers(
@@ -141,6 +168,10 @@ def _drum_layers(
             )
         )
     return tuple(layer for layer in layers if layer.part.notes)
+
+
+def _modelled(part: Part, rng: random.Random) -> Layer:
+    return Layer(part=part, model_seed=rng.getrandbits(48))
 
 
 def _layer(part: Part, instruments: Instruments, rng: random.Random) -> Layer:
