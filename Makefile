@@ -10,12 +10,13 @@ TEST_JOBS ?= 2
 # One thread per process is fastest for small tensors.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint types docs pytest clean help
+.PHONY: demo test check lint types docs pytest model clean help
 
 help:
 	@echo "make demo    separate the example mixture with the shipped model into ./separated/"
 	@echo "make test    set everything up and run every check"
 	@echo "make check   the checks alone: lint types pytest docs"
+	@echo "make model   render data and train a model like drums-bass into ./runs/; SEED=1"
 	@echo "make clean   remove the virtual environment and everything built (not separated/)"
 
 demo: $(VENV)/.demo
@@ -55,6 +56,40 @@ debian:
 	    apt-get install -y -qq --no-install-recommends fluidsynth timgm6mb-soundfont >/dev/null; } || \
 	  echo "fluidsynth and timgm6mb-soundfont are not installed: rendering is not tested"
 .PHONY: debian
+
+# The shipped model's recipe, from nothing to a model: rendered music, then a codec and priors. What
+# is complete is kept; RENDER_JOBS tracks are rendered at a time.
+SEED ?= 1
+TRACKS ?= 360
+RENDER_JOBS ?= 2
+RUN := runs/drums-bass-$(SEED)
+RECIPE := examples/configs/drums-bass-spectral.toml
+# Paths in a configuration start at its folder.
+RECIPE_DATA := -p data.train.root=../../$(RUN)/data -p data.validation.root=../../$(RUN)/data
+SOUNDFONTS := $(addprefix /usr/share/sounds/sf2/,FluidR3_GM.sf2 MuseScore_General_Full.sf2 sf_GMbank.sf2)
+
+model: $(RUN)/model/prior.bass.safetensors
+
+$(RUN)/data/.complete: | $(VENV)/.dev soundfonts
+	$(BIN)/lqsep data render -o $(RUN)/data --tracks $(TRACKS) --validation 12 --test 12 --seed $(SEED) \
+	  --sample-rate 22050 --mono $(SOUNDFONTS:%=--soundfont %) --modelled 0.3 --hold-out-kits 16,25 \
+	  --hold-out-programs 34,38 --hold-out-genres soul,blues-shuffle,bossa-nova -j $(RENDER_JOBS)
+	@touch $@
+
+$(RUN)/model/codec.safetensors: $(RUN)/data/.complete
+	$(BIN)/lqsep train codec --config $(RECIPE) $(RECIPE_DATA) --seed $(SEED) -o $(@D)
+
+$(RUN)/model/prior.bass.safetensors: $(RUN)/model/codec.safetensors
+	$(BIN)/lqsep train prior --config $(RECIPE) $(RECIPE_DATA) --seed $(SEED) -o $(@D)
+
+# MIT (FluidR3; MuseScore General, parts CC0) and public domain (the bank of Csound).
+soundfonts:
+	@command -v fluidsynth >/dev/null && ls $(SOUNDFONTS) >/dev/null 2>&1 || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq >/dev/null && apt-get install -y -qq \
+	    --no-install-recommends fluidsynth fluid-soundfont-gm musescore-general-soundfont-lossless \
+	    csound-soundfont >/dev/null; } || { echo "make model: install the Debian packages fluidsynth," \
+	    "fluid-soundfont-gm, musescore-general-soundfont-lossless and csound-soundfont."; exit 2; }
+.PHONY: soundfonts
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
