@@ -60,7 +60,7 @@ debian:
 # The shipped model's recipe, from nothing to a model: rendered music, then a codec and priors. What
 # is complete is kept; RENDER_JOBS tracks are rendered at a time.
 SEED ?= 1
-TRACKS ?= 360
+TRACKS ?= 300
 RENDER_JOBS ?= 2
 RUN := runs/drums-bass-$(SEED)
 RECIPE := examples/configs/drums-bass-spectral.toml
