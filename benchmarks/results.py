@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--evaluate", action="append", default=[], metavar="MODEL", choices=MODELS)
     parser.add_argument("--sets", help="names with commas in between; default: all")
     parser.add_argument("--tracks", type=int, help="the first N of each set only")
+    parser.add_argument("--jobs", type=int, default=1, help="tracks worked on at a time [1]")
     parser.add_argument("--force", action="store_true", help="start over: model or data changed")
     parser.add_argument("--page", type=Path, help="Markdown file with markers to write between")
     options = parser.parse_args()
@@ -65,6 +66,7 @@ def evaluate(options: argparse.Namespace, name: str, model: str) -> None:
     if options.tracks is not None:
         command += ["--tracks", str(options.tracks)]
     write({"sha256": found}, out / DIGEST_FILE)
+    command += ["--jobs", str(options.jobs)]
     subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
 
 

@@ -112,16 +112,17 @@ def _offsets(offsets: Mapping[str, Rows]) -> Iterator[str]:
 
 def _missing(rows: Rows) -> Iterator[str]:
     yield (
-        "Mixtures of one stem alone: how good that stem is, and how far below the mixture the\n"
-        "estimate of the other one is (rejection; 100 at most, and the larger the better)."
+        "Mixtures of one stem alone: how far below them, in dB, is the estimate of the other stem\n"
+        "(rejection, 100 at most; the larger the better; where estimates sum to the mixture it is\n"
+        "also the SDR of the stem that sounds), and the SI-SDR of the stem that sounds."
     )
     yield ""
-    names = [f"{m} of {s} alone" for m in ("SDR", "SI-SDR") for s in (DRUMS, BASS)]
-    names += ["rejection of bass, drums alone", "rejection of drums, bass alone"]
-    yield from _head("", *names, "n")
+    names = ["drums alone: rejection of bass", "bass alone: rejection of drums"]
+    names += [f"{source} alone: SI-SDR" for source in (DRUMS, BASS)]
+    yield from _head("", *names, "n of each")
     for estimate, label in LABELS.items():
-        cells = [rows.get((estimate, s, m)) for m in ("sdr", "si_sdr") for s in (DRUMS, BASS)]
-        cells += [rows.get((estimate, s, "rejection")) for s in (BASS, DRUMS)]
+        cells = [rows.get((estimate, s, "rejection")) for s in (BASS, DRUMS)]
+        cells += [rows.get((estimate, s, "si_sdr")) for s in (DRUMS, BASS)]
         if any(cells) and estimate != "oracle-mask":  # it has nothing to decide
             yield _line(label, *map(_figure, cells), str(max(c.n for c in cells if c)))
 
