@@ -25,7 +25,7 @@ from torch import Tensor
 
 from lqsep.core import forward_backward
 from lqsep.core.forward_backward import Smoothed, smooth
-from lqsep.core.markov_products import CarefulProducts, markov_products
+from lqsep.core.markov_steps import CarefulSteps, markov_steps
 from lqsep.core.posterior_state import MarkovPosterior
 
 _INNER = 192
@@ -54,7 +54,7 @@ class Problem:
         """One pass."""
         initial = tuple(table[0] for table in self.tables)
         markov = MarkovPosterior(frames, initial, self.tables, self.log_likelihood)
-        forward_backward.markov_products = _always_careful if careful else markov_products
+        forward_backward.markov_steps = _always_careful if careful else markov_steps
         return smooth(markov, self.uniform[:draws, :frames], block_frames=block)
 
     def likelihood_alone(self) -> None:
@@ -63,8 +63,8 @@ class Problem:
             self.log_likelihood(start, min(start + 64, len(self.features)))
 
 
-def _always_careful(tables: tuple[Tensor, ...], n_frames: int) -> CarefulProducts:
-    return CarefulProducts(tables)
+def _always_careful(tables: tuple[Tensor, ...], n_frames: int) -> CarefulSteps:
+    return CarefulSteps(tables)
 
 
 def growth(sizes: tuple[int, int, int, int], block: int | None) -> int:

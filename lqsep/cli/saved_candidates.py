@@ -51,7 +51,7 @@ class CandidateStems(AudioFiles):
         if len(order) < self._n_saved:
             self._n_fewer += 1
             order = order[[min(k, len(order) - 1) for k in range(self._n_saved)]]
-        waves = block.result.decoded.waves[:, order]
+        waves = block.result.decoded.chosen(order)
         stems = self._fader.push(block.segment, self._placed(waves, block)).cpu()
         for (k, name), file in self._names.items():
             source = self._separator.sources.index(name)
@@ -173,7 +173,10 @@ def ranking(result: SegmentResult) -> Tensor:
     import torch
 
     weight = result.selection.weights.double().mean(0).cpu()
-    log_posterior = result.candidates.log_posterior.double().cpu()
+    candidates = result.candidates
+    score = candidates.whole_log_posterior
+    # Of whole sequences, so that the k-th of every segment is the same one.
+    log_posterior = (candidates.log_posterior if score is None else score).double().cpu()
     by_posterior = torch.argsort(log_posterior, descending=True, stable=True)
     order = torch.argsort(weight[by_posterior], descending=True, stable=True)
     return by_posterior[order]

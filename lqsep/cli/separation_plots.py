@@ -150,6 +150,8 @@ def _some(decoded: DecodedCandidates, kept: Tensor) -> DecodedCandidates:
             log_likelihood=candidates.log_likelihood[kept],
             log_evidence=candidates.log_evidence[kept],
             log_proposal=None,
+            frame_scores=None,
+            whole_log_posterior=None,
         ),
         decoded.waves[:, kept],
         decoded.mixture,

@@ -23,9 +23,10 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from lqsep.core.data import FrameScores
 from lqsep.core.errors import EmptySupportError
-from lqsep.core.frame_distribution import pick_by_cdf
-from lqsep.core.markov_products import MarkovProducts, markov_products
+from lqsep.core.frame_distribution import pick_by_weight
+from lqsep.core.markov_steps import LOST_SHARE, CarefulSteps, MarkovSteps, markov_steps
 from lqsep.core.posterior_state import MarkovPosterior
 
 # Bytes of messages and likelihoods up to which all frames are one block.
@@ -43,15 +44,23 @@ class Smoothed:
         log_evidence: ``log p(mixture)``, up to the likelihood's constant.
         marginals: Per source, probability of every code given the whole mixture, float32.
         codes: Independent draws from the posterior of whole sequences.
-        log_prior: Of the draws.
-        log_likelihood: Of the draws.
+        scores: Of the draws, frame by frame.
     """
 
     log_evidence: float
     marginals: tuple[Float[Tensor, "frames _codebook_size"], ...]
     codes: Int64[Tensor, "sources draws frames"]
-    log_prior: Float64[Tensor, "sources draws"]
-    log_likelihood: Float64[Tensor, " draws"]
+    scores: FrameScores
+
+    @property
+    def log_prior(self) -> Float64[Tensor, "sources draws"]:
+        """Of the draws."""
+        return self.scores.log_prior.sum(2)
+
+    @property
+    def log_likelihood(self) -> Float64[Tensor, " draws"]:
+        """Of the draws."""
+        return self.scores.log_likelihood.sum(1)
 
 
 def smooth(
@@ -65,7 +74,7 @@ def smooth(
 
     Args:
         markov: Priors and likelihood.
-        uniform: Numbers in [0, 1), two per draw and frame.
+        uniform: Numbers in [0, 1), two per draw and frame; no draws are allowed.
         block_frames: Frames whose messages are kept at a time. None takes all of them when that
             needs no more than 256 MB, else blocks that need the least.
         on_share: Told how much is done, 0 to 1.
@@ -73,7 +82,17 @@ def smooth(
     Raises:
         EmptySupportError: No joint code is possible at some frame.
     """
-    return _Smoother(markov, block_frames, on_share or _nobody).run(uniform)
+    steps = markov_steps(markov.log_transition, markov.n_frames)
+    on_share = on_share or _nobody
+    try:
+        return _Smoother(markov, steps, block_frames, on_share).run(uniform)
+    except _PrecisionLost:
+        careful = CarefulSteps(markov.log_transition)
+        return _Smoother(markov, careful, block_frames, on_share).run(uniform)
+
+
+class _PrecisionLost(Exception):
+    """Underflow took more than it may; the log domain keeps it."""
 
 
 def _nobody(share: float) -> None:
@@ -87,13 +106,13 @@ class _Block:
     Args:
         start: The first one.
         upper: Largest log likelihood of each.
-        log_likelihood: Relative to that.
-        messages: Log filtered distributions, the largest entry of each 0.
+        likelihood: Relative to that, in the form of the steps.
+        messages: Filtered distributions, likewise.
     """
 
     start: int
     upper: Float64[Tensor, " frames"]
-    log_likelihood: Float[Tensor, "frames K0 K1"]
+    likelihood: Float[Tensor, "frames K0 K1"]
     messages: Float[Tensor, "frames K0 K1"]
 
     @property
@@ -105,30 +124,44 @@ class _Smoother:
     """See `smooth`."""
 
     def __init__(
-        self, markov: MarkovPosterior, block_frames: int | None, on_share: Callable[[float], None]
+        self,
+        markov: MarkovPosterior,
+        steps: MarkovSteps,
+        block_frames: int | None,
+        on_share: Callable[[float], None],
     ) -> None:
-        self._markov = markov
-        self._products: MarkovProducts = markov_products(markov.log_transition, markov.n_frames)
-        self._size = block_frames or self._default_block_frames()
+        self._markov, self._steps = markov, steps
+        size = min(block_frames or self._default_block_frames(), markov.n_frames)
+        self._size = size
         self._on_share = on_share
+        tables = markov.log_transition
+        pairs = (len(tables[0]), len(tables[1]))
+        # Made once: blocks that come and go among messages that stay would tear the memory apart.
+        self._likelihood, self._messages, self._before = (
+            torch.empty(n, *pairs, dtype=steps.dtype, device=tables[0].device)
+            # The last ones are the messages of the frames before each block, none for the first.
+            for n in (size, size, -(-markov.n_frames // size))
+        )
 
     def run(self, uniform: Float64[Tensor, "draws frames 2"]) -> Smoothed:
-        n_frames = self._markov.n_frames
-        starts = range(0, n_frames, self._size)
-        scales = []
-        # Before each block, the message of the frame before it; none before the first.
-        messages: list[Tensor | None] = [None]
-        for start in starts:
-            block, scale = self._filtered(start, messages[-1], self._on_share)
-            scales.append(scale)
-            messages.append(block.messages[-1].clone())
-        log_evidence = self._log_evidence(torch.cat(scales), block.messages[-1])
-        back = _Backward(self._markov, self._products, uniform.to(block.messages.device))
-        for start, message in zip(reversed(starts), messages[-2::-1], strict=True):
-            if start != block.start:
-                del block  # Two at a time would be twice the memory.
+        starts = range(0, self._markov.n_frames, self._size)
+        evidence = []
+        block, message = None, None
+        for number, start in enumerate(starts):
+            if block is not None:
+                message = self._before[number]
+                message.copy_(block.messages[-1])
+            block, scales = self._filtered(start, message, self._on_share)
+            evidence.append(scales)
+        log_evidence = torch.cat(evidence)
+        self._check(log_evidence)
+        back = _Backward(self._markov, self._steps, uniform.to(log_evidence.device))
+        for number, start in reversed(list(enumerate(starts))):
+            if block is None or start != block.start:
+                message = self._before[number] if number else None
                 block, _ = self._filtered(start, message, _nobody)
             back.through(block, self._on_share)
+        self._check(log_evidence)
         return back.result(log_evidence)
 
     def _filtered(
@@ -137,56 +170,50 @@ class _Smoother:
         message: Float[Tensor, "K0 K1"] | None,
         on_share: Callable[[float], None],
     ) -> tuple[_Block, Float64[Tensor, " frames"]]:
-        """A block with its messages, and the log of what each was divided by."""
+        """A block with its messages, and ``log p(frame | frames before it)``."""
         block = self._load(start)
         scales = torch.empty_like(block.upper)
-        for frame, log_likelihood in enumerate(block.log_likelihood):
-            # In float64, as the first frame's prior may be anything.
-            log_prior = self._first() if message is None else self._products.forward(message)
-            joint = log_prior + log_likelihood
-            scale = joint.amax()
+        for frame, likelihood in enumerate(block.likelihood):
+            predicted = self._first() if message is None else self._steps.forward(message)
             message = block.messages[frame]
-            message.copy_(joint - scale.nan_to_num(neginf=0.0))
-            scales[frame] = scale
+            scales[frame] = self._steps.filtered(predicted, likelihood, message)
             on_share((start + frame + 1) / (2 * self._markov.n_frames))
         return block, scales + block.upper
 
     def _load(self, start: int) -> _Block:
         """A block whose messages are still to be made."""
         stop = min(start + self._size, self._markov.n_frames)
-        tables = self._markov.log_transition
-        shape = (stop - start, len(tables[0]), len(tables[1]))
-        dtype, device = self._products.dtype, tables[0].device
-        log_likelihood = torch.empty(shape, dtype=dtype, device=device)
-        upper = torch.empty(shape[0], dtype=torch.float64, device=device)
-        step = max(1, _LIKELIHOOD_ENTRIES // (shape[1] * shape[2]))
-        for first in range(start, stop, step):
-            values = self._markov.log_likelihood(first, min(first + step, stop))
-            part = slice(first - start, first - start + len(values))
-            largest = values.amax((1, 2), keepdim=True).nan_to_num(neginf=0.0)
-            log_likelihood[part] = values - largest
-            upper[part] = largest[:, 0, 0]
-        return _Block(start, upper, log_likelihood, torch.empty_like(log_likelihood))
+        likelihood, messages = self._likelihood[: stop - start], self._messages[: stop - start]
+        upper = torch.empty(stop - start, dtype=torch.float64, device=likelihood.device)
+        step = max(1, _LIKELIHOOD_ENTRIES // likelihood[0].numel())
+        # In multiples of the step, which is how likelihoods are quick to compute.
+        for first in range(start - start % step, stop, step):
+            low, high = max(first, start), min(first + step, stop)
+            part = slice(low - start, high - start)
+            values = self._markov.log_likelihood(low, high)
+            upper[part] = self._steps.likelihoods(values, likelihood[part])
+        return _Block(start, upper, likelihood, messages)
 
-    def _first(self) -> Float64[Tensor, "K0 K1"]:
+    def _first(self) -> Float[Tensor, "K0 K1"]:
+        # In float64, as the first frame's prior may be anything.
         first, second = (table.double() for table in self._markov.log_initial)
-        return first[:, None] + second
+        return self._steps.prior(first[:, None] + second)
 
-    def _log_evidence(
-        self, scales: Float64[Tensor, " frames"], last: Float[Tensor, "K0 K1"]
-    ) -> float:
-        empty = (scales == -torch.inf).nonzero()
+    def _check(self, log_evidence: Float64[Tensor, " frames"]) -> None:
+        """Once more on the way back, which may lose something else."""
+        if not self._steps.lost() <= LOST_SHARE / 2:
+            raise _PrecisionLost
+        empty = (log_evidence == -torch.inf).nonzero()
         if len(empty):
             raise EmptySupportError(
                 f"no joint code is possible at frame {int(empty[0])}: the priors and the "
                 "likelihood exclude all of them. Use a likelihood with a floor, or priors that "
                 "leave nothing impossible."
             )
-        return float(scales.sum() + last.double().flatten().logsumexp(0))
 
     def _default_block_frames(self) -> int:
         n_frames, tables = self._markov.n_frames, self._markov.log_transition
-        frame_bytes = len(tables[0]) * len(tables[1]) * self._products.dtype.itemsize
+        frame_bytes = len(tables[0]) * len(tables[1]) * self._steps.dtype.itemsize
         if 2 * n_frames * frame_bytes <= _ALL_AT_ONCE:
             return n_frames
         # n / b messages and b frames of messages and likelihoods: least at b = sqrt(n / 2).
@@ -199,68 +226,55 @@ class _Backward:
     def __init__(
         self,
         markov: MarkovPosterior,
-        products: MarkovProducts,
+        steps: MarkovSteps,
         uniform: Float64[Tensor, "draws frames 2"],
     ) -> None:
-        self._markov, self._products, self._uniform = markov, products, uniform
+        self._markov, self._steps, self._uniform = markov, steps, uniform
         n_draws, n_frames, _ = uniform.shape
         self._marginals = [
             torch.empty(n_frames, len(table), device=uniform.device)
             for table in markov.log_transition
         ]
         self._codes = uniform.new_empty(2, n_draws, n_frames, dtype=torch.int64)
-        self._log_likelihood = uniform.new_zeros(n_draws)
-        # log p(frames after this one | codes of this one); none at the last frame.
+        self._log_likelihood = uniform.new_empty(n_draws, n_frames)
+        # What the frames after the present one say of its codes; None at the last frame.
         self._future: Tensor | None = None
+        self._following: Tensor | None = None
 
     def through(self, block: _Block, on_share: Callable[[float], None]) -> None:
         """All frames of a block, the last one first."""
-        n_frames = self._markov.n_frames
         for frame in range(block.stop - 1, block.start - 1, -1):
-            message = block.messages[frame - block.start]
-            log_likelihood = block.log_likelihood[frame - block.start]
-            future = torch.zeros_like(message) if self._future is None else self._future
-            self._add_marginals(frame, message + future)
-            i, j = self._draw(frame, message)
-            self._codes[0, :, frame], self._codes[1, :, frame] = i, j
-            self._log_likelihood += log_likelihood[i, j]
-            self._log_likelihood += block.upper[frame - block.start]
+            place = frame - block.start
+            message, likelihood = block.messages[place], block.likelihood[place]
+            marginals = self._steps.marginals(message, self._future)
+            for table, found in zip(self._marginals, marginals, strict=True):
+                table[frame] = found
+            if len(self._uniform):
+                self._draw(frame, message)
+                found = self._steps.log_likelihood(likelihood, self._codes[:, :, frame])
+                self._log_likelihood[:, frame] = found + block.upper[place]
             if frame:
-                joint = future + log_likelihood
-                self._future = self._products.backward(joint - joint.amax())
-            on_share(1 - frame / (2 * n_frames))
+                self._future = self._steps.backward(self._future, likelihood)
+            on_share(1 - frame / (2 * self._markov.n_frames))
 
-    def result(self, log_evidence: float) -> Smoothed:
+    def result(self, log_evidence: Float64[Tensor, " frames"]) -> Smoothed:
         log_prior = []
         for source, codes in enumerate(self._codes):
-            first = self._markov.log_initial[source].double()[codes[:, 0]]
-            steps = self._products.log_transition[source][codes[:, :-1], codes[:, 1:]]
-            log_prior.append(first + steps.sum(1))
+            first = self._markov.log_initial[source].double()[codes[:, :1]]
+            rest = self._steps.log_transition[source][codes[:, :-1], codes[:, 1:]]
+            log_prior.append(torch.cat([first, rest], 1))
         return Smoothed(
-            log_evidence,
+            float(log_evidence.sum()),
             tuple(self._marginals),
             self._codes,
-            torch.stack(log_prior),
-            self._log_likelihood,
+            FrameScores(torch.stack(log_prior), self._log_likelihood, log_evidence),
         )
 
-    def _add_marginals(self, frame: int, joint: Float[Tensor, "K0 K1"]) -> None:
-        weight = (joint - joint.amax()).exp_()
-        for source, marginals in enumerate(self._marginals):
-            total = weight.sum(1 - source, dtype=torch.float64)
-            marginals[frame] = total / total.sum()
-
-    def _draw(
-        self, frame: int, message: Float[Tensor, "K0 K1"]
-    ) -> tuple[Int64[Tensor, " draws"], Int64[Tensor, " draws"]]:
+    def _draw(self, frame: int, message: Float[Tensor, "K0 K1"]) -> None:
         """One pair per draw, given its pair of the next frame."""
-        uniform = self._uniform[:, frame]
-        if frame == self._markov.n_frames - 1:
-            log_first = message.double().logsumexp(1).expand(len(uniform), -1)
-            i = pick_by_cdf(log_first, uniform[:, 0])
-            return i, pick_by_cdf(message[i], uniform[:, 1])
-        first, second = self._products.log_transition
-        next_i, next_j = self._codes[0, :, frame + 1], self._codes[1, :, frame + 1]
-        log_first = self._products.sum_columns(message, next_j) + first.T[next_i]
-        i = pick_by_cdf(log_first, uniform[:, 0])
-        return i, pick_by_cdf(message[i] + second.T[next_j], uniform[:, 1])
+        uniform, following = self._uniform[:, frame], self._following
+        rows = self._steps.rows(message, following).expand(len(uniform), -1)
+        i = pick_by_weight(rows, uniform[:, :1])[:, 0]
+        columns = self._steps.columns(message, i, following)
+        j = pick_by_weight(columns, uniform[:, 1:])[:, 0]
+        self._following = self._codes[:, :, frame] = torch.stack([i, j])

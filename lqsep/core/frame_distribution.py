@@ -141,13 +141,11 @@ def pick_by_cdf(
     return _pick(log_weight, uniform[:, None])[:, 0]
 
 
-def _pick(
-    log_weight: Float[Tensor, "rows codebook_size"], uniform: Float64[Tensor, "rows draws"]
+def pick_by_weight(
+    weight: Float[Tensor, "rows codebook_size"], uniform: Float64[Tensor, "rows draws"]
 ) -> Int64[Tensor, "rows draws"]:
-    """As `pick_by_cdf`, with several draws from each row."""
-    log_weight = log_weight.double()
-    weight = (log_weight - log_weight.amax(1, keepdim=True)).exp()
-    cumulative = weight.cumsum(1)
+    """As `pick_by_cdf` with weights that are not logs, and several draws from each row."""
+    cumulative = weight.cumsum(1, dtype=torch.float64)
     target = uniform * cumulative[:, -1:]
     pick = torch.searchsorted(cumulative, target, right=True).clamp(max=weight.shape[1] - 1)
     # A parallel sum need not be monotone to the last bit, so that a gap could be hit.
@@ -155,3 +153,11 @@ def _pick(
     if not bool(hit.all()):
         pick = torch.where(hit, pick, weight.argmax(1, keepdim=True))
     return pick
+
+
+def _pick(
+    log_weight: Float[Tensor, "rows codebook_size"], uniform: Float64[Tensor, "rows draws"]
+) -> Int64[Tensor, "rows draws"]:
+    log_weight = log_weight.double()
+    weight = (log_weight - log_weight.amax(1, keepdim=True)).exp()
+    return pick_by_weight(weight, uniform)

@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,17 +46,58 @@ from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.memory import BatchLimit, in_batches
 from lqsep.core.model_directory import Model, build_model, find_config, model_name
+from lqsep.core.mono_input import to_mono
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.readers import ArrayReader, FileReader, MixtureReader
 from lqsep.core.registry import Registry
 from lqsep.core.resampling import resample
-from lqsep.core.separation_run import OnProgress, SeparationRun, is_mid_silent
+from lqsep.core.separation_run import OnProgress, SeparationRun
 from lqsep.core.spec import Kind
 from lqsep.core.windows import Segment
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class SampledStretch:
+    """A stretch of the mixture at the codec's rate, with its candidates.
+
+    Args:
+        wave: What was analysed.
+        encoded: Its latents and codes.
+        candidates: As the sampler gave them.
+        warnings: Of the likelihood.
+        timings: Seconds by stage.
+    """
+
+    wave: Float[Tensor, "channels samples"]
+    encoded: EncodedMixture
+    candidates: Candidates
+    warnings: tuple[str, ...]
+    timings: Mapping[str, float]
+
+    def between(self, start: int, stop: int, hop_length: int) -> SampledStretch:
+        """The frames ``start`` to ``stop``; the time spent stands with the first of them."""
+        if start == 0 and stop == self.encoded.n_frames:
+            return self
+        wave = self.wave[:, start * hop_length : stop * hop_length]
+        codes = self.encoded.codes
+        encoded = EncodedMixture(
+            self.encoded.latents[start:stop],
+            None if codes is None else codes[start:stop],
+            self.encoded.scale,
+            wave.shape[1],
+        )
+        return SampledStretch(
+            wave,
+            encoded,
+            self.candidates.between(start, stop),
+            self.warnings,
+            {} if start else self.timings,
+        )
+
 
 MixtureLike = str | Path | tuple[npt.ArrayLike, int] | MixtureReader
 """A path, ``(wave [channels, samples], sample_rate)``, or an open reader."""
@@ -221,20 +263,37 @@ class Separator:
         bound = self.likelihood.bind(encoded, self.gains)
         return SequencePosterior(tuple(self.priors.values()), bound, prompt=prompt)
 
-    def sample_segment(
+    def sample_stretch(
         self,
-        mixture: Mixture,
+        wave: Float[Tensor, "channels samples"],
         *,
         generator: torch.Generator,
         prompt: Int64[Tensor, "candidates sources frames"] | None = None,
         on_frame: OnFrame | None = None,
-    ) -> Candidates:
-        """The sampler's candidates of one segment, not decoded; see `separate_segment`."""
+    ) -> SampledStretch:
+        """Encode a stretch of the mixture and draw its candidates.
 
-        def work(clock: _Clock) -> Candidates:
-            return self._sample(mixture, generator, prompt, on_frame, clock)[3]
+        Args:
+            wave: At the codec's rate and channels, on the separator's device.
+            generator: The only source of randomness.
+            prompt: Codes that came just before, per candidate.
+            on_frame: Progress of the sampler.
 
-        return self._guarded(mixture, work)
+        Raises:
+            DeviceMemoryError: It does not fit in the device's memory.
+        """
+
+        def work(clock: _Clock) -> SampledStretch:
+            with clock("encode"):
+                encoded = self.codec.analyse(wave[None])
+                posterior = self.sequence_posterior(encoded, prompt)
+            with clock("sample"):
+                candidates = self.sampler.sample(posterior, generator=generator, on_frame=on_frame)
+            return SampledStretch(
+                wave, encoded, candidates, posterior.bound.warnings, clock.seconds
+            )
+
+        return self._guarded(_Clock(), wave.shape[1] / self.codec.info.sample_rate, work)
 
     def separate_segment(
         self,
@@ -255,13 +314,39 @@ class Separator:
         Raises:
             DeviceMemoryError: A stage does not fit in the device's memory.
         """
+        info = self.codec.info
+        wave = to_mono(mixture.wave, mixture.sample_rate, info.sample_rate)
+        sampled = self.sample_stretch(
+            wave.expand(info.channels, -1), generator=generator, prompt=prompt, on_frame=on_frame
+        )
+        return self.finish_segment(mixture, sampled)
+
+    def finish_segment(self, mixture: Mixture, sampled: SampledStretch) -> SegmentResult:
+        """From the candidates of a segment to its stems.
+
+        Args:
+            mixture: The segment at its own rate, on the separator's device.
+            sampled: The same stretch.
+
+        Raises:
+            DeviceMemoryError: A stage does not fit in the device's memory.
+        """
+        clock = _Clock(sampled.timings)
+        wave, encoded, candidates = sampled.wave, sampled.encoded, sampled.candidates
+        length_s = mixture.wave.shape[-1] / mixture.sample_rate
+
+        def decode(rows: Tensor) -> Tensor:
+            def work(clock: _Clock) -> Tensor:
+                with clock("decode"):
+                    return self._decode(candidates.codes[:, rows], encoded, wave)
+
+            return self._guarded(clock, length_s, work)
 
         def work(clock: _Clock) -> SegmentResult:
-            wave, encoded, posterior, candidates = self._sample(
-                mixture, generator, prompt, on_frame, clock
-            )
             with clock("decode"):
-                decoded = self._decode(candidates, encoded, wave)
+                decoded = DecodedCandidates(
+                    candidates, decode, self._round_trip(encoded, wave), self.gains
+                )
             with clock("select"):
                 selection = self.selector.select(decoded, wave)
             with clock("refine"):
@@ -272,20 +357,13 @@ class Separator:
                 for refiner in self.refiners:
                     stems = refiner.refine(stems, context)
             return SegmentResult(
-                stems,
-                encoded,
-                candidates,
-                decoded,
-                selection,
-                clock.seconds,
-                posterior.bound.warnings,
+                stems, encoded, candidates, decoded, selection, clock.seconds, sampled.warnings
             )
 
-        return self._guarded(mixture, work)
+        return self._guarded(clock, length_s, work)
 
-    def _guarded(self, mixture: Mixture, work: Callable[[_Clock], Result]) -> Result:
+    def _guarded(self, clock: _Clock, length_s: float, work: Callable[[_Clock], Result]) -> Result:
         """Do it in inference mode; one line where the device's memory does not suffice."""
-        clock = _Clock()
         try:
             with torch.inference_mode():
                 return work(clock)
@@ -295,43 +373,21 @@ class Separator:
         # input may fit.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        length_s = mixture.wave.shape[-1] / mixture.sample_rate
         raise DeviceMemoryError(
             f"out of memory on {self.device} in the stage '{clock.stage}' of a segment of "
             f"{length_s:.1f} s; use fewer candidates (--candidates), shorter segments (--segment) "
             "or --device cpu"
         )
 
-    def _sample(
-        self,
-        mixture: Mixture,
-        generator: torch.Generator,
-        prompt: Tensor | None,
-        on_frame: OnFrame | None,
-        clock: _Clock,
-    ) -> tuple[Tensor, EncodedMixture, SequencePosterior, Candidates]:
-        with clock("encode"):
-            wave = self._mono(mixture)
-            encoded = self.codec.analyse(wave[None])
-            posterior = self.sequence_posterior(encoded, prompt)
-        with clock("sample"):
-            candidates = self.sampler.sample(posterior, generator=generator, on_frame=on_frame)
-        return wave, encoded, posterior, candidates
-
-    def _mono(self, mixture: Mixture) -> Float[Tensor, "channels samples"]:
-        """The one signal that is analysed, at the codec's rate."""
-        mid = mixture.wave.mean(0, keepdim=True)
-        if is_mid_silent(mixture.wave):
-            mid = mixture.wave[:1]
-        info = self.codec.info
-        return resample(mid, mixture.sample_rate, info.sample_rate).expand(info.channels, -1)
-
     def _decode(
-        self, candidates: Candidates, encoded: EncodedMixture, wave: Tensor
-    ) -> DecodedCandidates:
+        self,
+        chosen: Int64[Tensor, "sources candidates frames"],
+        encoded: EncodedMixture,
+        wave: Tensor,
+    ) -> Float[Tensor, "sources candidates channels samples"]:
         n_samples = encoded.n_samples
         waves = []
-        for source, codes in enumerate(candidates.codes):
+        for source, codes in enumerate(chosen):
             # Candidates often share their codes (a beam's per source, say): decode each once.
             unique, place = torch.unique(codes, dim=0, return_inverse=True)
 
@@ -340,18 +396,21 @@ class Separator:
 
             parts = in_batches(decode, unique.shape[0], limit=self._decode_limit)
             waves.append(torch.cat(parts)[place])
-        round_trip = wave
-        if encoded.codes is not None:
-            round_trip = self.codec.decode(encoded.codes[None], n_samples, None, wave)[0]
-            round_trip = round_trip / encoded.scale
-        return DecodedCandidates(
-            candidates, torch.stack(waves) / encoded.scale, round_trip, self.gains
-        )
+        return torch.stack(waves) / encoded.scale
+
+    def _round_trip(self, encoded: EncodedMixture, wave: Tensor) -> Tensor:
+        """The mixture as the codec gives it back; itself where it has no codes."""
+        if encoded.codes is None:
+            return wave
+        trip = self.codec.decode(encoded.codes[None], encoded.n_samples, None, wave)[0]
+        return trip / encoded.scale
 
     def _stems(
         self, decoded: DecodedCandidates, selection: Selection, mixture: Mixture
     ) -> Float[Tensor, "sources channels samples"]:
         """Weighted candidates times their gains, at the mixture's rate and channels."""
+        if self.refiners and not self.refiners[0].needs_stems:
+            return mixture.wave.new_zeros(len(self.gains), *mixture.wave.shape)
         weights = selection.weights.to(decoded.waves)
         stems = torch.einsum("sk,skcn->scn", weights, decoded.waves)
         stems = (
@@ -375,15 +434,18 @@ def _reader(mixture: MixtureLike) -> MixtureReader:
 
 
 class _Clock:
-    """Seconds by stage, and the stage last entered."""
+    """Seconds by stage, and the stage last entered. A stage within another is counted by itself."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
+        self.seconds: dict[str, float] = dict(seconds or {})
         self.stage = ""
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        self.stage = stage
-        start = time.perf_counter()
+        outer, self.stage = self.stage, stage
+        start, before = time.perf_counter(), sum(self.seconds.values())
         yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        within = sum(self.seconds.values()) - before
+        spent = time.perf_counter() - start - within
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+        self.stage = outer

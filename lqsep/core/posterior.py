@@ -289,6 +289,11 @@ class SequencePosterior:
             self.n_frames, tuple(log_initial), tuple(log_transition), log_likelihood
         )
 
+    @property
+    def can_adapt(self) -> bool:
+        """Whether the likelihood has an `adapt` of its own."""
+        return type(self.bound).adapt is not BoundLikelihood.adapt
+
     def adapt(
         self, marginals: Sequence[Float[Tensor, "frames _codebook_size"]]
     ) -> SequencePosterior | None:

@@ -40,7 +40,8 @@ class SegmentReport:
         log_likelihood: Likewise, unnormalised.
         log_evidence: Likewise.
         scores: What the selector reports.
-        sampler: What the sampler reports, such as ``effective_sample_size``.
+        sampler: What the sampler reports, such as ``effective_sample_size``; of the whole input
+            where it was sampled at once.
         disagreement: Per source, for every second of the segment, how far the candidates differ;
             see `lqsep.core.disagreement`.
         timings_s: Seconds by stage.

@@ -58,8 +58,7 @@ def resample(
             f"positive rates, got a wave of shape {tuple(wave.shape)}."
         )
     length = wave.shape[-1]
-    divisor = math.gcd(from_rate, to_rate)
-    old, new = from_rate // divisor, to_rate // divisor
+    old, new = whole_period(from_rate, to_rate)
     wanted = -(-length * new // old) if n_samples is None else n_samples
     if old != new:
         # torchaudio rounds the length in single precision, some samples off for long waves: ask
@@ -75,6 +74,12 @@ def resample(
     if wave.shape[-1] < wanted:
         return functional.pad(wave, (0, wanted - wave.shape[-1]))
     return wave[..., :wanted]
+
+
+def whole_period(from_rate: int, to_rate: int) -> tuple[int, int]:
+    """The fewest samples, at the two rates, that last equally long."""
+    divisor = math.gcd(from_rate, to_rate)
+    return from_rate // divisor, to_rate // divisor
 
 
 def filter_reach(from_rate: int, to_rate: int) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,20 +16,26 @@ from lqsep.core.data import Candidates, Mixture, SegmentResult
 from lqsep.core.disagreement import disagreement
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.sampler import OnFrame
+from lqsep.core.mono_input import read_mono
 from lqsep.core.readers import MixtureReader
 from lqsep.core.report import InputReport, SegmentReport, SeparationReport
 from lqsep.core.windows import CrossFader, Segment, SegmentPlan, plan_segments
 
 if TYPE_CHECKING:
-    from lqsep.core.pipeline import Separator
+    from lqsep.core.pipeline import SampledStretch, Separator
 
 OnProgress = Callable[[float, float], None]
 """Called as ``on_progress(done_s, total_s)``, in seconds of audio."""
 
-Result = TypeVar("Result")
+WHOLE_S = 1200.0
+"""Seconds that samplers which take whole inputs are given at once, at most: memory grows by about
+0.3 MB with each."""
 
-# Below this ratio to the louder side, the mid signal counts as silent: -60 dB.
-_SILENT_MID = 1e-3
+# Share of the work that sampling is, for the progress.
+_SAMPLED_SHARE = 0.9
+
+# Candidates whose disagreement is reported; each has to be decoded.
+_COMPARED = 8
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,13 @@ class SeparationRun:
             )
 
     def segments(self) -> Iterator[tuple[Segment, SegmentResult]]:
-        """Separate segment after segment, each primed with the previous one's last codes."""
-        for segment, result in self._walk(self._separator.separate_segment, _candidates_of):
+        """Separate segment after segment, each primed with the codes before it."""
+        for segment, sampled in self._sampled():
+            wave = torch.from_numpy(self.reader.read(segment.start, segment.stop).copy())
+            mixture = Mixture(
+                wave.to(self._separator.device), self.reader.sample_rate, self.reader.name
+            )
+            result = self._separator.finish_segment(mixture, sampled)
             self._segments.append(self._segment_report(segment, result))
             start_s = segment.start / self.reader.sample_rate
             for warning in result.warnings:
@@ -98,38 +109,65 @@ class SeparationRun:
                     self._warn(warning)
             for warning in result.candidates.warnings:
                 self._warn(f"from {start_s:.1f} s on: {warning}")
+            self._elapsed = time.perf_counter() - self._started
             yield segment, result
 
     def candidates(self) -> Iterator[tuple[Segment, Candidates]]:
         """Like `segments`, but nothing is decoded: the sampler's candidates only."""
-        return self._walk(self._separator.sample_segment, lambda candidates: candidates)
+        for segment, sampled in self._sampled():
+            yield segment, sampled.candidates
 
-    def _walk(
-        self, process: Callable[..., Result], candidates_of: Callable[[Result], Candidates]
-    ) -> Iterator[tuple[Segment, Result]]:
+    def _sampled(self) -> Iterator[tuple[Segment, SampledStretch]]:
+        """Segments with their candidates; several are sampled at once if the sampler can."""
+        separator, plan = self._separator, self.plan
+        hop_length = separator.codec.info.hop_length
         prompt: Tensor | None = None
-        separator = self._separator
-        for segment in self.plan.segments:
-            wave = torch.from_numpy(self.reader.read(segment.start, segment.stop).copy())
-            mixture = Mixture(wave.to(separator.device), self.reader.sample_rate, self.reader.name)
-            if mixture.wave.shape[0] > 1 and is_mid_silent(mixture.wave):
-                self._warn(
-                    f"from {segment.start / self.reader.sample_rate:.1f} s on the channels cancel "
-                    "each other: the left channel is separated instead of their mean"
-                )
-            result = process(
-                mixture,
-                generator=segment_generator(self._seed, segment.index),
+        for stretch in self._stretches():
+            sampled = separator.sample_stretch(
+                self._wave(stretch),
+                generator=segment_generator(self._seed, stretch[0].index),
                 prompt=prompt,
-                on_frame=self._on_frame(segment),
+                on_frame=self._on_frame(stretch),
             )
             if separator.prime:
-                codes = candidates_of(result).codes
-                prompt = codes[:, :, : self.plan.hop_frames].transpose(0, 1)
-            self._elapsed = time.perf_counter() - self._started
-            if self._on_progress is not None:
-                self._on_progress(segment.stop / self.reader.sample_rate, self._total_s)
-            yield segment, result
+                codes = sampled.candidates.codes
+                prompt = codes[:, :, : len(stretch) * plan.hop_frames].transpose(0, 1)
+            for place, segment in enumerate(stretch):
+                start = place * plan.hop_frames
+                stop = min(start + plan.segment_frames, sampled.encoded.n_frames)
+                yield segment, sampled.between(start, stop, hop_length)
+                self._elapsed = time.perf_counter() - self._started
+                if self._on_progress is not None:
+                    done = _SAMPLED_SHARE + (1 - _SAMPLED_SHARE) * (place + 1) / len(stretch)
+                    self._on_progress(self._position_s(stretch, done), self._total_s)
+
+    def _stretches(self) -> Iterator[Sequence[Segment]]:
+        """Consecutive segments that are sampled together."""
+        segments, n_together = self.plan.segments, 1
+        if self._separator.sampler.takes_whole_inputs:
+            hop_s = self.plan.hop_frames / self._separator.codec.info.frame_rate
+            n_together = max(1, int(WHOLE_S / hop_s))
+        for first in range(0, len(segments), n_together):
+            yield segments[first : first + n_together]
+
+    def _wave(self, stretch: Sequence[Segment]) -> Float[Tensor, "channels samples"]:
+        """What is analysed of some segments, at the codec's rate and channels."""
+        info, rate = self._separator.codec.info, self.reader.sample_rate
+
+        def on_cancelled(sample: int) -> None:
+            self._warn(
+                f"from {sample / rate:.1f} s on the channels cancel each other: the left channel "
+                "is separated instead of their mean"
+            )
+
+        wave = read_mono(
+            self.reader,
+            stretch[0].start,
+            stretch[-1].stop,
+            info.sample_rate,
+            on_cancelled=on_cancelled,
+        )
+        return wave.to(self._separator.device).expand(info.channels, -1)
 
     def report(self) -> SeparationReport:
         """What has been run so far."""
@@ -156,15 +194,19 @@ class SeparationRun:
     def _warn(self, message: str) -> None:
         self._warnings.append(message)
 
-    def _on_frame(self, segment: Segment) -> OnFrame | None:
+    def _position_s(self, stretch: Sequence[Segment], done: float) -> float:
+        """Seconds of audio that count as done when a share of some segments is."""
+        start, stop = stretch[0].start, stretch[-1].stop
+        return (start + (stop - start) * done) / self.reader.sample_rate
+
+    def _on_frame(self, stretch: Sequence[Segment]) -> OnFrame | None:
         callback = self._on_progress
         if callback is None:
             return None
-        rate, total_s = self.reader.sample_rate, self._total_s
 
         def on_frame(done: int, total: int) -> None:
-            position = segment.start + (segment.stop - segment.start) * done / total
-            callback(position / rate, total_s)
+            position_s = self._position_s(stretch, _SAMPLED_SHARE * done / total)
+            callback(position_s, self._total_s)
 
         return on_frame
 
@@ -188,25 +230,15 @@ class SeparationRun:
         )
 
     def _disagreement(self, result: SegmentResult) -> dict[str, list[float]]:
-        """All candidates count the same: it is the sampler's spread, not the selector's choice."""
-        waves = result.decoded.waves
+        """Of the first candidates, which count the same: it is the sampler's spread."""
+        n_compared = min(_COMPARED, result.candidates.n_candidates)
+        waves = result.decoded.chosen(torch.arange(n_compared))
         even = torch.full(waves.shape[:2], 1 / waves.shape[1])
         curves = disagreement(waves, even, self._separator.codec.info.sample_rate)
         return dict(zip(self._separator.sources, curves.tolist(), strict=True))
-
-
-def is_mid_silent(wave: Float[Tensor, "channels samples"]) -> bool:
-    """Whether the channels' mean is silent although a channel is not."""
-    loudest = float(wave.square().mean(-1).max().sqrt())
-    mid = float(wave.mean(0).square().mean().sqrt())
-    return loudest > 0 and mid < _SILENT_MID * loudest
 
 
 def segment_generator(seed: int, segment: int) -> torch.Generator:
     """Randomness of one segment: depends on the seed and the segment's number alone."""
     state = np.random.SeedSequence([seed, segment]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) & (2**63 - 1))
-
-
-def _candidates_of(result: SegmentResult) -> Candidates:
-    return result.candidates

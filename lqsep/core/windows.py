@@ -33,10 +33,12 @@ class SegmentPlan:
     Args:
         segments: In order; the first starts at 0, the last stops at the end.
         hop_frames: Code frames from one segment's start to the next one's.
+        segment_frames: Code frames of a segment; the last one may have fewer.
     """
 
     segments: tuple[Segment, ...]
     hop_frames: int
+    segment_frames: int
 
 
 def plan_segments(
@@ -64,7 +66,7 @@ def plan_segments(
         start = round(first / frame_rate * sample_rate)
         stop = min(n_samples, round((first + segment_frames) / frame_rate * sample_rate))
         segments.append(Segment(index, start, stop))
-    return SegmentPlan(tuple(segments), hop_frames)
+    return SegmentPlan(tuple(segments), hop_frames, segment_frames)
 
 
 class CrossFader:

@@ -189,7 +189,7 @@ def test_several_processes_write_the_same(toy_run, toy_stems):
 
     toy_run(*paths, *flags)
     alone = contents()
-    assert len(alone) == 2 * (2 + 4 + 3)
+    assert len(alone) == 2 * (2 + 4 + 4)
     codes = [load_codes(toy_run, n) for n in range(2)]
     toy_run(*paths, *flags, "-j", 2)
     assert contents() == alone

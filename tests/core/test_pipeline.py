@@ -2,20 +2,25 @@
 
 import json
 import logging
+import time
 
 import numpy as np
 import pytest
 import torch
 
+from lqsep.core import separation_run
 from lqsep.core.audio import write_audio
 from lqsep.core.data import Mixture, Selection
 from lqsep.core.errors import AudioError, DeviceError, DeviceMemoryError
+from lqsep.core.interfaces.refiner import Refiner
 from lqsep.core.interfaces.selector import Selector
-from lqsep.core.pipeline import Separator
-from lqsep.core.separation_run import is_mid_silent
+from lqsep.core.mono_input import is_mid_silent
+from lqsep.core.pipeline import Separator, _Clock
 from lqsep.core.windows import CrossFader
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
+from lqsep.plugins.samplers.forward_backward import ForwardBackwardSampler
+from lqsep.plugins.selectors.mean import MeanSelector
 from lqsep.testing.toys import AddingCodec, AddingLikelihood, random_markov_prior
 
 RATE = 8000
@@ -130,6 +135,97 @@ def test_segments_are_primed_with_the_codes_before_them():
     assert torch.equal(alone.candidates.log_prior, after.log_prior)
     unprimed = make(prime=False).posterior((mixture, RATE))[1][1]
     assert not torch.allclose(unprimed.log_prior, after.log_prior)
+
+
+class Counting(AddingCodec):
+    """Notes how many rows were decoded of each source."""
+
+    def __init__(self, levels):
+        super().__init__(levels)
+        self.n_decoded = [0, 0]
+
+    def decode(self, codes, n_samples, source=None, mixture=None):
+        if source is not None:
+            self.n_decoded[source] += len(codes)
+        return super().decode(codes, n_samples, source, mixture)
+
+
+def test_whole_inputs_are_sampled_as_if_they_were_one_segment(monkeypatch):
+    """To 1e-5, whatever the segments; what is drawn is the same to the last code."""
+    mixture, _ = example(n_frames=600)
+    sampler = ForwardBackwardSampler(4, block_frames=50)
+    one = make(sampler=sampler, segment_s=10.0).separate((mixture, RATE), seed=2)
+    for segment_s, overlap in ((0.05, 0.2), (0.11, 0.0)):
+        separator = make(sampler=sampler, segment_s=segment_s, overlap=overlap)
+        found = separator.separate((mixture, RATE), seed=2)
+        assert len(found.report.segments) > 2
+        for name, stem in found.stems.items():
+            np.testing.assert_allclose(stem, one.stems[name], atol=1e-5)
+    # Segments without overlap: their scores are those of the frames, which add up.
+    for score in ("log_likelihood", "log_evidence"):
+        total = sum(getattr(segment, score) for segment in found.report.segments)
+        assert total == pytest.approx(getattr(one.report.segments[0], score), abs=1e-4)
+
+    monkeypatch.setattr(separation_run, "WHOLE_S", 0.15)
+    apart = make(sampler=sampler, segment_s=0.05).posterior((mixture, RATE), seed=2)
+    together = make(sampler=sampler, segment_s=10.0).posterior((mixture, RATE), seed=2)[0][1]
+    # Longer inputs in several parts, whose draws are others.
+    first = apart[0][1].codes
+    assert not torch.equal(first, together.codes[:, :, : first.shape[2]])
+
+
+def test_candidates_of_a_whole_input_are_ranked_as_wholes():
+    mixture, _ = example(n_frames=600)
+    separator = make(sampler=ForwardBackwardSampler(4), segment_s=0.1)
+    parts = [candidates for _, candidates in separator.posterior((mixture, RATE))]
+    whole = make(sampler=ForwardBackwardSampler(4), segment_s=10.0).posterior((mixture, RATE))
+    for part in parts:
+        torch.testing.assert_close(part.whole_log_posterior, whole[0][1].log_posterior)
+    assert whole[0][1].whole_log_posterior is None
+    assert parts[0].first_frame == 0 and parts[1].first_frame > 0
+
+
+def test_what_nobody_needs_is_not_decoded():
+    mixture, _ = example(n_frames=300)
+    codec = Counting((0.0, 0.1, 0.35))
+    rng = torch.Generator().manual_seed(3)
+
+    def run(refiners):
+        codec.n_decoded = [0, 0]
+        separator = Separator(
+            codec=codec,
+            priors={name: random_markov_prior(3, rng) for name in ("drums", "bass")},
+            likelihood=AddingLikelihood(codec, sigma=0.3),
+            sampler=ForwardBackwardSampler(20),
+            selector=MeanSelector(weighting="uniform"),
+            refiners=refiners,
+            gains=(0.5, 0.5),
+            segment_s=10.0,
+        )
+        separator.separate((mixture, RATE))
+        return codec.n_decoded
+
+    class Halves(Refiner):
+        needs_stems = False
+
+        def refine(self, stems, context):
+            assert not stems.any()
+            return (context.mixture.wave / 2).expand_as(stems)
+
+    # The report compares eight candidates; without a refiner all of them make the stems.
+    assert run([Halves()]) == [8, 8]
+    assert run([]) == [20, 20]
+
+
+def test_stages_within_stages_are_counted_once():
+    clock = _Clock({"encode": 1.0})
+    with clock("refine"):
+        with clock("decode"):
+            time.sleep(0.05)
+        assert clock.stage == "refine"
+    assert clock.seconds["decode"] >= 0.05
+    assert 0 <= clock.seconds["refine"] < 0.04
+    assert clock.seconds["encode"] == 1.0
 
 
 def test_blocks_cover_the_input_and_bring_the_mixture_along():

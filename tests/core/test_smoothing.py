@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lqsep.core import forward_backward
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.forward_backward import smooth
-from lqsep.core.markov_products import CarefulProducts, ScaledProducts, markov_products
+from lqsep.core.markov_steps import CarefulSteps, ScaledSteps, markov_steps
 from lqsep.core.posterior_state import MarkovPosterior
 from lqsep.testing.toys import random_posterior
 
@@ -139,9 +139,11 @@ def test_the_rivals_deceive_plain_products(monkeypatch):
     """The test above can fail: without the choice of the way the wrong code wins."""
 
     def plain(tables, n_frames):
-        return ScaledProducts(tables, torch.finfo(torch.float32).tiny)
+        steps = ScaledSteps(tables, torch.finfo(torch.float32).tiny)
+        steps._share = torch.zeros(())
+        return steps
 
-    monkeypatch.setattr(forward_backward, "markov_products", plain)
+    monkeypatch.setattr(forward_backward, "markov_steps", plain)
     found = smooth(three_rivals(-math.inf), numbers(20, 30))
     assert not (found.codes[0] == 1).any()
 
@@ -150,7 +152,7 @@ def test_the_rivals_deceive_plain_products(monkeypatch):
 def test_prior_and_likelihood_that_disagree(scale):
     """Likelihoods of any range with chains that allow everything, in float32 products."""
     markov = random_markov(n_frames=40)
-    assert isinstance(markov_products(markov.log_transition, 40), ScaledProducts)
+    assert isinstance(markov_steps(markov.log_transition, 40), ScaledSteps)
     values = markov.log_likelihood(0, 40) * scale
     changed = markov_of(markov.log_initial, markov.log_transition, values)
     assert_exact(smooth(changed, numbers(3, 40)), changed, 3e-6)
@@ -240,7 +242,7 @@ def test_impossible_frames_of_chains():
 @pytest.mark.parametrize("careful", [False, True])
 def test_twenty_thousand_frames(careful, monkeypatch):
     if careful:
-        monkeypatch.setattr(forward_backward, "markov_products", lambda t, n: CarefulProducts(t))
+        monkeypatch.setattr(forward_backward, "markov_steps", lambda t, n: CarefulSteps(t))
     markov = random_markov(n_codes=(4, 5), n_frames=20000, scale=4.0)
     found = smooth(markov, numbers(4, 20000), block_frames=300)
     # Rounding of 20,000 float32 steps is in the evidence, relative to its size 1e-7; marginals

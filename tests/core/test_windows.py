@@ -1,7 +1,7 @@
 """Segments cover the input exactly, and equal content passes the cross-fade unchanged."""
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lqsep.core.interfaces.codec import CodecInfo
@@ -17,6 +17,7 @@ inputs = dict(
 )
 
 
+@settings(deadline=None)
 @given(**inputs)
 def test_segments_cover_the_input_and_overlap(n_samples, sample_rate, segment_s, overlap):
     plan = plan_segments(n_samples, sample_rate, CODEC, segment_s, overlap)
@@ -29,6 +30,7 @@ def test_segments_cover_the_input_and_overlap(n_samples, sample_rate, segment_s,
     assert stretches[0][0] == 0 and stretches[-1][1] == n_samples
 
 
+@settings(deadline=None)
 @given(**inputs)
 def test_cross_fade_of_equal_content_changes_nothing(n_samples, sample_rate, segment_s, overlap):
     wave = torch.randn(2, 1, n_samples, generator=torch.Generator().manual_seed(0)).double()

@@ -82,11 +82,21 @@ class Codec(ABC):
         """
 
     def power(
-        self, codes: Int64[Tensor, "batch frames"], source: int
+        self,
+        codes: Int64[Tensor, "batch frames"],
+        source: int,
+        shift: Float[Tensor, " embedding_dim"] | None = None,
     ) -> Float[Tensor, "batch bins frames"] | None:
         """Power spectrum that the codes stand for; None when the codec has none of its own.
 
         Bins are evenly spaced from 0 Hz to the Nyquist frequency; frame ``t`` is centred on the
-        middle of its samples, ``(t + 1/2) * hop_length``.
+        middle of its samples, ``(t + 1/2) * hop_length``. ``shift`` is added to the codes' vectors
+        first.
         """
+        return None
+
+    def wave_power(
+        self, wave: Float[Tensor, "channels samples"]
+    ) -> Float[Tensor, "bins frames"] | None:
+        """Power spectrum of a wave as `power` gives that of codes; None when there is none."""
         return None

@@ -37,6 +37,10 @@ class BoundLikelihood(ABC):
         """A likelihood fitted better to this mixture, from posterior marginals; None if fixed."""
         return None
 
+    def shift(self) -> Float[Tensor, "sources embedding_dim"] | None:
+        """What `adapt` has moved the vectors of each source's codes by; None: not at all."""
+        return None
+
 
 class Likelihood(ABC):
     """Knows the codec's vectors; `bind` adds the mixture."""

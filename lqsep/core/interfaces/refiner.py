@@ -31,6 +31,10 @@ class RefineContext:
 class Refiner(ABC):
     """Takes and gives stems at the mixture's rate and channels."""
 
+    needs_stems: bool = True
+    """Whether it looks at the stems it is given. When the first refiner does not, it is given
+    silence, and candidates that nobody else needs are not decoded."""
+
     @abstractmethod
     def refine(
         self, stems: Float[Tensor, "sources channels samples"], context: RefineContext

@@ -19,6 +19,10 @@ OnFrame = Callable[[int, int], None]
 class Sampler(ABC):
     """Sees a `SequencePosterior` and nothing else."""
 
+    takes_whole_inputs: bool = False
+    """Whether it shall be given up to `lqsep.core.separation_run.WHOLE_S` seconds at once, cut into
+    segments only when codes become sound. Its candidates then need ``frame_scores``."""
+
     @abstractmethod
     def sample(
         self,

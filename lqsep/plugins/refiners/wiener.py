@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +17,7 @@ from lqsep.core.masking import (
     stft,
     window_length,
 )
+from lqsep.plugins.refiners.code_powers import code_spectra, fitted
 
 # Share of the codec's band that says something of the sources: what lies above it went into the
 # roll-off of resampling filters, so that the powers there are rounding and floors.
@@ -38,26 +38,32 @@ class WienerRefiner(Refiner):
     """Gives each source its share of the mixture, per time and frequency.
 
     A source's power is that of its decoded candidates, times its gain, averaged with the
-    selection's weights; for a codec with power spectra of its own, those are used. From the
-    powers ``p`` the mask of source ``s`` is ``p_s^(e/2) / sum_t p_t^(e/2)``. It is made at the
-    codec's rate and carried over to the mixture's spectrum by linear interpolation in Hz and
-    seconds. Above 95 % of the codec's Nyquist frequency it repeats the mean over the octave below
-    that. All channels share the masks; the phase is the mixture's. The masks sum to one, thus the
-    stems to the mixture.
+    selection's weights. A codec with power spectra of its own gives those of its codes, moved as
+    the likelihood was adapted and fitted to the mixture, see `code_powers`. From the powers ``p``
+    the mask of source ``s`` is ``p_s^(e/2) / sum_t p_t^(e/2)``. It is made at the codec's rate and
+    carried over to the mixture's spectrum by linear interpolation in Hz and seconds. Above 95 % of
+    the codec's Nyquist frequency it repeats the mean over the octave below that. All channels share
+    the masks; the phase is the mixture's. The masks sum to one, thus the stems to the mixture.
 
     The stems given are not used, but for their shape: they are the same decoded waves.
 
     Args:
         exponent: ``e``; 2 is the Wiener filter.
         window_s: Seconds in a window of the transforms, 93 ms by default; the hop is a quarter.
+        rounds: How often the spectra of a codec's codes are fitted to the mixture; 0: not at all.
 
     Reference: Liutkus and Badeau 2015, "Generalized Wiener filtering with fractional power
     spectrograms", ICASSP, equation 6.
     """
 
-    def __init__(self, *, exponent: float = 2.0, window_s: float = DEFAULT_WINDOW_S) -> None:
+    needs_stems = False
+
+    def __init__(
+        self, *, exponent: float = 2.0, window_s: float = DEFAULT_WINDOW_S, rounds: int = 8
+    ) -> None:
         self._exponent = exponent
         self._window_s = window_s
+        self._rounds = rounds
 
     def refine(
         self, stems: Float[Tensor, "sources channels samples"], context: RefineContext
@@ -74,7 +80,7 @@ class WienerRefiner(Refiner):
     def _shares(self, context: RefineContext) -> _Shares:
         """Masks on the grid of the codec."""
         rate = context.codec.info.sample_rate
-        powers = _codec_powers(context)
+        powers = _codec_powers(context, self._rounds)
         if powers is not None:
             hop_s = context.codec.info.hop_length / rate
             first_s = hop_s / 2
@@ -102,35 +108,12 @@ class WienerRefiner(Refiner):
 
 
 def _wave_powers(context: RefineContext, window: int) -> Float[Tensor, "sources bins frames"]:
-    waves = context.decoded.waves
-
-    def power(source: int, candidate: int) -> Tensor:
-        return stft(waves[source, candidate], window).abs().square().mean(0)
-
-    return _average(context, power)
-
-
-def _codec_powers(context: RefineContext) -> Float[Tensor, "sources bins frames"] | None:
-    codes = context.candidates.codes
-    if context.codec.power(codes[0, :1], 0) is None:
-        return None
-
-    def power(source: int, candidate: int) -> Tensor:
-        found = context.codec.power(codes[source, candidate : candidate + 1], source)
-        assert found is not None, "a codec has powers for all sources or for none"
-        return found[0]
-
-    return _average(context, power)
-
-
-def _average(
-    context: RefineContext, power: Callable[[int, int], Tensor]
-) -> Float[Tensor, "sources bins frames"]:
     """Mean over the candidates that have weight, one after the other, times the gain squared."""
+    waves = context.decoded.waves
     averages = []
     for source, weights in enumerate(context.selection.weights.tolist()):
         terms = (
-            weight * power(source, candidate)
+            weight * stft(waves[source, candidate], window).abs().square().mean(0)
             for candidate, weight in enumerate(weights)
             if weight > 0
         )
@@ -139,3 +122,15 @@ def _average(
             total += term
         averages.append(total * context.gains[source] ** 2)
     return torch.stack(averages)
+
+
+def _codec_powers(
+    context: RefineContext, rounds: int
+) -> Float[Tensor, "sources bins frames"] | None:
+    spectra = code_spectra(context)
+    if spectra is None:
+        return None
+    observed = context.codec.wave_power(context.decoded.mixture * context.encoded.scale)
+    if observed is not None:
+        spectra = fitted(spectra, observed.T, rounds)
+    return torch.stack([part.expected().T for part in spectra])

@@ -25,7 +25,10 @@ class ForwardBackwardSampler(Sampler):
     Every pair of codes of every frame is looked at, see `lqsep.core.forward_backward`. After a
     pass the likelihood may adapt to the mixture by the marginals, and a pass with the adapted one
     follows. A round that lowers the evidence is undone, with a warning. Of a prompt with several
-    rows the first one counts, for all candidates.
+    rows the first one counts, for all candidates. Codes are drawn in the last pass only.
+
+    Time and memory allow sequences of many minutes, so that a whole input is sampled at once, as if
+    it were not cut into segments.
 
     All candidates carry the same ``log_evidence``, log p(mixture), so that selector ``mean`` weighs
     them equally; their ``log_proposal`` is the exact log-probability of their codes.
@@ -43,6 +46,8 @@ class ForwardBackwardSampler(Sampler):
     Raises:
         ValueError: A count is out of range.
     """
+
+    takes_whole_inputs = True
 
     def __init__(
         self,
@@ -72,27 +77,29 @@ class ForwardBackwardSampler(Sampler):
             IncompatibleComponentsError: A prior is no Markov chain, or the likelihood looks at
                 past codes or does not list its pairs.
         """
-        # One set of numbers for all rounds, so that the rounds do not change what is drawn.
         shape = (self.n_candidates, posterior.n_frames, 2)
         uniform = torch.rand(shape, dtype=torch.float64, generator=generator)
         progress = Progress(on_frame, posterior.n_frames)
-        n_passes = 1 + self.adapt_rounds
+        wanted = self.adapt_rounds if posterior.can_adapt else 0
+        n_passes, passes = 1 + wanted, 0
 
-        def run(posterior: SequencePosterior, number: int) -> Smoothed:
+        def run(posterior: SequencePosterior, *, is_last: bool) -> Smoothed:
+            nonlocal passes
+            before, passes = passes, passes + 1
             return smooth(
                 _markov(posterior),
-                uniform,
+                uniform if is_last else uniform[:0],
                 block_frames=self.block_frames,
-                on_share=lambda share: progress((number + share) / n_passes),
+                on_share=lambda share: progress(min((before + share) / n_passes, 1.0)),
             )
 
-        found, rounds, warnings = run(posterior, 0), 0, []
+        found, rounds, warnings = run(posterior, is_last=wanted == 0), 0, []
         before = found.log_evidence
-        while rounds < self.adapt_rounds:
+        while rounds < wanted:
             adapted = posterior.adapt(found.marginals)
             if adapted is None:
                 break
-            again = run(adapted, rounds + 1)
+            again = run(adapted, is_last=rounds + 1 == wanted)
             if again.log_evidence < found.log_evidence - _ROUNDING * abs(found.log_evidence):
                 warnings.append(
                     f"adapting the likelihood lowered log p(mixture) from "
@@ -100,6 +107,8 @@ class ForwardBackwardSampler(Sampler):
                 )
                 break
             posterior, found, rounds = adapted, again, rounds + 1
+        if not found.codes.shape[1]:
+            found = run(posterior, is_last=True)
         progress(1.0)
         diagnostics = {
             "effective_sample_size": float(self.n_candidates),
@@ -109,7 +118,20 @@ class ForwardBackwardSampler(Sampler):
         }
         for source, marginals in enumerate(found.marginals):
             diagnostics[f"entropy_{source}"] = _entropy(marginals)
-        return _candidates(found, diagnostics, tuple(warnings))
+        log_prior, log_likelihood = found.log_prior, found.log_likelihood
+        log_evidence = torch.full_like(log_likelihood, found.log_evidence)
+        return Candidates(
+            codes=found.codes,
+            log_prior=log_prior,
+            log_likelihood=log_likelihood,
+            log_evidence=log_evidence,
+            log_proposal=log_prior.sum(0) + log_likelihood - log_evidence,
+            marginals=found.marginals,
+            diagnostics=diagnostics,
+            warnings=tuple(warnings),
+            frame_scores=found.scores,
+            bound=posterior.bound,
+        )
 
 
 def _markov(posterior: SequencePosterior) -> MarkovPosterior:
@@ -135,22 +157,6 @@ def _markov(posterior: SequencePosterior) -> MarkovPosterior:
         f"sampler 'forward-backward' needs Markov priors and a likelihood that lists all pairs of "
         f"codes: {'; '.join(reasons)}. Use priors 'ngram' of order 1 or 2 with likelihood "
         "'log-sum', 'codebook-sum' or 'delta' and small codebooks, or sampler 'smc'."
-    )
-
-
-def _candidates(
-    found: Smoothed, diagnostics: dict[str, float], warnings: tuple[str, ...]
-) -> Candidates:
-    log_joint = found.log_prior.sum(0) + found.log_likelihood
-    return Candidates(
-        codes=found.codes,
-        log_prior=found.log_prior,
-        log_likelihood=found.log_likelihood,
-        log_evidence=torch.full_like(log_joint, found.log_evidence),
-        log_proposal=log_joint - found.log_evidence,
-        marginals=found.marginals,
-        diagnostics=diagnostics,
-        warnings=warnings,
     )
 
 

@@ -19,7 +19,8 @@ class BestSelector(Selector):
         log_posterior = decoded.candidates.log_posterior
         # A candidate without a score is never the best.
         best = int(log_posterior.nan_to_num(nan=-torch.inf, neginf=-torch.inf).argmax())
-        weights = decoded.waves.new_zeros(decoded.waves.shape[:2])
+        shape = (len(decoded.gains), len(log_posterior))
+        weights = decoded.mixture.new_zeros(shape)
         weights[:, best] = 1
         return Selection(weights, _finite({"log_posterior": float(log_posterior[best])}))
 

@@ -35,6 +35,6 @@ class MeanSelector(Selector):
             log_weights = torch.zeros_like(log_weights)
         weights = log_weights.softmax(0)
         return Selection(
-            weights.to(decoded.waves).expand(decoded.waves.shape[0], -1),
+            weights.to(decoded.mixture).expand(len(decoded.gains), -1),
             {"effective_candidates": float(1 / weights.square().sum())},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lqsep.core.errors import ConfigError, ShapeError
+
+# Frames transformed at a time: 17 MB of spectra per wave.
+_BLOCK_FRAMES = 2048
 
 
 class SpectralFeatures:
@@ -83,7 +87,7 @@ class SpectralFeatures:
         Raises:
             ShapeError: No samples.
         """
-        return (self._power(wave) + self.bin_floor).log()
+        return (torch.cat(list(self._powers(wave)), 1) + self.bin_floor).log()
 
     def bands(self, power: Float[Tensor, "*rows bins"]) -> Float[Tensor, "*rows bands"]:
         """Mean power of every band's bins."""
@@ -102,7 +106,8 @@ class SpectralFeatures:
         Raises:
             ShapeError: No samples.
         """
-        return (self.bands(self._power(wave)) + self.floor).log()
+        parts = [self.bands(power) for power in self._powers(wave)]
+        return (torch.cat(parts, 1) + self.floor).log()
 
     def stft(self, wave: Float[Tensor, "batch samples"]) -> Complex[Tensor, "batch bins frames"]:
         """Complex spectra.
@@ -110,23 +115,7 @@ class SpectralFeatures:
         Raises:
             ShapeError: No samples.
         """
-        if wave.ndim != 2 or wave.shape[1] == 0:
-            raise ShapeError(
-                "spectra: expected waves (batch, samples) of one sample or more, got "
-                f"{tuple(wave.shape)}."
-            )
-        n_frames = -(-wave.shape[1] // self.hop_length)
-        left = self._lead
-        total = (n_frames - 1) * self.hop_length + self.n_fft
-        padded = F.pad(wave.to(self.window), (left, total - left - wave.shape[1]))
-        return torch.stft(
-            padded,
-            self.n_fft,
-            self.hop_length,
-            window=self.window,
-            center=False,
-            return_complex=True,
-        )
+        return torch.cat(list(self._spectra(wave)), 2)
 
     def istft(
         self, spectrum: Complex[Tensor, "batch bins frames"], n_samples: int
@@ -147,8 +136,32 @@ class SpectralFeatures:
         """Silence before the wave, so that frame 0 is centred in its samples."""
         return (self.n_fft - self.hop_length) // 2
 
-    def _power(self, wave: Tensor) -> Tensor:
-        return self.stft(wave).abs().square().transpose(1, 2)
+    def _powers(self, wave: Tensor) -> Iterator[Float[Tensor, "batch frames bins"]]:
+        for spectrum in self._spectra(wave):
+            yield spectrum.abs().square().transpose(1, 2)
+
+    def _spectra(self, wave: Tensor) -> Iterator[Complex[Tensor, "batch bins frames"]]:
+        """Spectra of consecutive frames, some megabytes at a time."""
+        if wave.ndim != 2 or wave.shape[1] == 0:
+            raise ShapeError(
+                "spectra: expected waves (batch, samples) of one sample or more, got "
+                f"{tuple(wave.shape)}."
+            )
+        n_frames = -(-wave.shape[1] // self.hop_length)
+        left = self._lead
+        total = (n_frames - 1) * self.hop_length + self.n_fft
+        padded = F.pad(wave.to(self.window), (left, total - left - wave.shape[1]))
+        for first in range(0, n_frames, _BLOCK_FRAMES):
+            stop = min(first + _BLOCK_FRAMES, n_frames)
+            end = (stop - 1) * self.hop_length + self.n_fft
+            yield torch.stft(
+                padded[:, first * self.hop_length : end],
+                self.n_fft,
+                self.hop_length,
+                window=self.window,
+                center=False,
+                return_complex=True,
+            )
 
     def _overlap_add(self, frames: Float[Tensor, "batch window frames"]) -> Tensor:
         """Sum of the frames, each a hop later than the one before."""

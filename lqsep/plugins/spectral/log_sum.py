@@ -126,6 +126,8 @@ class BoundLogSum(BoundLikelihood):
 
     def frames(self, start: int, stop: int) -> Float32[Tensor, "frames K0 K1"]:
         """Log-likelihood of every pair, tempered, less a constant that all pairs share."""
+        if start % _BLOCK_FRAMES == 0 and stop == min(start + _BLOCK_FRAMES, self.n_frames):
+            return self._compute(start)[: stop - start]
         result = torch.empty(stop - start, *self._table.n_codes, device=self._targets.device)
         for first in range(start - start % _BLOCK_FRAMES, stop, _BLOCK_FRAMES):
             low, high = max(start, first), min(stop, first + _BLOCK_FRAMES)
@@ -158,15 +160,22 @@ class BoundLogSum(BoundLikelihood):
             self._model, self._targets, self._temper, self._precision, equaliser=equaliser
         )
 
+    def shift(self) -> Float64[Tensor, "sources bands"]:
+        """The equalisers."""
+        return self.equaliser
+
     def _block(self, first: int) -> Float32[Tensor, "frames K0 K1"]:
         """Frames from ``first`` on; kept, as frames are asked for one by one or in order."""
         if self._last is None or self._last[0] != first:
             self._last = None  # Its memory goes before the new one comes.
-            targets = self._targets[first : first + _BLOCK_FRAMES]
-            padded = targets.new_zeros(_BLOCK_FRAMES, targets.shape[1])
-            padded[: len(targets)] = targets
-            self._last = (first, self._table.log_likelihood(padded))
+            self._last = (first, self._compute(first))
         return self._last[1]
+
+    def _compute(self, first: int) -> Float32[Tensor, "frames K0 K1"]:
+        targets = self._targets[first : first + _BLOCK_FRAMES]
+        padded = targets.new_zeros(_BLOCK_FRAMES, targets.shape[1])
+        padded[: len(targets)] = targets
+        return self._table.log_likelihood(padded)
 
 
 def _check_books(books: Sequence[SpectralBook]) -> None:

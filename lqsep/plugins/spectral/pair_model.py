@@ -104,9 +104,8 @@ class PairTable:
         middle = model.levels[0].mean(0).exp() + model.levels[1].mean(0).exp() + model.floor
         self._centre: Float64[Tensor, " bands"] = middle.log()
         device = self._centre.device
-        shape = (n_rows * n_columns, 2 * n_bands)
+        shape = (n_rows * n_columns, 2 * n_bands + 1)
         self._factors: Float32[Tensor, "pairs factors"] = torch.empty(shape, device=device)
-        self._constant: Float32[Tensor, " pairs"] = torch.empty(shape[0], device=device)
         j = torch.arange(n_columns, device=device)
         for i in _blocks(n_rows, n_columns * n_bands, device):
             pairs = model.gaussian(i[:, None], j)
@@ -114,18 +113,17 @@ class PairTable:
             precision = temper / pairs.variance
             constant = -(precision * y.square() + temper * pairs.variance.log()).sum(-1) / 2
             part = slice(int(i[0]) * n_columns, (int(i[-1]) + 1) * n_columns)
-            self._constant[part] = constant.flatten()
             self._factors[part, :n_bands] = (precision / -2).flatten(0, 1)
-            self._factors[part, n_bands:] = (precision * y).flatten(0, 1)
+            self._factors[part, n_bands:-1] = (precision * y).flatten(0, 1)
+            self._factors[part, -1] = constant.flatten()
 
     def log_likelihood(
         self, targets: Float[Tensor, "frames bands"]
     ) -> Float32[Tensor, "frames K0 K1"]:
         """Of every pair for every frame."""
         x = targets.double() - self._centre
-        terms = torch.cat([x.square(), x], 1).float()
-        result = torch.addmm(self._constant, terms, self._factors.T)
-        return result.view(-1, *self.n_codes)
+        terms = torch.cat([x.square(), x, torch.ones_like(x[:, :1])], 1).float()
+        return (terms @ self._factors.T).view(-1, *self.n_codes)
 
 
 def _blocks(n_rows: int, row_size: int, device: torch.device) -> Iterator[Int64[Tensor, " rows"]]:

@@ -1,0 +1,174 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lqsep.core.markov_steps import (
+    LOST_SHARE,
+    CarefulSteps,
+    ScaledSteps,
+    log_product,
+    markov_steps,
+)
+from lqsep.testing.toys import random_markov_prior
+
+
+def exact_log_product(left, right):
+    return (left[:, :, None] + right[None]).logsumexp(1)
+
+
+def chains(sizes=(5, 7), scale=1.5, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return [random_markov_prior(size, rng, scale=scale).log_transition for size in sizes]
+
+
+def random_message(sizes, spread, generator):
+    message = torch.randn(sizes, generator=generator, dtype=torch.float64) * spread
+    return message - message.max()
+
+
+def uncertified(tables):
+    return ScaledSteps(tables, 1e-35)
+
+
+def in_logs(steps, values):
+    return values.double().log() if isinstance(steps, ScaledSteps) else values
+
+
+def in_form(steps, log_values):
+    return log_values.exp().float() if isinstance(steps, ScaledSteps) else log_values
+
+
+@pytest.mark.parametrize("way", [uncertified, CarefulSteps])
+@pytest.mark.parametrize("spread", [1.0, 40.0])
+def test_steps_are_sums_over_all_pairs(way, spread):
+    tables = chains()
+    steps = way(tables)
+    m = random_message((5, 7), spread, torch.Generator().manual_seed(1))
+    m = m - m.flatten().logsumexp(0)
+    message = in_form(steps, m)
+    pairs = tables[0].double()[:, None, :, None] + tables[1].double()[None, :, None, :]
+    predicted = (m[:, :, None, None] + pairs).flatten(0, 1).logsumexp(0)
+    # Float32 products: 1e-6 relative to probabilities, whatever their size.
+    found = in_logs(steps, steps.forward(message))
+    torch.testing.assert_close(found, predicted, atol=3e-6, rtol=0)
+
+    values = random_message((5, 7), spread, torch.Generator().manual_seed(2))[None] - 3.0
+    likelihood = torch.empty(1, 5, 7, dtype=steps.dtype)
+    upper = steps.likelihoods(values, likelihood)
+    assert float(upper) == pytest.approx(-3.0)
+    joint = predicted + values[0]
+    log_scale = steps.filtered(in_form(steps, predicted), likelihood[0], torch.empty_like(message))
+    expected = float(joint.flatten().logsumexp(0))
+    assert float(log_scale + upper) == pytest.approx(expected, abs=3e-6)
+
+    for future in (None, m - m.max()):
+        seen = None if future is None else in_form(steps, future)
+        back = in_logs(steps, steps.backward(seen, likelihood[0]))
+        said = values[0] if future is None else values[0] + future
+        expected = (said + pairs).flatten(2).logsumexp(2)
+        # Relative to each other; their scale is free.
+        torch.testing.assert_close(back - back.max(), expected - expected.max(), atol=3e-6, rtol=0)
+        together = predicted if future is None else predicted + future
+        together = (together - together.flatten().logsumexp(0)).exp()
+        marginals = steps.marginals(in_form(steps, predicted), seen)
+        for axis, marginal in enumerate(marginals):
+            expected = together.sum(1 - axis)
+            torch.testing.assert_close(marginal.double(), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("way", [uncertified, CarefulSteps])
+def test_weights_of_draws(way):
+    tables = chains()
+    steps = way(tables)
+    m = random_message((5, 7), 1.0, torch.Generator().manual_seed(1))
+    message = in_form(steps, m - m.flatten().logsumexp(0))
+    first, second = (table.double().exp() for table in tables)
+    following = torch.tensor([[4, 0, 0], [0, 6, 6]])
+    i = torch.tensor([2, 0, 4])
+    weight = m.exp()
+    for after in (None, following):
+        joint = weight.expand(3, -1, -1)
+        if after is not None:
+            joint = joint * first.T[after[0]][:, :, None] * second.T[after[1]][:, None]
+        rows = steps.rows(message, after).double().expand(3, -1)
+        columns = steps.columns(message, i, after).double()
+        for found, expected in ((rows, joint.sum(2)), (columns, joint[torch.arange(3), i])):
+            torch.testing.assert_close(
+                found / found.sum(1, keepdim=True), expected / expected.sum(1, keepdim=True)
+            )
+
+
+def test_what_faint_likelihoods_take_is_counted():
+    """The bound grows as frames contradict their prior, and holds."""
+    tables = chains((4, 4), scale=1.0)
+    steps = ScaledSteps(tables, 1e-35)
+    predicted = torch.full((4, 4), 1e-8)
+    predicted[0, 0] = 1.0
+    values = torch.full((1, 4, 4), -120.0)
+    values[0, 0, 0], values[0, 1, 1] = -100.0, 0.0
+    likelihood, message = torch.empty(1, 4, 4), torch.empty(4, 4)
+    assert steps.lost() == 0.0
+    steps.likelihoods(values, likelihood)
+    steps.filtered(predicted, likelihood[0], message)
+    smallest = float(sum(table.min() for table in tables))
+    expected = 16 * 1.3e-37 / (1e-8 * math.exp(smallest))
+    assert steps.lost() == pytest.approx(expected, rel=1e-3)
+    # Taken for exp(-85) instead of exp(-100), and the prior makes much of it.
+    assert math.exp(-100) / 1e-8 < float(message[0, 0]) < steps.lost()
+    before = steps.lost()
+    steps.backward(predicted, likelihood[0])
+    assert steps.lost() > 1.9 * before
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**16), st.sampled_from([1.0, 30.0, 400.0, 3000.0]), st.booleans())
+def test_log_product_keeps_every_entry(seed, spread, holes):
+    """However far apart the entries are, and where some are impossible."""
+    rng = torch.Generator().manual_seed(seed)
+    left = random_message((4, 6), spread, rng)
+    right = (torch.randn(6, 5, generator=rng, dtype=torch.float64) * spread).log_softmax(1)
+    if holes:
+        left[torch.rand(4, 6, generator=rng) < 0.5] = -math.inf
+        right[torch.rand(6, 5, generator=rng) < 0.5] = -math.inf
+    expected = exact_log_product(left, right)
+    torch.testing.assert_close(log_product(left, right), expected, atol=1e-11, rtol=1e-13)
+
+
+def test_log_product_of_nothing():
+    found = log_product(torch.full((2, 3), -math.inf).double(), torch.zeros(3, 2).double())
+    assert (found == -math.inf).all()
+
+
+def test_the_way_depends_on_the_smallest_transition():
+    tables = chains((256, 256), scale=1.0)
+    assert isinstance(markov_steps(tables, 500), ScaledSteps)
+    assert isinstance(markov_steps(tables, 20000), ScaledSteps)
+    for smallest in (-60.0, -math.inf):
+        tables[1][3, 4] = smallest
+        assert isinstance(markov_steps(tables, 500), CarefulSteps)
+
+
+def test_the_level_is_what_a_sequence_can_afford():
+    """The worst case: all that is dropped leads where the largest entry hardly ever does."""
+    smallest, size, n_frames = 1e-12, 4, 10
+    table = torch.full((size, size), smallest, dtype=torch.float64)
+    table[0, 0] = table[1:, 1] = 1 - (size - 1) * smallest
+    tables = [table.log(), table.log()]
+    certified = markov_steps(tables, n_frames)
+    assert isinstance(certified, ScaledSteps)
+
+    def lost(level):
+        joint = torch.full((size, size), 0.99 * level, dtype=torch.float64)
+        joint[0, 0] = 1.0
+        steps = ScaledSteps(tables, level)
+        message = torch.empty(size, size)
+        steps.filtered(joint.float(), torch.ones(size, size), message)
+        found = steps.forward(message).double().log()
+        return float((CarefulSteps(tables).forward(joint.log()) - found).max())
+
+    # One of 30 parts of the whole sequence's share, and the rounding of float32 products.
+    assert lost(certified._level) < LOST_SHARE / 30 + 1e-6
+    assert lost(1e5 * certified._level) > 5e-4
