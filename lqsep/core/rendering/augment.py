@@ -23,6 +23,9 @@ PEAK_LIMIT = 0.99
 # Amplitude from which `normalise` rounds peaks.
 _KNEE = 0.7
 
+# Steps in which responses of filters are computed.
+_RESPONSE_STEP_HZ = 1.0
+
 # Samples per step of a compressor: 1.5 ms at 44,100 Hz.
 _BLOCK = 64
 
@@ -238,7 +241,11 @@ def _filter(wave: Wave, sample_rate: int, augmentation: Augmentation) -> Wave:
     n_samples = wave.shape[-1]
     n_fft = _fast_length(n_samples + int(_TAIL_S * sample_rate))
     frequencies = np.asarray(np.fft.rfftfreq(n_fft, 1 / sample_rate), dtype=np.float64)
-    response = frequency_response(frequencies, sample_rate, augmentation)
+    # Computing the response takes longer than the transforms, unless it is interpolated.
+    n_coarse = int(sample_rate / 2 / _RESPONSE_STEP_HZ) + 2
+    coarse = np.linspace(0.0, sample_rate / 2, n_coarse)
+    response = frequency_response(coarse, sample_rate, augmentation)
+    response = np.interp(frequencies, coarse, response)
     spectrum = np.multiply(np.fft.rfft(wave, n_fft, axis=-1), response)
     return np.fft.irfft(spectrum, n_fft, axis=-1)[..., :n_samples]
 

@@ -323,7 +323,9 @@ def _render(
                 is_augmented=settings.is_augmented,
             )
             try:
-                wave = synthesise_stem(plan, lead_s, settings.duration_s, Path(scratch))
+                wave = synthesise_stem(
+                    plan, lead_s, settings.duration_s, Path(scratch), settings.n_channels
+                )
             except LqsepError as error:
                 where = f"{stem} of {track.split}/{track.name}"
                 raise type(error)(f"data render: {where}: {error}") from error
@@ -336,8 +338,6 @@ def _render(
 
 
 def _write_stem(path: Path, wave: augment.Wave, plan: StemPlan, settings: RenderSettings) -> None:
-    if settings.n_channels == 1:
-        wave = wave.mean(axis=0, keepdims=True)
     wave = synth.resample(wave, synth.SYNTH_SAMPLE_RATE, settings.sample_rate)
     wave = augment.normalise(wave, plan.augmentation.level_db)
     try:

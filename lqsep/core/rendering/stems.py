@@ -108,9 +108,9 @@ def plan_stem(
 
 
 def synthesise_stem(
-    plan: StemPlan, lead_s: float, duration_s: float, scratch: Path
+    plan: StemPlan, lead_s: float, duration_s: float, scratch: Path, n_channels: int = 2
 ) -> augment.Wave:
-    """The stem at the synthesiser's rate, two channels, without its first ``lead_s`` seconds.
+    """The stem at the synthesiser's rate, without its first ``lead_s`` seconds.
 
     ``scratch`` is a folder for temporary files.
 
@@ -119,9 +119,11 @@ def synthesise_stem(
     """
     n_lead = round(lead_s * synth.SYNTH_SAMPLE_RATE)
     n_samples = round(duration_s * synth.SYNTH_SAMPLE_RATE)
-    wave = np.zeros((2, n_samples))
+    wave = np.zeros((n_channels, n_samples))
     for layer in plan.layers:
         sound = _play(layer, n_lead + n_samples, plan.effects, scratch)
+        if n_channels == 1:
+            sound = sound.mean(axis=0, keepdims=True)
         sound = augment.apply_augmentation(sound[:, n_lead:], synth.SYNTH_SAMPLE_RATE, layer.tone)
         wave += sound * 10 ** (layer.gain_db / 20)
     if float(np.sqrt(np.mean(wave**2))) < _SILENCE_RMS:
