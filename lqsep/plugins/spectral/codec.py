@@ -116,9 +116,19 @@ class SpectralCodec(Codec):
         return wave[:, None]
 
     def power(
-        self, codes: Int64[Tensor, "batch frames"], source: int
+        self,
+        codes: Int64[Tensor, "batch frames"],
+        source: int,
+        shift: Float[Tensor, " embedding_dim"] | None = None,
     ) -> Float[Tensor, "batch bins frames"]:
-        return self.books[source].log_power.exp()[codes].transpose(1, 2)
+        """As the interface says; all bins of a band are shifted alike."""
+        log_power = self.books[source].log_power
+        if shift is not None:
+            log_power = log_power + self.features.spread(shift.to(log_power))
+        return log_power.exp()[codes].transpose(1, 2)
+
+    def wave_power(self, wave: Float[Tensor, "channels samples"]) -> Float[Tensor, "bins frames"]:
+        return self.features.log_power(self._mono(wave[None])).exp()[0].T
 
     def _with_fitting_phase(
         self, magnitude: Float[Tensor, "batch bins frames"], n_samples: int

@@ -37,7 +37,7 @@ class TestConsistencyByEnergy(RefinerContract):
 class PowerCodec(AddingCodec):
     """Has power spectra of its own: code ``k`` is noise below (0) or above (1) half of Nyquist."""
 
-    def power(self, codes, source):
+    def power(self, codes, source, shift=None):
         n_bins = 101
         low = torch.arange(n_bins)[None, :, None] < n_bins // 2
         return (low == (codes[:, None] == 0)).float()
@@ -142,7 +142,9 @@ def test_near_silence_is_separated_like_the_same_thing_louder():
     quiet = dataclasses.replace(
         context,
         mixture=Mixture(1e-6 * context.mixture.wave, 16_000),
-        decoded=dataclasses.replace(context.decoded, waves=1e-12 * context.decoded.waves),
+        decoded=DecodedCandidates(
+            context.candidates, 1e-12 * context.decoded.waves, context.decoded.mixture, (0.8, 0.4)
+        ),
     )
     loud = WienerRefiner().refine(stems, context)
     assert torch.allclose(1e6 * WienerRefiner().refine(stems, quiet), loud, atol=1e-5)
@@ -169,8 +171,8 @@ def test_what_the_codec_has_at_its_very_top_counts_for_nothing():
     """Where a resampling filter left nothing the powers are equal, whatever the sources are."""
 
     class RolledOff(PowerCodec):
-        def power(self, codes, source):
-            power = torch.full((1, 101, 1), 0.9 if source == 0 else 0.1)
+        def power(self, codes, source, shift=None):
+            power = torch.full((1, 101, codes.shape[1]), 0.9 if source == 0 else 0.1)
             power[:, 97:] = 1e-9
             return power
 
