@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,10 +16,8 @@ from lqsep.core.rendering.synth import SYNTH_SAMPLE_RATE
 # Hits of a drum are computed for this many velocities, twice each: no two sound the same.
 _N_VELOCITIES, _N_TAKES = 3, 2
 
-_KICKS, _SNARES = (35, genres.KICK), (genres.SNARE, 40)
-_CLOSED, _CRASHES = (genres.CLOSED_HAT, genres.PEDAL_HAT), (genres.CRASH, 52, 55, 57)
+_CLOSED = (genres.CLOSED_HAT, genres.PEDAL_HAT)
 _RIDES = (genres.RIDE, genres.RIDE_BELL, 59)
-_SHAKEN = (genres.TAMBOURINE, genres.CABASA, genres.SHAKER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ def play_drums(part: Part, n_samples: int, rng: np.random.Generator) -> Sound:
         Wave of ``n_samples`` samples at ``SYNTH_SAMPLE_RATE``.
     """
     wave = np.zeros(n_samples)
-    drums = {pitch: _draw_drum(pitch, rng) for pitch in sorted({note.pitch for note in part.notes})}
+    pitches = sorted({note.pitch for note in part.notes})
+    drums = {pitch: _DRUMS.get(pitch, _other)(rng, pitch) for pitch in pitches}
     hits: dict[tuple[int, int, int], Sound] = {}
     pitch_ratio = 2 ** (part.detune / 12)
     # How much louder hard hits are.
@@ -72,88 +73,104 @@ def _choke_s(notes: tuple[Note, ...]) -> float:
     return next((n.start_s - notes[0].start_s for n in notes[1:] if n.pitch in hats), np.inf)
 
 
-def _draw_drum(pitch: int, rng: np.random.Generator) -> _Drum:
-    def between(low: float, high: float) -> float:
-        return draw_between(rng, low, high)
+def _kick(rng: np.random.Generator, pitch: int) -> _Drum:
+    between = partial(draw_between, rng)
+    return _Drum(
+        level=1.6,
+        frequency_hz=between(38, 80),
+        partials=(between(1.4, 2.4),),
+        fall=between(1.2, 8),
+        fall_s=between(0.005, 0.05),
+        tone_s=between(0.06, 0.5),
+        noise=between(0.01, 0.5),
+        noise_s=between(0.003, 0.03),
+        band_hz=(between(300, 2500), between(2500, 9000)),
+    )
 
-    def metal(lowest: float, n: int) -> tuple[float, ...]:
-        return tuple(lowest * rng.uniform(1.0, 12.0, n))
 
-    if pitch in _KICKS:
-        return _Drum(
-            level=1.6,
-            frequency_hz=between(38, 80),
-            partials=(between(1.4, 2.4),),
-            fall=between(1.2, 8),
-            fall_s=between(0.005, 0.05),
-            tone_s=between(0.06, 0.5),
-            noise=between(0.01, 0.5),
-            noise_s=between(0.003, 0.03),
-            band_hz=(between(300, 2500), between(2500, 9000)),
-        )
-    if pitch in _SNARES:
-        return _Drum(
-            level=1.0,
-            frequency_hz=between(130, 300),
-            partials=tuple(rng.uniform(1.3, 3.5, 3)),
-            fall=between(1.0, 1.8),
-            tone_s=between(0.03, 0.25),
-            noise=between(0.4, 4),
-            noise_s=between(0.05, 0.35),
-            band_hz=(between(150, 2500), between(4000, 14000)),
-        )
-    if pitch == genres.CLAP:
-        return _Drum(
-            level=0.7,
-            noise=6.0,
-            noise_s=between(0.05, 0.3),
-            tone_s=0.005,
-            band_hz=(between(500, 1200), between(1500, 6000)),
-            bursts=int(rng.integers(2, 6)),
-        )
-    if pitch in _CLOSED or pitch == genres.OPEN_HAT:
-        length_s = between(0.02, 0.1) if pitch in _CLOSED else between(0.2, 0.9)
-        return _Drum(
-            level=0.25,
-            frequency_hz=between(250, 700),
-            partials=metal(between(4, 12), 12),
-            tone_s=length_s,
-            noise=between(0.5, 20),
-            noise_s=length_s,
-            band_hz=(between(2500, 8000), 20000),
-        )
-    if pitch in _CRASHES or pitch in _RIDES:
-        is_ride = pitch in _RIDES
-        return _Drum(
-            level=0.25 if is_ride else 0.45,
-            frequency_hz=between(250, 600),
-            partials=metal(between(1, 8), 20),
-            tone_s=between(0.5, 2.5),
-            noise=between(0.3, 3) if is_ride else between(2, 20),
-            noise_s=between(0.1, 0.6) if is_ride else between(0.5, 1.8),
-            band_hz=(between(600, 5000), 20000),
-        )
-    if pitch in genres.TOMS:
-        # The tables go from the highest to the lowest.
-        step = genres.TOMS.index(pitch)
-        return _Drum(
-            level=1.0,
-            frequency_hz=between(150, 260) * 0.8**step,
-            partials=(between(1.4, 1.7),),
-            fall=between(1.0, 2.0),
-            fall_s=between(0.02, 0.1),
-            tone_s=between(0.12, 0.6),
-            noise=between(0.02, 0.6),
-            noise_s=between(0.01, 0.1),
-        )
-    if pitch in _SHAKEN:
-        return _Drum(
-            level=0.15,
-            tone_s=0.005,
-            noise=20.0,
-            noise_s=between(0.02, 0.12),
-            band_hz=(between(2500, 7000), 18000),
-        )
+def _snare(rng: np.random.Generator, pitch: int) -> _Drum:
+    between = partial(draw_between, rng)
+    return _Drum(
+        level=1.0,
+        frequency_hz=between(130, 300),
+        partials=tuple(rng.uniform(1.3, 3.5, 3)),
+        fall=between(1.0, 1.8),
+        tone_s=between(0.03, 0.25),
+        noise=between(0.4, 4),
+        noise_s=between(0.05, 0.35),
+        band_hz=(between(150, 2500), between(4000, 14000)),
+    )
+
+
+def _clap(rng: np.random.Generator, pitch: int) -> _Drum:
+    between = partial(draw_between, rng)
+    return _Drum(
+        level=0.7,
+        noise=6.0,
+        noise_s=between(0.05, 0.3),
+        tone_s=0.005,
+        band_hz=(between(500, 1200), between(1500, 6000)),
+        bursts=int(rng.integers(2, 6)),
+    )
+
+
+def _hat(rng: np.random.Generator, pitch: int) -> _Drum:
+    between = partial(draw_between, rng)
+    length_s = between(0.02, 0.1) if pitch in _CLOSED else between(0.2, 0.9)
+    return _Drum(
+        level=0.25,
+        frequency_hz=between(250, 700),
+        partials=_metal(rng, between(4, 12), 12),
+        tone_s=length_s,
+        noise=between(0.5, 20),
+        noise_s=length_s,
+        band_hz=(between(2500, 8000), 20000),
+    )
+
+
+def _cymbal(rng: np.random.Generator, pitch: int) -> _Drum:
+    between = partial(draw_between, rng)
+    is_ride = pitch in _RIDES
+    return _Drum(
+        level=0.25 if is_ride else 0.45,
+        frequency_hz=between(250, 600),
+        partials=_metal(rng, between(1, 8), 20),
+        tone_s=between(0.5, 2.5),
+        noise=between(0.3, 3) if is_ride else between(2, 20),
+        noise_s=between(0.1, 0.6) if is_ride else between(0.5, 1.8),
+        band_hz=(between(600, 5000), 20000),
+    )
+
+
+def _tom(rng: np.random.Generator, pitch: int) -> _Drum:
+    between = partial(draw_between, rng)
+    # The tables go from the highest to the lowest.
+    step = genres.TOMS.index(pitch)
+    return _Drum(
+        level=1.0,
+        frequency_hz=between(150, 260) * 0.8**step,
+        partials=(between(1.4, 1.7),),
+        fall=between(1.0, 2.0),
+        fall_s=between(0.02, 0.1),
+        tone_s=between(0.12, 0.6),
+        noise=between(0.02, 0.6),
+        noise_s=between(0.01, 0.1),
+    )
+
+
+def _shaken(rng: np.random.Generator, pitch: int) -> _Drum:
+    between = partial(draw_between, rng)
+    return _Drum(
+        level=0.15,
+        tone_s=0.005,
+        noise=20.0,
+        noise_s=between(0.02, 0.12),
+        band_hz=(between(2500, 7000), 18000),
+    )
+
+
+def _other(rng: np.random.Generator, pitch: int) -> _Drum:
+    between = partial(draw_between, rng)
     return _Drum(
         level=0.4,
         frequency_hz=between(150, 1800),
@@ -164,6 +181,23 @@ def _draw_drum(pitch: int, rng: np.random.Generator) -> _Drum:
     )
 
 
+def _metal(rng: np.random.Generator, lowest: float, n: int) -> tuple[float, ...]:
+    """Partials of a plate: anything but harmonics."""
+    return tuple(lowest * rng.uniform(1.0, 12.0, n))
+
+
+_DRUMS: dict[int, Callable[[np.random.Generator, int], _Drum]] = {
+    **dict.fromkeys((35, genres.KICK), _kick),
+    **dict.fromkeys((genres.SNARE, 40), _snare),
+    genres.CLAP: _clap,
+    **dict.fromkeys((*_CLOSED, genres.OPEN_HAT), _hat),
+    **dict.fromkeys((*_RIDES, genres.CRASH, 52, 55, 57), _cymbal),
+    **dict.fromkeys(genres.TOMS, _tom),
+    **dict.fromkeys((genres.TAMBOURINE, genres.CABASA, genres.SHAKER), _shaken),
+}
+"""What draws the drum of a percussion key; ``_other`` draws the others."""
+
+
 def _strike(drum: _Drum, pitch_ratio: float, brightness: float, rng: np.random.Generator) -> Sound:
     length_s = 1.2 * max(drum.tone_s, drum.noise_s) + 0.05
     time_s = np.arange(int(length_s * SYNTH_SAMPLE_RATE)) / SYNTH_SAMPLE_RATE
@@ -171,9 +205,9 @@ def _strike(drum: _Drum, pitch_ratio: float, brightness: float, rng: np.random.G
     fallen_s = time_s + (drum.fall - 1) * drum.fall_s * (1 - np.exp(-time_s / drum.fall_s))
     angle = 2 * np.pi * drum.frequency_hz * pitch_ratio * fallen_s
     sound = np.sin(angle)
-    for partial in drum.partials:
-        if partial * drum.frequency_hz < SYNTH_SAMPLE_RATE / 2.5:
-            sound += 0.5 * brightness * np.sin(partial * angle + rng.uniform(0, 2 * np.pi))
+    for ratio in drum.partials:
+        if ratio * drum.frequency_hz < SYNTH_SAMPLE_RATE / 2.5:
+            sound += 0.5 * brightness * np.sin(ratio * angle + rng.uniform(0, 2 * np.pi))
     sound *= decay(time_s, drum.tone_s)
     noise_s = drum.noise_s * (0.6 + 0.4 * brightness)
     noise = _band_noise(len(time_s), drum.band_hz, rng) * decay(time_s, noise_s)
