@@ -67,7 +67,9 @@ def evaluate(options: argparse.Namespace, name: str, model: str) -> None:
         command += ["--tracks", str(options.tracks)]
     write({"sha256": found}, out / DIGEST_FILE)
     command += ["--jobs", str(options.jobs)]
-    subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-m", *command], stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        sys.exit(f"{name}, {model}: {shlex.join(command)} failed, as told above")
 
 
 def evaluate_command(data: Path, results: Path, name: str, model: str) -> list[str]:

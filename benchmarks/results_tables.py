@@ -157,10 +157,9 @@ def _db(name: str) -> str:
 def _figure(row: SummaryRow | None, sign: str = "") -> str:
     if row is None or row.mean is None:
         return "n/a"
-    text = f"{row.mean:{sign}.1f}"
     if row.ci_low is None or row.ci_high is None:
-        return text
-    return f"{text} ({row.ci_low:{sign}.1f}, {row.ci_high:{sign}.1f})"
+        return f"{row.mean:{sign}z.1f}"
+    return f"{row.mean:{sign}z.1f} ({row.ci_low:{sign}z.1f}, {row.ci_high:{sign}z.1f})"
 
 
 def _head(*cells: str) -> Iterator[str]:
