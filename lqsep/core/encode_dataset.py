@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,9 +11,12 @@ from torch import Tensor
 from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.wave_variation import Variation
 
 # Seconds encoded at a time: convolutional codecs need some hundred bytes per sample.
 _CHUNK_S = 60.0
+
+SAME = Variation()
 
 
 def encode_source(
@@ -25,7 +28,7 @@ def encode_source(
     gains: Sequence[float],
     device: torch.device,
     versions: int = 1,
-    gain_db: float = 0.0,
+    variation: Variation = SAME,
     generator: torch.Generator | None = None,
 ) -> list[Int64[Tensor, " _frames"]]:
     """Encode a source's stem of every track.
@@ -42,9 +45,9 @@ def encode_source(
         gains: Of all sources of the pipeline, in order.
         device: Where the codec runs.
         versions: Times every track is encoded. All but the first are shifted by less than a frame
-            and changed in level by up to ``gain_db``: other codes for the same sound.
-        gain_db: Largest change of level, plus or minus, in dB.
-        generator: Draws shifts and levels; needed for more than one version.
+            and varied: other codes for the same sound, and sounds that the data set has not.
+        variation: How far they may differ.
+        generator: Draws shifts and variations; needed for more than one version.
 
     Returns:
         One sequence per version and track, versions outermost, on the CPU.
@@ -53,29 +56,15 @@ def encode_source(
         AudioError: There is no audio.
     """
     level = stem_level(codec.level, gains)
-    waves = AudioPool(dataset, [source], codec.info.sample_rate, level=level).waves[0]
-    return [
-        _encode(codec, index, changed, device)
-        for version in range(versions)
-        for changed in _changed(waves, version, codec.info.hop_length, gain_db, generator)
-    ]
-
-
-def _changed(
-    waves: Sequence[Tensor],
-    version: int,
-    hop_length: int,
-    gain_db: float,
-    generator: torch.Generator | None,
-) -> Iterator[Tensor]:
-    for wave in waves:
-        if version == 0:
-            yield wave
-            continue
-        shift = int(torch.randint(hop_length, (), generator=generator))
-        decibel = gain_db * (2 * float(torch.rand((), generator=generator)) - 1)
-        # Something is left of a wave shorter than a frame.
-        yield wave[max(0, min(shift, wave.shape[0] - 1)) :] * 10 ** (decibel / 20)
+    info = codec.info
+    waves = AudioPool(dataset, [source], info.sample_rate, level=level).waves[0]
+    codes = [_encode(codec, index, wave, device) for wave in waves]
+    for _ in range(versions - 1):
+        assert generator is not None, "versions are drawn"
+        for wave in waves:
+            copy = variation.copy(wave, info.sample_rate, info.hop_length, generator)
+            codes.append(_encode(codec, index, copy, device))
+    return codes
 
 
 def _encode(

@@ -6,6 +6,7 @@ from lqsep.core.encode_dataset import encode_source
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.core.resampling import resample
+from lqsep.core.wave_variation import Variation
 from lqsep.testing.toys import AddingCodec
 
 CPU = torch.device("cpu")
@@ -96,7 +97,11 @@ def test_versions_are_shifted_by_less_than_a_frame(codec):
 def test_versions_change_in_level(codec):
     codec = AddingCodec([k / 100 for k in range(101)])
     wave = np.full((1, 40), 0.5)
-    settings = {"versions": 30, "gain_db": 3.0, "generator": torch.Generator().manual_seed(0)}
+    settings = {
+        "versions": 30,
+        "variation": Variation(gain_db=3.0),
+        "generator": torch.Generator().manual_seed(0),
+    }
     codes = torch.stack([v[5] for v in encode(Tracks([wave]), codec, **settings)])
     assert codes[0] == 50
     # 3 dB are a factor of 1.41.

@@ -37,3 +37,15 @@ class NgramTrainConfig(BaseModel):
     gain_db: float = Field(
         default=0.0, ge=0, description="Random change of level of those versions, plus or minus, dB"
     )
+    eq_db: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Height of a random equaliser's tilt and bells in those versions, dB",
+    )
+    semitones: float = Field(
+        default=0.0,
+        ge=0,
+        le=24,
+        description="Random change of pitch (and tempo) of those versions, plus or minus",
+    )

@@ -12,6 +12,7 @@ from torch import Tensor
 from lqsep.core.assemble import TrainContext
 from lqsep.core.encode_dataset import encode_source
 from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.wave_variation import Variation
 from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
 from lqsep.plugins.ngram.factory import checkpoint_name, count_prior, save_counts
 from lqsep.plugins.ngram.prior import NgramPrior
@@ -44,7 +45,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
         gains=context.gains,
         device=context.device,
         versions=train_config.versions,
-        gain_db=train_config.gain_db,
+        variation=Variation(train_config.gain_db, train_config.eq_db, train_config.semitones),
         generator=torch.Generator().manual_seed(context.seed),
     )
     metadata = {

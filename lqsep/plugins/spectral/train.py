@@ -14,6 +14,7 @@ from torch import Tensor
 from lqsep.core.assemble import TrainContext
 from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.errors import AudioError
+from lqsep.core.wave_variation import Variation
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.codec import nearest_codes
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
@@ -49,7 +50,7 @@ def train_spectral(
     generator = torch.Generator().manual_seed(context.seed)
     books = []
     for source, name in enumerate(context.sources):
-        clips = Clips(pool.waves[source], features.hop_length, train_config, generator)
+        clips = Clips(pool.waves[source], features, train_config, generator)
         shown = _Progress(context.report, name, source, len(context.sources), train_config)
         books.append(
             make_book(features, clips, config.codebook_size, train_config, generator, shown)
@@ -71,33 +72,39 @@ class Clips:
 
     Args:
         waves: Of the tracks.
-        hop_length: Versions but the first are shifted by less.
-        train_config: How many versions, and their change of level.
-        generator: Draws shifts and levels.
+        features: Versions but the first are shifted by less than a hop of theirs.
+        train_config: How many versions, and how far they differ.
+        generator: Draws what they are.
+
+    Attributes:
+        n_frames: About as many; a change of pitch changes the length.
     """
 
     def __init__(
         self,
         waves: Sequence[Float[Tensor, " _samples"]],
-        hop_length: int,
+        features: SpectralFeatures,
         train_config: SpectralTrainConfig,
         generator: torch.Generator,
     ) -> None:
-        self._block = _BLOCK_FRAMES * hop_length
-        self._versions = [(wave, 1.0) for wave in waves if len(wave)]
-        for _ in range(train_config.versions - 1):
-            for wave in waves:
-                shift = int(torch.randint(hop_length, (), generator=generator))
-                drawn = 2 * float(torch.rand((), generator=generator)) - 1
-                if shift < len(wave):
-                    factor = 10 ** (train_config.gain_db * drawn / 20)
-                    self._versions.append((wave[shift:], factor))
-        self.n_frames = sum(-(-len(wave) // hop_length) for wave, _ in self._versions)
+        self._waves = [wave for wave in waves if len(wave)]
+        self._features = features
+        self._variation = Variation(
+            train_config.gain_db, train_config.eq_db, train_config.semitones
+        )
+        shape = (train_config.versions - 1, len(self._waves))
+        self._seeds = torch.randint(2**62, shape, generator=generator).tolist()
+        one = sum(-(-len(wave) // features.hop_length) for wave in self._waves)
+        self.n_frames = one * train_config.versions
 
     def __iter__(self) -> Iterator[Float[Tensor, "1 _samples"]]:
-        for wave, factor in self._versions:
-            for part in torch.split(wave, self._block):
-                yield part[None] * factor
+        rate, hop = self._features.sample_rate, self._features.hop_length
+        for seeds in [None, *self._seeds]:
+            for index, wave in enumerate(self._waves):
+                if seeds is not None:
+                    generator = torch.Generator().manual_seed(seeds[index])
+                    wave = self._variation.copy(wave, rate, hop, generator)
+                yield from torch.split(wave[None], _BLOCK_FRAMES * hop, 1)
 
 
 def make_book(

@@ -24,6 +24,7 @@ from lqsep.core.checkpoints import save_weights
 from lqsep.core.encode_dataset import encode_source
 from lqsep.core.errors import AudioError, IncompatibleComponentsError
 from lqsep.core.training import Task, autocast, fit
+from lqsep.core.wave_variation import Variation
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model, checkpoint_name, codec_codebook
 from lqsep.plugins.transformer.model import TransformerModel
@@ -54,7 +55,7 @@ def train_prior(
         source,
         codec,
         versions=train_config.versions,
-        gain_db=train_config.gain_db,
+        variation=Variation(gain_db=train_config.gain_db),
         generator=generator,
         **where,
     )

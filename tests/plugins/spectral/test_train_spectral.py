@@ -77,7 +77,7 @@ def waves(n_waves: int = 2, n_samples: int = 3000) -> list[Tensor]:
 
 def clips(found: list[Tensor], **changes: float) -> Clips:
     settings = TRAIN.model_copy(update={"versions": 1, **changes})
-    return Clips(found, FEATURES.hop_length, settings, generator())
+    return Clips(found, FEATURES, settings, generator())
 
 
 def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
@@ -134,13 +134,28 @@ def test_stems_stand_at_the_level_of_the_priors(tmp_path: Path) -> None:
     assert 2 < 4.343 * float(means[1] - means[0]) <= 20.01
 
 
+def test_versions_are_equalised_and_change_in_pitch() -> None:
+    plain = clips(waves(1), versions=20)
+    lengths = {part.shape[1] for part in clips(waves(1), versions=20, semitones=4.0)}
+    # 2^(4/12) = 1.26; lengths come in steps of a third, so short are the waves.
+    assert min(lengths) < 2600 and max(lengths) > 3600
+    equalised = list(clips(waves(1), versions=20, eq_db=6.0))
+    differences = [
+        float((old - new).norm() / old.norm()) for old, new in zip(plain, equalised, strict=True)
+    ]
+    assert differences[0] == 0 and min(differences[1:]) > 0.02
+    assert sorted(differences)[10] > 0.1
+
+
 def test_versions_are_shifted_and_changed_in_level() -> None:
     found = clips(waves(), versions=40, gain_db=6.0)
     parts = list(found)
     assert len(parts) == 80
     assert all(torch.equal(a, b) for a, b in zip(parts, found, strict=True))
     assert torch.equal(parts[0], waves()[0][None])
-    assert found.n_frames == sum(math.ceil(part.shape[1] / 64) for part in parts)
+    # A shift may cost a frame.
+    n_frames = sum(math.ceil(part.shape[1] / 64) for part in parts)
+    assert n_frames <= found.n_frames <= n_frames + 78
     shifts = {3000 - part.shape[1] for part in parts[2:]}
     assert min(shifts) >= 0 and max(shifts) < 64 and len(shifts) > 20
     decibels = []

@@ -1,0 +1,95 @@
+"""Copies of a training wave that sound like other instruments, rooms and recordings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Bells of an equaliser, and their widths in octaves.
+_BELLS = 3
+_WIDTHS = (0.4, 1.6)
+
+# Where their centres lie, Hz; the tilt turns around the middle of it, 4 octaves to both sides.
+_LOWEST_HZ, _MIDDLE_HZ, _HIGHEST_HZ = 40.0, 500.0, 10_000.0
+_TILT_OCTAVES = 4.0
+
+# Resampled waves have a multiple of this many samples before they are cut: transforms stay fast.
+_GRID = 1024
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How far copies differ from the original, each drawn by itself, evenly.
+
+    Args:
+        gain_db: Level, plus or minus.
+        eq_db: Height of an equaliser's tilt at its ends and of each of three bells, plus or minus;
+            the level stays.
+        semitones: Pitch, plus or minus; the tempo goes with it.
+    """
+
+    gain_db: float = 0.0
+    eq_db: float = 0.0
+    semitones: float = 0.0
+
+    def copy(
+        self,
+        wave: Float[Tensor, " samples"],
+        sample_rate: int,
+        hop_length: int,
+        generator: torch.Generator,
+    ) -> Float[Tensor, " _samples"]:
+        """A copy whose frames begin elsewhere, by less than ``hop_length``.
+
+        One sample at least is left of a wave that has any.
+        """
+        shift = int(torch.randint(hop_length, (), generator=generator))
+        factor: float = 10 ** (self.gain_db * _even(generator) / 20)
+        if len(wave) and (self.eq_db or self.semitones):
+            ratio = 2 ** (self.semitones * _even(generator) / 12)
+            wave = _filtered(wave, sample_rate, ratio, self.eq_db, generator)
+        return wave[max(0, min(shift, len(wave) - 1)) :] * factor
+
+
+def _even(generator: torch.Generator) -> float:
+    """Evenly from -1 to 1."""
+    return 2 * float(torch.rand((), generator=generator)) - 1
+
+
+def _filtered(
+    wave: Float[Tensor, " samples"],
+    sample_rate: int,
+    ratio: float,
+    eq_db: float,
+    generator: torch.Generator,
+) -> Float[Tensor, " _samples"]:
+    """Pitch times ``ratio`` and an equaliser, by one transform; the RMS stays."""
+    n_old = _GRID * -(-len(wave) // _GRID)
+    n_new = n_old if ratio == 1 else _GRID * max(1, round(n_old / ratio / _GRID))
+    spectrum = torch.fft.rfft(wave, n_old)
+    kept = min(len(spectrum), n_new // 2 + 1)
+    changed = spectrum.new_zeros(n_new // 2 + 1)
+    changed[:kept] = spectrum[:kept]
+    if eq_db:
+        hz = torch.arange(len(changed), dtype=torch.float64) * (sample_rate / n_new)
+        changed *= (10 ** (eq_db * _curve(hz, generator) / 20)).to(wave)
+    length = max(1, round(len(wave) * n_new / n_old))
+    result: Tensor = torch.fft.irfft(changed, n_new)[:length]
+    loudness: Tensor = wave.square().mean().sqrt() / result.square().mean().sqrt().clamp(min=1e-12)
+    return result * loudness
+
+
+def _curve(hz: Tensor, generator: torch.Generator) -> Tensor:
+    """A smooth curve over frequency, most values between -2 and 2."""
+    octave = (hz.clamp(min=20) / _MIDDLE_HZ).log2()
+    curve = _even(generator) * octave.clamp(-_TILT_OCTAVES, _TILT_OCTAVES) / _TILT_OCTAVES
+    lowest, highest = (math.log2(edge / _MIDDLE_HZ) for edge in (_LOWEST_HZ, _HIGHEST_HZ))
+    for _ in range(_BELLS):
+        centre = lowest + (highest - lowest) * (_even(generator) + 1) / 2
+        width = _WIDTHS[0] + (_WIDTHS[1] - _WIDTHS[0]) * (_even(generator) + 1) / 2
+        curve = curve + _even(generator) * (((octave - centre) / width).square() / -2).exp()
+    return curve
