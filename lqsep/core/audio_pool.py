@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.errors import AudioError
-from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.core.resampling import resample
 
 # A stem this quiet (RMS, -80 dB) is taken as silence and not brought to any level.
@@ -18,6 +20,28 @@ _SILENT_RMS = 1e-4
 
 # A near-silent mixture is not blown up beyond this factor (40 dB), so silence stays silence.
 MAX_GAIN = 100.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which tracks of a data set may be left out, and who is told.
+
+    Args:
+        min_duration: Shorter tracks are left out, seconds.
+        max_unreadable: Share of the tracks that may be unreadable, from 0 to 1; they are left out.
+        report: Told of every track that is left out.
+    """
+
+    min_duration: float = 0.0
+    max_unreadable: float = 0.0
+    report: Callable[[Mapping[str, Any]], None] = lambda figures: None
+
+    def note(self, text: str) -> None:
+        """Tell a sentence."""
+        self.report({"event": "note", "text": text})
+
+
+STRICT = Reading()
 
 
 class AudioPool:
@@ -28,12 +52,14 @@ class AudioPool:
         sources: Which stems.
         sample_rate: Hz.
         level: RMS to which every stem is brought as a whole; None leaves stems as they are.
+        reading: What may be left out; by default an unreadable track is an error.
 
     Attributes:
         waves: Per source, one wave (``samples``) per track.
 
     Raises:
-        AudioError: There is no audio.
+        AudioError: There is no audio, more of it is unreadable than allowed, or all of it has a
+            lower rate than ``sample_rate``.
     """
 
     def __init__(
@@ -43,19 +69,24 @@ class AudioPool:
         sample_rate: int,
         *,
         level: float | None = None,
+        reading: Reading = STRICT,
     ) -> None:
         self.sources = tuple(sources)
         self.waves: list[list[Tensor]] = [[] for _ in sources]
-        for index in range(len(dataset)):
-            track = dataset[index]
+        rates = []
+        for track in _tracks(dataset, self.sources, reading):
+            rates.append(track.sample_rate)
             for waves, source in zip(self.waves, sources, strict=True):
                 mono = torch.from_numpy(track.stems[source]).float().mean(0)
                 wave = resample(mono, track.sample_rate, sample_rate)
                 waves.append(_at_level(wave, level))
         if not all(self.waves) or not any(wave.numel() for waves in self.waves for wave in waves):
+            least = f" of {reading.min_duration:g} s and more" if reading.min_duration else ""
             raise AudioError(
-                f"training: no audio found for {', '.join(self.sources)} in {len(dataset)} tracks."
+                f"training: no audio{least} found for {', '.join(self.sources)} in "
+                f"{len(dataset)} tracks."
             )
+        _check_rates(rates, sample_rate, reading)
 
     def clip(
         self, source: int, n_samples: int, generator: torch.Generator
@@ -83,3 +114,50 @@ def mixture_scale(wave: Float[Tensor, "*rows samples"], level: float | None) -> 
 def _at_level(wave: Tensor, level: float | None) -> Tensor:
     rms = float(wave.square().mean().sqrt()) if wave.numel() else 0.0
     return wave if level is None or rms < _SILENT_RMS else wave * (level / rms)
+
+
+def _tracks(dataset: Dataset, sources: Sequence[str], reading: Reading) -> Iterator[Track]:
+    """The tracks that can be read and are long enough."""
+    allowed, unreadable = reading.max_unreadable * len(dataset), 0
+    for index in range(len(dataset)):
+        try:
+            track = dataset[index]
+            _check_finite(track, sources)
+        except AudioError as error:
+            unreadable += 1
+            if unreadable > allowed:
+                if not reading.max_unreadable:
+                    raise
+                raise AudioError(
+                    f"training: {unreadable} tracks cannot be read, expected at most "
+                    f"{reading.max_unreadable:g} of {len(dataset)} (max_unreadable). The last of "
+                    f"them: {error} `lqsep data check` lists them all."
+                ) from error
+            reading.note(f"left out, unreadable ({unreadable}): {error}")
+            continue
+        seconds = track.stems[sources[0]].shape[-1] / track.sample_rate
+        if seconds < reading.min_duration:
+            reading.note(f"left out, too short: {track.name} lasts {seconds:.3g} s")
+            continue
+        yield track
+
+
+def _check_finite(track: Track, sources: Sequence[str]) -> None:
+    for source in sources:
+        if not torch.from_numpy(track.stems[source]).isfinite().all():
+            raise AudioError(f"{track.name}: {source} has samples that are no numbers.")
+
+
+def _check_rates(rates: Sequence[int], sample_rate: int, reading: Reading) -> None:
+    """Audio of a lower rate is silent above half of it: a codec would learn that all audio is."""
+    lower = [rate for rate in rates if rate < sample_rate]
+    if len(lower) == len(rates):
+        raise AudioError(
+            f"training: the codec works at {sample_rate} Hz, but all tracks have a lower rate (up "
+            f"to {max(rates)} Hz). Set codec.sample_rate to theirs, or use better recordings."
+        )
+    if lower:
+        reading.note(
+            f"{len(lower)} of {len(rates)} tracks have a lower rate than the codec's "
+            f"{sample_rate} Hz (down to {min(lower)} Hz): their upper bands are empty"
+        )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.core.audio_pool import AudioPool, stem_level
+from lqsep.core.audio_pool import STRICT, AudioPool, Reading, stem_level
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.wave_variation import Variation
@@ -30,6 +30,7 @@ def encode_source(
     versions: int = 1,
     variation: Variation = SAME,
     generator: torch.Generator | None = None,
+    reading: Reading = STRICT,
 ) -> list[Int64[Tensor, " _frames"]]:
     """Encode a source's stem of every track.
 
@@ -48,16 +49,17 @@ def encode_source(
             and varied: other codes for the same sound, and sounds that the data set has not.
         variation: How far they may differ.
         generator: Draws shifts and variations; needed for more than one version.
+        reading: Which tracks may be left out.
 
     Returns:
         One sequence per version and track, versions outermost, on the CPU.
 
     Raises:
-        AudioError: There is no audio.
+        AudioError: There is no audio, or too much that cannot be read.
     """
     level = stem_level(codec.level, gains)
     info = codec.info
-    waves = AudioPool(dataset, [source], info.sample_rate, level=level).waves[0]
+    waves = AudioPool(dataset, [source], info.sample_rate, level=level, reading=reading).waves[0]
     codes = [_encode(codec, index, wave, device) for wave in waves]
     for _ in range(versions - 1):
         assert generator is not None, "versions are drawn"

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lqsep.core.errors import LqsepError
+
 
 class MetricsLog:
     """Appends to ``<directory>/<name>.jsonl``; one line per call of `write`.
@@ -45,9 +47,19 @@ class MetricsLog:
             )
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
-        """One line with the step and its figures."""
-        self._file.write(json.dumps({"step": step, **figures}) + "\n")
-        self._file.flush()
+        """One line with the step and its figures.
+
+        Raises:
+            LqsepError: The file cannot be written.
+        """
+        try:
+            self._file.write(json.dumps({"step": step, **figures}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise LqsepError(
+                f"cannot write {self._path}: {error.strerror or error}. Make room, then continue "
+                "with --resume."
+            ) from error
         if self._board is not None:
             for key, value in figures.items():
                 self._board.add_scalar(key, value, step)

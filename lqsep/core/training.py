@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from lqsep.core import processes
-from lqsep.core.errors import CheckpointError, LqsepError
+from lqsep.core.errors import CheckpointError, ConfigError, LqsepError
 from lqsep.core.metrics_log import MetricsLog
 from lqsep.core.training_checkpoints import CheckpointFolder
 from lqsep.core.training_settings import LoopSettings
@@ -78,7 +78,9 @@ class FitResult:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which networks run: bfloat16 or nothing, see `LoopSettings.precision`."""
+    """The context in which networks run, see `LoopSettings.precision`."""
+    if precision == "float16":
+        return torch.autocast(device.type, dtype=torch.float16)
     wanted = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
 
@@ -110,7 +112,7 @@ def fit(
         identity: What must not change between a run and its continuation, by name.
 
     Raises:
-        LqsepError: The loss stopped being a number; the last good checkpoint is kept.
+        LqsepError: The loss exploded or stopped being a number; the last good checkpoint is kept.
         CheckpointError: The checkpoint cannot be read or written, or belongs to another run.
         KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
     """
@@ -143,7 +145,11 @@ class _Run:
     ) -> None:
         self.task, self.name, self.state, self.folder = task, name, state, folder
         self.settings, self.report, self.interrupted = state.settings, report, interrupted
-        self.stop = False
+        if self.settings.patience is not None and task.best_by is None:
+            raise ConfigError(
+                f"training '{name}': patience needs a validation figure that tells better from "
+                "worse, and this component has none; leave it out"
+            )
 
     def begin(self, resume: bool) -> None:
         """Continue from the last checkpoint, or make room for a new run's."""
@@ -163,8 +169,8 @@ class _Run:
             note = self.state.restore(self.folder.load(latest), str(latest))
             if note:
                 self.report({"event": "note", "text": f"resuming '{self.name}': {note}"})
-            if processes.is_main() and (best := self.folder.load_best()):
-                self.state.validation = best["validation"]
+            if processes.is_main():
+                self.folder.forget_after(self.state.step)
         processes.wait()
         self.loss = processes.average_gradients(
             _Loss(self.task, self.state.generator), self.state.device
@@ -187,10 +193,14 @@ class _Run:
             last = self._finished()
             if last or state.step % settings.validate_every == 0:
                 self._validate(log)
+            last = last or self._finished()  # the validation may have ended it
             if last or state.step % settings.checkpoint_every == 0 or interrupted:
                 self.save()
             if interrupted:
                 raise KeyboardInterrupt
+        if self._stopped_early():
+            text = f"{self.name}: no better for {state.stale} validations, stopped at {state.step}"
+            self.report({"event": "note", "text": text})
         self._take_kept_weights()
         return FitResult(state.step, state.seconds / 60, state.validation)
 
@@ -206,11 +216,13 @@ class _Run:
             group["lr"] = state.learning_rate()
         loss, figures = self.loss()
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        state.scaler.scale(loss).backward()
+        state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.parameters, self.settings.clip_norm)
         value, interrupted = self._agree(float(loss.detach()))
         self._check(value, norm)
-        state.optimizer.step()
+        state.scaler.step(state.optimizer)  # not where gradients overflowed
+        state.scaler.update()
         if state.average is not None:
             state.average.update()
         state.step += 1
@@ -224,21 +236,38 @@ class _Run:
         return loss / processes.count(), interrupted > 0
 
     def _check(self, loss: float, norm: Tensor) -> None:
-        if math.isfinite(loss) and bool(torch.isfinite(norm)):
+        """Refuse to go on from a loss or a gradient that training does not recover from."""
+        ratio, limit, scaler = (
+            self.state.follow(loss),
+            self.settings.max_loss_ratio,
+            self.state.scaler,
+        )
+        # A gradient that overflows in float16 lowers the scale, as long as there is one to lower.
+        curable = scaler.is_enabled() and scaler.get_scale() > 1
+        if not math.isfinite(loss) or not (curable or bool(torch.isfinite(norm))):
+            found = f"the loss is {loss} and its gradient {float(norm)}, expected numbers"
+        elif limit is not None and ratio > limit:
+            found = (
+                f"the mean loss has grown to {self.state.loss_mean:.4g}, {ratio:.4g} times its "
+                f"smallest, expected at most {limit:g} times (max_loss_ratio)"
+            )
+        else:
             return
         latest = self.folder.latest()
         kept = f"kept: {latest}" if latest is not None else "there is none yet"
         raise LqsepError(
-            f"training '{self.name}' stopped at step {self.state.step + 1}: the loss is {loss} and "
-            f"its gradient {float(norm)}, expected numbers. Last good checkpoint {kept}. Use "
-            f"a lower learning_rate or clip_norm, then --resume."
+            f"training '{self.name}' stopped at step {self.state.step + 1}: {found}. Last good "
+            f"checkpoint {kept}. Use a lower learning_rate or clip_norm, then --resume."
         )
 
     def _validate(self, log: MetricsLog | None) -> None:
-        average = self.state.average
+        state = self.state
         if log is not None:  # the first process
-            with torch.no_grad(), nullcontext() if average is None else average.applied():
+            averaged = nullcontext() if state.average is None else state.average.applied()
+            with torch.no_grad(), averaged:
                 self._validate_weights(log)
+        stale = processes.broadcast_(torch.tensor(state.stale, device=state.device))
+        state.stale = int(stale)
 
     def _validate_weights(self, log: MetricsLog) -> None:
         model, state = self.task.model, self.state
@@ -253,12 +282,12 @@ class _Run:
         log.write(state.step, {f"validation/{key}": value for key, value in figures.items()})
         self.report({"event": "validation", "name": self.name, "step": state.step} | figures)
         key = self.task.best_by
+        state.stale += 1
         if key is None:
             state.validation = figures
         elif not state.validation or figures[key] < state.validation[key]:
-            state.validation = figures
-            best = {"step": state.step, "validation": figures, "model": model.state_dict()}
-            self.folder.save_best(best)
+            state.validation, state.stale = figures, 0
+            self.folder.save_best(state.step, {"validation": figures, "model": model.state_dict()})
 
     def _take_kept_weights(self) -> None:
         """Best, averaged or last weights, in this order; the same in all processes."""
@@ -288,7 +317,11 @@ class _Run:
         }
 
     def _finished(self) -> bool:
-        return self.state.done() >= 1.0
+        return self.state.done() >= 1.0 or self._stopped_early()
+
+    def _stopped_early(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and self.state.stale >= patience
 
 
 class _Loss(nn.Module):

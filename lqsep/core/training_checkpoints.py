@@ -4,7 +4,7 @@
 
     checkpoints/codec/step-00000500.pt     everything that resuming needs
     checkpoints/codec/step-00001000.pt
-    checkpoints/codec/best.pt              the weights of the best validation, where one is kept
+    checkpoints/codec/best-00000800.pt     the weights of the best validation, where they are kept
     checkpoints/codec.previous/            of the run before, until the next one starts anew
 """
 
@@ -21,8 +21,6 @@ import torch
 
 from lqsep.core.errors import CheckpointError
 
-_BEST = "best.pt"
-
 
 class CheckpointFolder:
     """Reads and writes the checkpoints of one run; a file is complete or not there.
@@ -35,14 +33,14 @@ class CheckpointFolder:
     def __init__(self, path: Path, keep: int) -> None:
         self.path, self._keep = path, keep
 
-    def steps(self) -> list[int]:
-        """Steps of the checkpoints that are there, ascending."""
-        names = (path.stem.removeprefix("step-") for path in self.path.glob("step-*.pt"))
+    def steps(self, kind: str = "step") -> list[int]:
+        """Steps of the checkpoints (or of the ``best`` weights) that are there, ascending."""
+        names = (path.stem.removeprefix(f"{kind}-") for path in self.path.glob(f"{kind}-*.pt"))
         return sorted(int(name) for name in names if name.isdigit())
 
-    def file(self, step: int) -> Path:
-        """The checkpoint of a step."""
-        return self.path / f"step-{step:08d}.pt"
+    def file(self, step: int, kind: str = "step") -> Path:
+        """The checkpoint (or ``best`` weights) of a step."""
+        return self.path / f"{kind}-{step:08d}.pt"
 
     def latest(self) -> Path | None:
         """The last checkpoint; None where there is none."""
@@ -74,12 +72,18 @@ class CheckpointFolder:
             CheckpointError: It cannot be written; those before stay.
         """
         self._write(self.file(step), state)
-        for old in self.steps()[: -self._keep]:
-            self.file(old).unlink(missing_ok=True)
+        self._remove_old()
 
-    def save_best(self, state: Mapping[str, Any]) -> None:
-        """Write the best weights so far; raises as `save` does."""
-        self._write(self.path / _BEST, state)
+    def save_best(self, step: int, state: Mapping[str, Any]) -> None:
+        """Write the best weights so far, found at ``step``; raises as `save` does."""
+        self._write(self.file(step, "best"), state)
+        self._remove_old()
+
+    def forget_after(self, step: int) -> None:
+        """Remove the best weights of later steps: the run goes on from this one."""
+        for later in self.steps("best"):
+            if later > step:
+                self.file(later, "best").unlink(missing_ok=True)
 
     def load(self, path: Path) -> dict[str, Any]:
         """The state that was saved, on the CPU.
@@ -100,8 +104,16 @@ class CheckpointFolder:
 
     def load_best(self) -> dict[str, Any] | None:
         """What `save_best` wrote last, or None; raises as `load` does."""
-        path = self.path / _BEST
-        return self.load(path) if path.exists() else None
+        steps = self.steps("best")
+        return self.load(self.file(steps[-1], "best")) if steps else None
+
+    def _remove_old(self) -> None:
+        for old in self.steps()[: -self._keep]:
+            self.file(old).unlink(missing_ok=True)
+        # What was best at a checkpoint stays as long as it, for a run that goes on from there.
+        first = min(self.steps(), default=0)
+        for old in [best for best in self.steps("best") if best <= first][:-1]:
+            self.file(old, "best").unlink(missing_ok=True)
 
     def _write(self, path: Path, state: Mapping[str, Any]) -> None:
         temporary = path.with_suffix(".tmp")

@@ -40,13 +40,39 @@ class LoopSettings(BaseModel):
         "none keeps the weights themselves.",
     )
     clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="Arithmetic of the networks; auto is bfloat16 on a GPU, float32 on a CPU.",
+        description="Arithmetic of the networks; auto is bfloat16 on a GPU, float32 on a CPU. "
+        "float16 scales the loss, so that small gradients are not lost.",
+    )
+    max_loss_ratio: float | None = Field(
+        default=100.0,
+        gt=1,
+        description="Stop when the running mean of the loss exceeds its smallest value so far this "
+        "many times; none never does.",
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop after so many validations without a better one; none never does.",
     )
     log_every: int = Field(default=20, ge=1, description="Steps between reports.")
     validate_every: int = Field(default=500, ge=1, description="Steps between validations.")
     checkpoint_every: int = Field(default=500, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(
         default=2, ge=1, description="How many of the last checkpoints stay."
+    )
+
+
+class AudioLoopSettings(LoopSettings):
+    """The loop's settings and which audio it may do without."""
+
+    min_duration: float = Field(
+        default=0.0, ge=0, description="Tracks shorter than this are left out, seconds."
+    )
+    max_unreadable: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Share of the tracks that may be unreadable; they are left out and named.",
     )

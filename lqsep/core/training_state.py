@@ -17,6 +17,9 @@ from lqsep.core.training_settings import LoopSettings
 
 _VERSION = 2
 
+# Of the loss in float16; halved whenever gradients overflow.
+_FIRST_SCALE = 2.0**16
+
 _OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "jukebox-adam": JukeboxAdam,
@@ -52,9 +55,21 @@ class TrainingState:
         self.average: WeightAverage | None = None
         if settings.ema_decay is not None:
             self.average = WeightAverage(self.parameters, settings.ema_decay)
+        self.scaler = torch.amp.GradScaler(
+            device.type, enabled=settings.precision == "float16", init_scale=_FIRST_SCALE
+        )
         self.step = 0
         self.seconds = 0.0
         self.validation: dict[str, float] = {}
+        self.stale = 0  # validations since the best one
+        self.loss_mean: float | None = None
+        self.lowest_mean = math.inf
+
+    def follow(self, loss: float) -> float:
+        """Count a step's loss; its running mean over the smallest so far, 1 at the least."""
+        mean = loss if self.loss_mean is None else self.loss_mean + (loss - self.loss_mean) / 10
+        self.loss_mean, self.lowest_mean = mean, min(self.lowest_mean, mean)
+        return mean / self.lowest_mean if self.lowest_mean > 0 else 1.0
 
     def done(self) -> float:
         """Share of the run that lies behind, from 0 to 1."""
@@ -87,7 +102,10 @@ class TrainingState:
             "average": None if self.average is None else self.average.state_dict(),
             "generator": self.generator.get_state(),
             "random": processes.gather({"cpu": torch.get_rng_state(), "cuda": cuda}),
+            "scaler": self.scaler.state_dict(),
             "validation": self.validation,
+            "stale": self.stale,
+            "loss_means": (self.loss_mean, self.lowest_mean),
         }
 
     def restore(self, state: Mapping[str, Any], where: str) -> str | None:
@@ -109,7 +127,10 @@ class TrainingState:
                     self.average.load_state_dict(state["average"])
             self.generator.set_state(state["generator"].clone())
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
-            self.validation = dict(state["validation"])
+            if self.scaler.is_enabled() and state["scaler"]:
+                self.scaler.load_state_dict(state["scaler"])
+            self.validation, self.stale = dict(state["validation"]), int(state["stale"])
+            self.loss_mean, self.lowest_mean = state["loss_means"]
             return self._restore_random(state["random"])
         except Exception as error:
             raise CheckpointError(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.audio_pool import AudioPool, stem_level
+from lqsep.core.audio_pool import AudioPool, Reading, stem_level
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
 
@@ -87,3 +87,64 @@ def test_stem_level_gives_the_mixture_its_level() -> None:
     # Independent noise of 1e5 samples: one per cent is three standard deviations.
     assert math.isclose(float(mixture.std()), 0.2, rel_tol=0.01)
     assert stem_level(None, gains) is None
+
+
+class Faulty(Stems):
+    """Ten tracks; some cannot be read, one holds samples that are no numbers."""
+
+    def __init__(self, *faulty: int, spoilt: int = -1) -> None:
+        super().__init__(*(noise(2000) for _ in range(10)))
+        self.faulty, self.spoilt = faulty, spoilt
+
+    def __getitem__(self, index: int) -> Track:
+        if index in self.faulty:
+            raise AudioError(f"cannot read track-{index}.wav: it is damaged.")
+        track = super().__getitem__(index)
+        if index == self.spoilt:
+            track.stems["noise"][0, 7] = np.nan
+        return track
+
+
+def test_unreadable_tracks_are_left_out_counted_and_named() -> None:
+    notes: list[str] = []
+    reading = Reading(max_unreadable=0.3, report=lambda figures: notes.append(figures["text"]))
+    pool = AudioPool(Faulty(2, 5, spoilt=7), ["noise"], 1000, reading=reading)
+    assert len(pool.waves[0]) == 7
+    assert [note.partition(":")[0] for note in notes] == [
+        f"left out, unreadable ({count})" for count in (1, 2, 3)
+    ]
+    assert "track-2.wav" in notes[0] and "track-5.wav" in notes[1] and "no numbers" in notes[2]
+
+
+def test_too_many_unreadable_tracks_are_an_error() -> None:
+    with pytest.raises(AudioError, match=r"3 tracks .*at most 0\.2 of 10.*track-8\.wav"):
+        AudioPool(Faulty(2, 5, 8), ["noise"], 1000, reading=Reading(max_unreadable=0.2))
+    with pytest.raises(AudioError, match=r"^cannot read track-2\.wav"):
+        AudioPool(Faulty(2), ["noise"], 1000)
+
+
+def test_short_tracks_are_left_out() -> None:
+    notes: list[str] = []
+    reading = Reading(min_duration=1.0, report=lambda figures: notes.append(figures["text"]))
+    waves = (noise(2000), noise(999), noise(0), noise(1000))
+    pool = AudioPool(Stems(*waves), ["noise"], 1000, reading=reading)
+    assert [len(wave) for wave in pool.waves[0]] == [2000, 1000]
+    assert len(notes) == 2 and "too short: 1 lasts 0.999 s" in notes[0]
+    with pytest.raises(AudioError, match="no audio of 3 s and more found for noise in 4 tracks"):
+        AudioPool(Stems(*waves), ["noise"], 1000, reading=Reading(min_duration=3.0))
+
+
+def test_lower_rates_than_the_codecs() -> None:
+    with pytest.raises(AudioError, match=r"works at 2000 Hz.*lower rate \(up to 1000 Hz\)"):
+        AudioPool(Stems(noise(2000)), ["noise"], 2000)
+
+    class Mixed(Stems):
+        def __getitem__(self, index: int) -> Track:
+            self.sample_rate = (1000, 4000)[index]
+            return super().__getitem__(index)
+
+    notes: list[str] = []
+    reading = Reading(report=lambda figures: notes.append(figures["text"]))
+    pool = AudioPool(Mixed(noise(2000), noise(2000)), ["noise"], 2000, reading=reading)
+    assert [len(wave) for wave in pool.waves[0]] == [4000, 1000]
+    assert len(notes) == 1 and "1 of 2 tracks" in notes[0] and "down to 1000 Hz" in notes[0]

@@ -1,7 +1,9 @@
 """The shared training loop: resuming, stopping, choosing weights."""
 
+import errno
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -13,8 +15,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lqsep.core.errors import CheckpointError, LqsepError
+from lqsep.core.errors import CheckpointError, ConfigError, LqsepError
 from lqsep.core.training import FitResult, Task, fit
+from lqsep.core.training_checkpoints import CheckpointFolder
 from lqsep.core.training_settings import LoopSettings
 
 SETTINGS = LoopSettings(
@@ -177,6 +180,54 @@ def test_stops_when_the_loss_is_no_number(tmp_path: Path, spoil: Any) -> None:
     assert run(task, tmp_path, resume=True).step == 20
 
 
+def test_stops_when_the_loss_explodes(tmp_path: Path) -> None:
+    def grow(loss: Tensor) -> Tensor:
+        return loss * 1e4
+
+    task = Line(dict.fromkeys(range(8, 21), grow))
+    with pytest.raises(LqsepError, match=r"mean loss has grown to .*max_loss_ratio.*step-0*5\.pt"):
+        run(task, tmp_path)
+    assert checkpoint(tmp_path)["step"] == 5
+    endless = SETTINGS.model_copy(update={"max_loss_ratio": None})
+    assert run(Line(task.at), tmp_path / "endless", endless).step == 20
+
+
+def full_disk(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(loss: Tensor) -> Tensor:
+        monkeypatch.setattr(os, "fsync", full_disk)
+        return loss
+
+    with pytest.raises(CheckpointError, match=r"No space left.*step-0*5\.pt is kept.*--resume"):
+        run(Line({8: fill}), tmp_path)
+    monkeypatch.undo()
+    names = [path.name for path in (tmp_path / "checkpoints" / "line").iterdir()]
+    assert names == ["step-00000005.pt"]
+    whole, parts = Line(), Line()
+    run(whole, tmp_path / "whole")
+    run(parts, tmp_path, resume=True)
+    assert torch.equal(weights(parts), weights(whole))
+
+
+def test_a_write_that_stops_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, keep=1)
+    folder.save(1, {"values": torch.arange(10)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot write .*File too large"):
+            folder.save(2, {"values": torch.arange(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.pt"]
+    assert torch.equal(folder.load(folder.file(1))["values"], torch.arange(10))
+
+
 def test_ctrl_c_writes_a_checkpoint(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -325,6 +376,69 @@ def test_the_best_weights_survive_resuming(tmp_path: Path) -> None:
     second.seen = first.seen
     run(second, tmp_path / "parts", resume=True)
     assert torch.equal(weights(second), weights(whole))
+
+
+def test_stops_when_validation_gets_no_better(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"validate_every": 2, "patience": 3})
+    settings = settings.model_copy(update={"checkpoint_every": 3})
+
+    class Pit(Valley):
+        def validate(self) -> Mapping[str, float]:
+            self.seen.append(weights(self))
+            return {"height": float(abs(self.optimum - len(self.seen)))}
+
+        optimum = 4
+
+    task, notes = Pit(), []
+    result = run(task, tmp_path, settings, reports=notes)
+    assert result.step == 14 and result.validation == {"height": 0.0}
+    assert torch.equal(weights(task), task.seen[3])
+    assert any("no better for 3 validations" in str(note.get("text")) for note in notes)
+    # The best of step 8 is kept beside the checkpoints, all of them later.
+    names = sorted(path.name for path in (tmp_path / "checkpoints" / "line").iterdir())
+    assert names == [f"{name}.pt" for name in ("best-00000008", "step-00000012", "step-00000014")]
+    again = Pit()
+    assert run(again, tmp_path, settings, resume=True).step == 14
+    assert again.calls == 0 and torch.equal(weights(again), task.seen[3])
+
+
+def test_what_was_best_after_the_checkpoint_is_forgotten(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"validate_every": 2, "checkpoint_every": 10})
+
+    class Falling(Valley):
+        def validate(self) -> Mapping[str, float]:
+            self.seen.append(weights(self))
+            return {"height": -float(len(self.seen))}
+
+    with pytest.raises(Crash):
+        run(Falling({15: crash}), tmp_path, settings)
+    folder = CheckpointFolder(tmp_path / "checkpoints" / "line", keep=2)
+    assert folder.steps() == [10] and folder.steps("best") == [10, 12, 14]
+    with pytest.raises(Crash):
+        run(Falling({1: crash}), tmp_path, settings, resume=True)
+    assert folder.steps("best") == [10]
+
+
+def test_patience_needs_a_figure_to_judge_by(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="patience needs a validation figure"):
+        run(Line(), tmp_path, SETTINGS.model_copy(update={"patience": 1}))
+
+
+def test_half_precision_scales_the_loss(tmp_path: Path) -> None:
+    def overflow(loss: Tensor) -> Tensor:
+        return loss + (loss * 1e38 - (loss * 1e38).detach())
+
+    settings = SETTINGS.model_copy(update={"precision": "float16"})
+    whole = Line({7: overflow, 8: overflow})
+    run(whole, tmp_path / "whole", settings)
+    # Two overflows: the steps are left out, and the scale is halved twice.
+    assert checkpoint(tmp_path / "whole")["scaler"]["scale"] == 2.0**14
+    assert all(weight.isfinite().all() for weight in whole.model.parameters())
+    with pytest.raises(Crash):
+        run(Line({7: overflow, 8: overflow, 13: crash}), tmp_path / "parts", settings)
+    parts = Line()
+    run(parts, tmp_path / "parts", settings, resume=True)
+    assert torch.equal(weights(parts), weights(whole))
 
 
 def test_reports(tmp_path: Path) -> None:

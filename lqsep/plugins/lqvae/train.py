@@ -15,8 +15,10 @@ from torch import Tensor
 
 from lqsep.core import processes
 from lqsep.core.assemble import TrainContext
-from lqsep.core.audio_pool import AudioPool, stem_level
+from lqsep.core.audio_pool import AudioPool, Reading, stem_level
 from lqsep.core.checkpoints import save_weights
+from lqsep.core.errors import AudioError
+from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.training import Task, autocast, fit
 from lqsep.plugins.lqvae.codec import inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
@@ -33,15 +35,23 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
     """Train and write ``config.checkpoint`` below ``context.output_dir``.
 
     Raises:
-        AudioError: The data set has no audio.
+        AudioError: The data set has no audio, none as long as a clip, or too much that cannot be
+            read.
         LqsepError: The training diverged.
     """
     gains = context.gains
     level = stem_level(config.level, gains)
-    pool = AudioPool(context.dataset, context.sources, config.sample_rate, level=level)
-    held_out = None
-    if context.validation is not None:
-        held_out = AudioPool(context.validation, context.sources, config.sample_rate, level=level)
+    reading = Reading(
+        min_duration=train_config.min_duration,
+        max_unreadable=train_config.max_unreadable,
+        report=context.report,
+    )
+
+    def pool_of(dataset: Dataset) -> AudioPool:
+        return AudioPool(dataset, context.sources, config.sample_rate, level=level, reading=reading)
+
+    pool = pool_of(context.dataset)
+    held_out = None if context.validation is None else pool_of(context.validation)
     # Weights are drawn under the run's seed, apart from what the loop draws later.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
@@ -114,6 +124,13 @@ class CodecTask(Task):
         self.share = processes.share(self.batch_size, group=2)
         hop = model.hop_lengths[-1]
         self.clip_samples = -(-train_config.clip_samples // hop) * hop
+        longest = max(len(wave) for waves in pool.waves for wave in waves)
+        if longest < self.clip_samples:
+            raise AudioError(
+                f"training codec 'lq-vae': the longest track has {longest} samples, expected at "
+                f"least one clip of {self.clip_samples}; use longer tracks or a smaller "
+                "train.codec.clip_samples"
+            )
         self.weights = LossWeights(
             **{name: getattr(train_config, name) for name in LossWeights.__dataclass_fields__}
         )

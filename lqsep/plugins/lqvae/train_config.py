@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lqsep.core.training_settings import LoopSettings
+from lqsep.core.training_settings import AudioLoopSettings
 
 
-class LQVAETrainConfig(LoopSettings):
+class LQVAETrainConfig(AudioLoopSettings):
     """Loss weights default to the published recipe; the codebook's settings keep every code alive
     in short runs, where the published ones (0.99, threshold 1) lose most."""
 

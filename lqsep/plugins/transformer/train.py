@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from lqsep.core import processes
 from lqsep.core.assemble import TrainContext
+from lqsep.core.audio_pool import Reading
 from lqsep.core.checkpoints import save_weights
 from lqsep.core.encode_dataset import encode_source
 from lqsep.core.errors import AudioError, IncompatibleComponentsError
@@ -38,7 +39,8 @@ def train_prior(
 
     Raises:
         IncompatibleComponentsError: There is no codec or no source.
-        AudioError: The source has no audio.
+        AudioError: The source has no audio, no track as long as the context, or too much that
+            cannot be read.
         LqsepError: The training diverged.
     """
     codec, source = context.codec, context.source
@@ -49,7 +51,17 @@ def train_prior(
     index = context.sources.index(source)
     generator = torch.Generator().manual_seed(context.seed)
     context.report({"event": "note", "text": f"encoding the tracks of '{source}'"})
-    where: dict[str, Any] = {"index": index, "gains": context.gains, "device": context.device}
+    reading = Reading(
+        min_duration=train_config.min_duration,
+        max_unreadable=train_config.max_unreadable,
+        report=context.report,
+    )
+    where: dict[str, Any] = {
+        "index": index,
+        "gains": context.gains,
+        "device": context.device,
+        "reading": reading,
+    }
     codes = encode_source(
         context.dataset,
         source,
@@ -151,13 +163,19 @@ class PriorTask(Task):
 
 
 class _Windows:
-    """Random windows of many sequences; every possible window is equally likely."""
+    """Random windows of many sequences; every possible window is equally likely.
+
+    Sequences shorter than a window are not used.
+    """
 
     def __init__(self, sequences: Sequence[Tensor], frames: int) -> None:
-        # A sequence shorter than the context cannot give a window; all get the shortest's length.
-        self.frames = min(frames, max((len(s) for s in sequences), default=0))
-        if self.frames == 0:
-            raise AudioError("training a transformer prior: the data set has no audio")
+        self.frames, longest = frames, max((len(s) for s in sequences), default=0)
+        if longest < frames:
+            # Its last positions would stay untrained.
+            raise AudioError(
+                f"training a transformer prior: the longest track has {longest} codes, expected "
+                f"a context of {frames} at least; use longer tracks or a smaller max_frames"
+            )
         self.sequences = [s for s in sequences if len(s) >= self.frames]
         self.ends = torch.tensor([len(s) - self.frames + 1 for s in self.sequences]).cumsum(0)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lqsep.core.training_settings import LoopSettings
+from lqsep.core.training_settings import AudioLoopSettings
 
 
-class TransformerTrainConfig(LoopSettings):
+class TransformerTrainConfig(AudioLoopSettings):
     """The loop's settings and how codes are made from audio."""
 
     batch_size: int = Field(default=16, ge=1, description="Windows of the context per step.")

@@ -12,7 +12,7 @@ import torch
 from lqsep.core.assemble import BuildContext, TrainContext
 from lqsep.core.audio_pool import AudioPool
 from lqsep.core.checkpoints import load_weights
-from lqsep.core.errors import LqsepError
+from lqsep.core.errors import AudioError, CheckpointError, LqsepError
 from lqsep.core.interfaces.dataset import Track
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.lqvae.config import LQVAEConfig
@@ -232,6 +232,18 @@ def test_one_source_is_paired_with_itself(tmp_path: Path) -> None:
 def test_batches_are_even() -> None:
     with pytest.raises(ValueError, match="multiple of 2"):
         LQVAETrainConfig(batch_size=3)
+
+
+def test_clips_longer_than_every_track_are_an_error() -> None:
+    with pytest.raises(AudioError, match="longest track has 4000 samples, expected.*clip of 4016"):
+        task(TRAIN.model_copy(update={"clip_samples": 4001}))
+
+
+def test_a_checkpoint_of_another_rate_is_an_error(tmp_path: Path) -> None:
+    train_codec(CONFIG, TRAIN.model_copy(update={"steps": 2}), context(tmp_path))
+    config = CONFIG.model_copy(update={"sample_rate": 2000})
+    with pytest.raises(CheckpointError, match="sample_rate: expected 2000, got 4000"):
+        train_codec(config, TRAIN, context(tmp_path, resume=True))
 
 
 def test_reduced_precision_reaches_the_convolutions_only() -> None:

@@ -43,7 +43,7 @@ def context(
     report: Callable[[Mapping[str, Any]], None] = lambda figures: None,
 ) -> TrainContext:
     def dataset(seed: int) -> SyntheticDataset:
-        return SyntheticDataset(n_tracks=2, duration_s=0.5, sample_rate=2000, seed=seed)
+        return SyntheticDataset(n_tracks=2, duration_s=0.1, sample_rate=8000, seed=seed)
 
     return TrainContext(
         dataset=dataset(0),
@@ -127,6 +127,14 @@ def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
     assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
 
 
+def test_a_checkpoint_on_another_codec_is_an_error(tmp_path: Path) -> None:
+    train_prior(CONFIG, TRAIN.model_copy(update={"steps": 2}), context(tmp_path))
+    codec = AddingCodec()
+    codec.fingerprint = "0" * 64
+    with pytest.raises(CheckpointError, match="codec: expected 0000"):
+        train_prior(CONFIG, TRAIN, replace(context(tmp_path, resume=True), codec=codec))
+
+
 @pytest.mark.parametrize("missing", ["codec", "source"])
 def test_needs_a_codec_and_a_source(tmp_path: Path, missing: str) -> None:
     made = context(tmp_path)
@@ -177,11 +185,12 @@ def test_windows_come_from_everywhere_and_from_long_enough_tracks() -> None:
     assert (starts[starts > 0] - 100).abs().max() < 36
 
 
-def test_tracks_shorter_than_the_context_give_shorter_windows() -> None:
-    made = task([torch.zeros(5, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)])
-    assert made.windows.draw(2, torch.Generator()).shape == (2, 5)
+def test_tracks_shorter_than_the_context_are_an_error() -> None:
+    codes = [torch.zeros(5, dtype=torch.int64), torch.zeros(7, dtype=torch.int64)]
+    with pytest.raises(AudioError, match="longest track has 7 codes, expected a context of 8"):
+        task(codes)
 
 
 def test_no_codes_is_an_error() -> None:
-    with pytest.raises(AudioError, match="no audio"):
+    with pytest.raises(AudioError, match="longest track has 0 codes"):
         task([])
