@@ -15,8 +15,8 @@ from torch import Tensor
 
 from lqsep.core.interfaces.refiner import RefineContext
 
-# A code that is there in one frame is believed half of what that frame says.
-_PSEUDO_FRAMES = 1.0
+# A code that is there in two frames is believed half of what they say.
+_PSEUDO_FRAMES = 2.0
 
 # A frame has at most so much more or less power than was expected, 60 dB.
 _MOST = 1e6
@@ -70,7 +70,7 @@ def fitted(
     A source with power ``p`` among ``t`` in all, where ``x`` is observed, has had the power
     ``(p/t)^2 x + p (1 - p/t)`` on average: that of its Wiener estimate plus what is uncertain of
     it. A round moves the log spectrum of each code by the mean of this power's log over ``p``, over
-    the frames in which the code is there, with one frame more that asks for no change. In codes
+    the frames in which the code is there, with two frames more that ask for no change. In codes
     spectra are means of logs too.
 
     Args:

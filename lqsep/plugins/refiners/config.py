@@ -20,7 +20,7 @@ class WienerConfig(ComponentConfig):
         2048 / 22_050, gt=0, le=1, description="Length of the transform's window in seconds."
     )
     rounds: int = Field(
-        8,
+        16,
         ge=0,
         le=100,
         description="Times that the spectra of the codes are fitted to the mixture, where a codec "

@@ -59,7 +59,7 @@ class WienerRefiner(Refiner):
     needs_stems = False
 
     def __init__(
-        self, *, exponent: float = 2.0, window_s: float = DEFAULT_WINDOW_S, rounds: int = 8
+        self, *, exponent: float = 2.0, window_s: float = DEFAULT_WINDOW_S, rounds: int = 16
     ) -> None:
         self._exponent = exponent
         self._window_s = window_s

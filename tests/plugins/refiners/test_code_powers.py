@@ -73,10 +73,10 @@ def test_without_rounds_nothing_is_fitted():
 
 
 def test_a_lone_source_becomes_what_is_observed():
-    # One code in all of 99 frames: each round goes 99 / 100 of the way, in logs.
-    power, observed = torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 0.5]]).expand(99, -1)
-    (found,) = fitted([CodeSpectra(power, torch.ones(99, 1))], observed, 1)
-    expected = power * (observed[:1] / power) ** 0.99
+    # One code in all of 98 frames: each round goes 98 / 100 of the way, in logs.
+    power, observed = torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 0.5]]).expand(98, -1)
+    (found,) = fitted([CodeSpectra(power, torch.ones(98, 1))], observed, 1)
+    expected = power * (observed[:1] / power) ** 0.98
     assert torch.allclose(found.power, expected)
 
 

@@ -264,7 +264,7 @@ def test_consistency():
 @pytest.mark.parametrize(
     ("name", "settings", "component"),
     [
-        ("wiener", {"exponent": 1.0, "window_s": 0.05}, WienerRefiner),
+        ("wiener", {"exponent": 1.0, "window_s": 0.05, "rounds": 3}, WienerRefiner),
         ("consistency", {"share": "energy"}, ConsistencyRefiner),
     ],
 )
