@@ -144,3 +144,23 @@ def test_masks_are_better_where_the_codes_are_wrong():
 
     assert error(0) > 0.1
     assert error(8) < 0.3 * error(0)
+
+
+def test_the_mixture_is_seen_at_the_level_of_the_codes():
+    torch.manual_seed(0)
+    wave = torch.randn(1, 640)
+    books = [make_book(slope * torch.linspace(-2, 2, 129) + 3) for slope in (1, -1)]
+    codec = SpectralCodec(FEATURES, books)
+    codes = torch.ones(2, 1, 10, dtype=torch.int64)
+    refined = [
+        scale
+        * WienerRefiner(rounds=2).refine(
+            torch.zeros(2, 1, 640),
+            make_context(codec, codes, torch.ones(2, 1), wave / scale, scale=scale),
+        )
+        for scale in (1.0, 8.0)
+    ]
+    assert torch.allclose(*refined, atol=1e-5)
+    with_less = make_context(codec, codes, torch.ones(2, 1), wave / 8)
+    other = 8 * WienerRefiner(rounds=2).refine(torch.zeros(2, 1, 640), with_less)
+    assert (other - refined[0]).abs().max() > 0.01

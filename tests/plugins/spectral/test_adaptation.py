@@ -143,6 +143,7 @@ def test_impossible_codes_give_finite_weights() -> None:
 
 def error_db(bound: BoundLogSum, truth: torch.Tensor) -> float:
     """RMS in the bands that each source has to itself: in the others it is hardly heard."""
+    assert torch.equal(bound.shift(), bound.equaliser)
     error = bound.equaliser - truth
     return float(torch.cat([error[0, 9:], error[1, :8]]).square().mean().sqrt() / DB)
 

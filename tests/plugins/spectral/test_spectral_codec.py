@@ -266,3 +266,21 @@ def test_everything_stays_on_the_device(tmp_path: Path) -> None:
     decoded = [codec.decode(codes, 500, 0, mixture) for mixture in (wave[0], None)]
     results = [codec.analyse(wave).latents, codes, *decoded, codec.power(codes, 0)]
     assert {result.device for result in results} == {device}
+
+
+def test_powers_of_waves_and_codes_have_one_unit() -> None:
+    codec = make_codec()
+    wave = noise(640)
+    power = codec.wave_power(wave[0])
+    assert torch.allclose(power.T.log(), codec.features.log_power(wave[:, 0])[0], atol=1e-5)
+    bands = codec.features.bands(power.T).log()
+    # Floors are added before or after the mean.
+    assert torch.allclose(bands, codec.features.log_bands(wave[:, 0])[0], atol=1e-4)
+
+
+def test_a_shift_of_bands_moves_their_bins() -> None:
+    codec, codes = make_codec(), torch.tensor([[3, 0, 5]])
+    shift = torch.linspace(-1, 1, 40)
+    plain, moved = codec.power(codes, 1), codec.power(codes, 1, shift)
+    difference = (moved / plain).log().transpose(1, 2)
+    assert torch.allclose(difference, codec.features.spread(shift).expand_as(difference), atol=1e-5)
