@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,11 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         set_option,
         click.option("--resume", is_flag=True, help="Continue from the last checkpoint."),
         click.option(
+            "--dry-run",
+            is_flag=True,
+            help="Build everything, take two steps, tell memory and duration; keep nothing.",
+        ),
+        click.option(
             "-d", "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
         ),
         click.option("--seed", default=0, show_default=True, help="Of everything random."),
@@ -52,31 +57,21 @@ def train() -> None:
 
 @train.command()
 @_common_options
-def codec(
-    config_path: Path, output: Path, settings: Sequence[str], resume: bool, device: str, seed: int
-) -> None:
+def codec(**choices: Any) -> None:
     """Train the codec on the sounds of all sources."""
     from lqsep.cli.train_run import opened_run
 
-    with opened_run(config_path, output, settings, device, seed=seed, resume=resume) as run:
-        run.show(run.train_codec())
+    with opened_run(**choices) as run:
+        run.train_codec()
 
 
 @train.command()
 @_common_options
 @click.option("--source", metavar="NAME", help="Train this source's prior.  [all, in turn]")
-def prior(
-    config_path: Path,
-    output: Path,
-    settings: Sequence[str],
-    resume: bool,
-    device: str,
-    seed: int,
-    source: str | None,
-) -> None:
+def prior(source: str | None, **choices: Any) -> None:
     """Train the priors of the sources on the codes of a trained codec."""
     from lqsep.cli.train_run import opened_run
 
-    with opened_run(config_path, output, settings, device, seed=seed, resume=resume) as run:
+    with opened_run(**choices) as run:
         for name in run.chosen_sources(source):
-            run.show(run.train_prior(name))
+            run.train_prior(name)

@@ -22,8 +22,9 @@ class TrainingProgress:
     """Shows what trainers report (`lqsep.core.assemble.TrainContext.report`).
 
     Dictionaries with ``event`` ``progress`` (``name``, ``step``, ``steps``, ``done``, ``eta_s``,
-    ``steps_per_s``, ``loss``), ``validation`` (``name``, ``step``, figures) and ``note``
-    (``text``) are understood; others are shown as figures. ``-q`` hides everything.
+    ``steps_per_s`` and other rates, ``loss``), ``validation`` (``name``, ``step``, figures),
+    ``summary`` (likewise) and ``note`` (``text``) are understood; others are shown as figures.
+    ``-q`` hides everything.
     """
 
     def __init__(self, *, terminal: bool | None = None, quiet: bool | None = None) -> None:
@@ -47,6 +48,8 @@ class TrainingProgress:
             if now - self._last_line >= _LINE_EVERY_S or figures.get("done") == 1.0:
                 self._last_line = now
                 self._line(_progress_line(figures))
+        elif event == "summary":
+            self._line(_summary_line(figures))
         else:
             self._line(_figures_line(figures))
 
@@ -59,7 +62,7 @@ class TrainingProgress:
             for old in self._tasks.values():
                 self._bar.remove_task(old)
             self._tasks = {name: self._bar.add_task(name, total=1.0, figures="")}
-        text = f"loss {figures.get('loss', float('nan')):.4g}, {_left(figures)}"
+        text = f"loss {figures.get('loss', float('nan')):.4g}, {_rates(figures)}, {_left(figures)}"
         self._bar.update(self._tasks[name], completed=figures["done"], figures=text)
 
     def _line(self, text: str) -> None:
@@ -80,9 +83,30 @@ class TrainingProgress:
 def _progress_line(figures: Mapping[str, Any]) -> str:
     return (
         f"{figures['name']}: step {figures['step']} of {figures['steps']}, "
-        f"loss {figures.get('loss', float('nan')):.4g}, {figures['steps_per_s']:.2f} steps/s, "
-        f"{_left(figures)}"
+        f"loss {figures.get('loss', float('nan')):.4g}, {_rates(figures)}, {_left(figures)}"
     )
+
+
+def _rates(figures: Mapping[str, Any]) -> str:
+    """``2.00 steps/s, 11.9 s of audio/s, 4096 tokens/s``, as far as known."""
+    units = {"audio_s_per_s": "s of audio/s", "tokens_per_s": "tokens/s"}
+    known = [f"{figures[key]:.4g} {unit}" for key, unit in units.items() if key in figures]
+    return ", ".join([f"{figures['steps_per_s']:.2f} steps/s", *known])
+
+
+def _summary_line(figures: Mapping[str, Any]) -> str:
+    """``codec: done, 500 steps in 3.2 minutes, 2.61 steps/s; sdr_drums 5.21``."""
+    known = {"event", "name", "step", "minutes"}
+    validation = ", ".join(
+        f"{key} {value:.4g}"
+        for key, value in figures.items()
+        if key not in known and not key.endswith("_per_s")
+    )
+    text = (
+        f"{figures['name']}: done, {figures['step']} steps in {figures['minutes']:.3g} minutes, "
+        f"{_rates(figures)}"
+    )
+    return f"{text}; {validation}" if validation else text
 
 
 def _figures_line(figures: Mapping[str, Any]) -> str:

@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import BaseModel
 
 from lqsep.cli.options import did_you_mean
 from lqsep.cli.train_progress import TrainingProgress
@@ -38,9 +40,7 @@ _VALIDATION = "validation/"
 
 
 @contextmanager
-def opened_run(
-    config_path: Path, output: Path, settings: Sequence[str], device: str, **choices: Any
-) -> Iterator[TrainRun]:
+def opened_run(device: str, resume: bool, **choices: Any) -> Iterator[TrainRun]:
     """A run together with the other processes of its launcher, if there are any.
 
     Takes what `TrainRun.open` takes; the first process alone shows progress. Workers that torchrun
@@ -48,11 +48,10 @@ def opened_run(
     """
     from lqsep.core import processes
 
-    choices["resume"] |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    resume |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     with processes.joined(resolve_device(device)) as own:
         with TrainingProgress(quiet=None if processes.is_main() else True) as progress:
-            report = progress.report
-            yield TrainRun.open(config_path, output, settings, own, report=report, **choices)
+            yield TrainRun.open(device=own, resume=resume, report=progress.report, **choices)
 
 
 @dataclass(frozen=True)
@@ -64,23 +63,26 @@ class TrainRun:
         registry: Where components are found.
         context: For the trainers; its source and codec are filled in per training.
         build_context: For the codec that priors work on, based on the model directory.
+        dry_run: Only take two steps of each training and tell what the whole would take.
     """
 
     config: PipelineConfig
     registry: Registry
     context: TrainContext
     build_context: BuildContext
+    dry_run: bool = False
 
     @classmethod
     def open(
         cls,
+        *,
         config_path: Path,
         output: Path,
         settings: Sequence[str],
         device: torch.device,
-        *,
         seed: int,
         resume: bool,
+        dry_run: bool,
         report: Callable[[Mapping[str, Any]], None],
     ) -> TrainRun:
         """Read the configuration and its data sets.
@@ -122,7 +124,7 @@ class TrainRun:
             resume=resume,
             report=report,
         )
-        return cls(config, registry, context, replace(build_context, base_dir=output))
+        return cls(config, registry, context, replace(build_context, base_dir=output), dry_run)
 
     def chosen_sources(self, source: str | None) -> tuple[str, ...]:
         """The named source, or all of them.
@@ -140,16 +142,16 @@ class TrainRun:
             )
         return (source,)
 
-    def train_codec(self) -> Path:
-        """Train the codec; returns its weights file."""
+    def train_codec(self) -> None:
+        """Train the codec and print its weights file."""
         registered = self.registry.find(Kind.CODEC, self.config.codec.type)
         settings = self.config.train.codec
-        return self._train(
+        self._train(
             registered, self.config.codec, settings, "codec", "codec.safetensors", self.context
         )
 
-    def train_prior(self, source: str) -> Path:
-        """Train the prior of one source on the trained codec; returns its weights file.
+    def train_prior(self, source: str) -> None:
+        """Train the prior of one source on the trained codec and print its weights file.
 
         Raises:
             CheckpointError: The codec's weights are missing from the model directory.
@@ -157,7 +159,7 @@ class TrainRun:
         prior = self.config.sources[source].prior
         registered = self.registry.find(Kind.PRIOR, prior.type)
         context = replace(self.context, source=source, codec=self._codec())
-        return self._train(
+        self._train(
             registered,
             prior,
             self.config.train.prior,
@@ -174,7 +176,7 @@ class TrainRun:
         section: str,
         default_name: str,
         context: TrainContext,
-    ) -> Path:
+    ) -> None:
         from lqsep.core import processes
 
         spec = registered.spec
@@ -184,6 +186,10 @@ class TrainRun:
         name = getattr(config, "checkpoint", None) or default_name
         if "checkpoint" in type(config).model_fields:
             config = config.model_copy(update={"checkpoint": name})
+        train = partial(_call_trainer, registered, config)
+        if self.dry_run:
+            _rehearse(train, train_config, section, context)
+            return
         try:
             context.output_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -191,20 +197,13 @@ class TrainRun:
                 f"cannot write to {context.output_dir}: {error.strerror}; choose another --output"
             ) from error
         # Trainers without the shared loop know nothing of other processes: the first does it all.
-        if processes.is_main() or issubclass(spec.train_config, LoopSettings):
-            _call_trainer(registered, config, train_config, context)
+        if processes.is_main() or isinstance(train_config, LoopSettings):
+            train(train_config, context)
         if processes.is_main():
             recipe = {**settings, "seed": context.seed}
             self._update_model(section, config, name, {f"model.recipe.train.{spec.kind}": recipe})
+            click.echo(str(context.output_dir / name))
         processes.wait()
-        return context.output_dir / name
-
-    def show(self, path: Path) -> None:
-        """Print what was written, in the first process."""
-        from lqsep.core import processes
-
-        if processes.is_main():
-            click.echo(str(path))
 
     def _update_model(
         self, section: str, config: ComponentConfig, name: str, changes: dict[str, Any]
@@ -242,8 +241,26 @@ class TrainRun:
         return codec
 
 
+def _rehearse(
+    train: Callable[[LoopSettings, TrainContext], None],
+    train_config: BaseModel,
+    section: str,
+    context: TrainContext,
+) -> None:
+    from lqsep.cli.train_rehearsal import rehearse
+
+    if not isinstance(train_config, LoopSettings):
+        raise ConfigError(f"--dry-run: the trainer for {section} does not work in steps")
+    found = rehearse(train, train_config, context)
+    if found:
+        click.echo(f"{section}: {found}")
+
+
 def _call_trainer(
-    registered: RegisteredComponent, config: ComponentConfig, train_config: Any, context: Any
+    registered: RegisteredComponent,
+    config: ComponentConfig,
+    train_config: BaseModel,
+    context: TrainContext,
 ) -> None:
     """Train; what fails without an error of lqsep's own is the plugin's fault."""
     spec = registered.spec

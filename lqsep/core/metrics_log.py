@@ -1,14 +1,17 @@
-"""Figures of a training run as JSON lines and, where tensorboard is installed, as its events."""
+"""Figures of a training run: JSON lines, TensorBoard events, and whatever Accelerate can track."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lqsep.core.errors import LqsepError
+from lqsep.core.errors import ConfigError, LqsepError
+
+_BOARD = "tensorboard"
 
 
 class MetricsLog:
@@ -20,6 +23,10 @@ class MetricsLog:
         after_step: Lines of later steps are dropped: a resumed run writes them again. 0 starts a
             new file.
         report: Told once when tensorboard is missing.
+        trackers: Where else figures go: ``tensorboard``, or other names of Accelerate's.
+
+    Raises:
+        ConfigError: A tracker is unknown or not installed.
     """
 
     def __init__(
@@ -29,7 +36,10 @@ class MetricsLog:
         *,
         after_step: int,
         report: Callable[[Mapping[str, Any]], None],
+        trackers: Sequence[str] = (_BOARD,),
     ) -> None:
+        others = [tracker for tracker in trackers if tracker != _BOARD]
+        self._trackers = _start_trackers(others, directory, name) if others else []
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / f"{name}.jsonl"
         kept = _lines_until(self._path, after_step) if after_step else []
@@ -37,6 +47,8 @@ class MetricsLog:
         self._file.writelines(kept)
         self._file.flush()
         self._board: Any = None
+        if _BOARD not in trackers:
+            return
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -63,6 +75,8 @@ class MetricsLog:
         if self._board is not None:
             for key, value in figures.items():
                 self._board.add_scalar(key, value, step)
+        for tracker in self._trackers:
+            tracker.log(dict(figures), step=step)
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -73,9 +87,33 @@ class MetricsLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be written was told by `write`
+            self._file.close()
         if self._board is not None:
             self._board.close()
+        for tracker in self._trackers:
+            tracker.finish()
+
+
+def _start_trackers(names: Sequence[str], directory: Path, run: str) -> list[Any]:
+    """Accelerate's trackers of these names."""
+    try:
+        from accelerate import Accelerator
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    except ImportError as error:
+        raise ConfigError(
+            f"trackers: {', '.join(names)} needs accelerate: pip install 'lqsep[train]'"
+        ) from error
+    installed = {str(tracker) for tracker in get_available_trackers()}
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            known = ", ".join(sorted(LOGGER_TYPE_TO_CLASS))
+            raise ConfigError(f"trackers: there is no '{name}'; expected one of {known}")
+        if name not in installed:
+            raise ConfigError(f"trackers: '{name}' is not installed; install its package")
+    accelerator = Accelerator(log_with=list(names), project_dir=str(directory))
+    accelerator.init_trackers(run)
+    return list(accelerator.trackers)
 
 
 def _lines_until(path: Path, step: int) -> list[str]:

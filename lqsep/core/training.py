@@ -43,6 +43,9 @@ class Task(ABC):
     best_by: str | None = None
     """Name of the validation figure whose smallest value marks the weights to keep; None keeps
     the last ones."""
+    per_step: Mapping[str, float] = {}
+    """What a step of the joint batch goes through, such as ``{"audio_s": 11.9}``; reported per
+    second."""
 
     @abstractmethod
     def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor | float]]:
@@ -114,7 +117,7 @@ def fit(
     Raises:
         LqsepError: The loss exploded or stopped being a number; the last good checkpoint is kept.
         CheckpointError: The checkpoint cannot be read or written, or belongs to another run.
-        KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was written.
     """
     devices = [device] if device.type == "cuda" else []
     if not processes.is_main():
@@ -127,7 +130,13 @@ def fit(
         run.begin(resume)
         if not processes.is_main():
             return run.train(None)
-        with MetricsLog(output_dir / "logs", name, after_step=state.step, report=report) as log:
+        with MetricsLog(
+            output_dir / "logs",
+            name,
+            after_step=state.step,
+            report=report,
+            trackers=settings.trackers,
+        ) as log:
             return run.train(log)
 
 
@@ -202,6 +211,9 @@ class _Run:
             text = f"{self.name}: no better for {state.stale} validations, stopped at {state.step}"
             self.report({"event": "note", "text": text})
         self._take_kept_weights()
+        steps, seconds = state.step - resumed_at, state.seconds - resumed_seconds
+        if steps:
+            self.report(self._summary(steps / max(seconds, 1e-9)))
         return FitResult(state.step, state.seconds / 60, state.validation)
 
     def save(self) -> None:
@@ -314,6 +326,19 @@ class _Run:
             "done": state.done(),
             "steps_per_s": rate,
             "eta_s": left,
+            **{f"{what}_per_s": amount * rate for what, amount in self.task.per_step.items()},
+        }
+
+    def _summary(self, rate: float) -> dict[str, Any]:
+        state = self.state
+        return {
+            "event": "summary",
+            "name": self.name,
+            "step": state.step,
+            "minutes": state.seconds / 60,
+            "steps_per_s": rate,
+            **{f"{what}_per_s": amount * rate for what, amount in self.task.per_step.items()},
+            **state.validation,
         }
 
     def _finished(self) -> bool:
@@ -349,19 +374,25 @@ def _say_nothing(figures: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a flag, so that a step is never cut in two; a second one kills."""
+    """Turn the first Ctrl-C into a flag, so that a step is never cut in two; a second one kills.
+
+    SIGTERM, which torchrun and job schedulers send, sets the flag too.
+    """
     flag = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
+    seen: set[int] = set()
 
     def note(signum: int, frame: object) -> None:
-        if flag.is_set():
+        if signum in seen:
             raise KeyboardInterrupt
+        seen.add(signum)
         flag.set()
 
-    previous = signal.signal(signal.SIGINT, note)
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield flag
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -56,6 +56,10 @@ class LoopSettings(BaseModel):
         ge=1,
         description="Stop after so many validations without a better one; none never does.",
     )
+    trackers: tuple[str, ...] = Field(
+        default=("tensorboard",),
+        description="Where figures go besides the JSON lines: any tracker of Accelerate, by name.",
+    )
     log_every: int = Field(default=20, ge=1, description="Steps between reports.")
     validate_every: int = Field(default=500, ge=1, description="Steps between validations.")
     checkpoint_every: int = Field(default=500, ge=1, description="Steps between checkpoints.")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lqsep.cli.main import run
 from lqsep.cli.train_progress import TrainingProgress
+from lqsep.core.audio import write_audio
 from lqsep.core.checkpoints import file_hash, load_weights
 from lqsep.core.config import read_toml
 from lqsep.core.model_directory import load_model, verify_model
@@ -251,6 +254,38 @@ def test_priors_refuse_a_codec_that_was_changed(train: Train) -> None:
     assert "expected sha256" in train.fail("prior", code=3)
 
 
+def test_dry_run(train: Train) -> None:
+    train("codec", "--dry-run", "-p", "train.codec.steps=20000")
+    assert not train.model.exists()
+    assert train.stdout.startswith("codec: 20000 steps of ")
+    assert re.search(r"take about [\d.]+ (s|min|h); memory at most [\d.]+ [MG]B", train.stdout)
+    train("codec", "-p", "train.codec.steps=2")
+    before = sorted(path.name for path in train.model.rglob("*"))
+    train("prior", "--source", "bass", "--dry-run", "-p", "train.prior.max_minutes=1")
+    assert train.stdout.startswith("sources.bass.prior: 4 steps of ")
+    assert sorted(path.name for path in train.model.rglob("*")) == before
+
+
+def test_a_dry_run_takes_steps(train: Train) -> None:
+    codec = '{ type = "spectral-vq", sample_rate = 2000 }'
+    error = train.fail("codec", "--dry-run", "-p", f"codec={codec}", code=2)
+    assert "codec" in error
+
+
+def test_unreadable_data(train: Train, tmp_path: Path) -> None:
+    for index in range(4):
+        folder = tmp_path / "data" / f"track-{index}"
+        folder.mkdir(parents=True)
+        for source in ("drums", "bass"):
+            noise = np.random.default_rng(index).normal(size=(1, 4000)) * 0.1
+            write_audio(folder / f"{source}.wav", noise.astype(np.float32), 2000)
+    (tmp_path / "data" / "track-2" / "bass.wav").write_bytes(b"RIFF")
+    data = [f'data.train={{ type = "track-folders", root = "{tmp_path}/data" }}']
+    assert "max_unreadable" in train.fail("codec", "-p", *data, code=1)
+    train("codec", "-p", *data, "-p", "train.codec.max_unreadable=0.25")
+    assert "left out, unreadable (1): " in train.stderr and "track-2" in train.stderr
+
+
 def figures(**changes: Any) -> dict[str, Any]:
     report = {"event": "progress", "name": "codec", "step": 5, "steps": 10, "done": 0.5}
     return {**report, "steps_per_s": 2.0, "eta_s": 3725.0, "loss": 1.5, **changes}
@@ -263,6 +298,9 @@ def test_progress_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
         progress.report(figures(step=10, done=1.0, eta_s=65.0))
         progress.report({"event": "note", "text": "a note"})
         progress.report({"event": "validation", "name": "codec", "step": 10, "sdr": 1.23456})
+        rates = {"steps_per_s": 2.0, "audio_s_per_s": 23.82}
+        progress.report({"event": "summary", "name": "codec", "step": 10, "minutes": 3.21, **rates})
+        progress.report({**rates, "event": "summary", "name": "b", "step": 1, "minutes": 1, "x": 2})
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -270,6 +308,8 @@ def test_progress_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "codec: step 10 of 10, loss 1.5, 2.00 steps/s, about 1 min 5 s left",
         "a note",
         "codec: step 10: sdr 1.235",
+        "codec: done, 10 steps in 3.21 minutes, 2.00 steps/s, 23.82 s of audio/s",
+        "b: done, 1 steps in 1 minutes, 2.00 steps/s, 23.82 s of audio/s; x 2",
     ]
 
 

@@ -240,6 +240,18 @@ def test_ctrl_c_writes_a_checkpoint(tmp_path: Path) -> None:
     assert torch.equal(weights(parts), weights(whole))
 
 
+def test_sigterm_writes_a_checkpoint_too(tmp_path: Path) -> None:
+    def end(loss: Tensor) -> Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return interrupt(loss)  # torchrun may send both
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run(Line({7: end}), tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert checkpoint(tmp_path)["step"] == 7
+
+
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(Line({7: lambda loss: interrupt(interrupt(loss))}), tmp_path)
@@ -449,6 +461,8 @@ def test_reports(tmp_path: Path) -> None:
     assert progress[9]["done"] == 0.5 and progress[9]["steps"] == 20
     assert progress[9]["twice"] == pytest.approx(2 * progress[9]["loss"])
     assert progress[-1]["eta_s"] == 0.0 and progress[9]["eta_s"] > 0
+    assert reports[-1]["event"] == "summary" and reports[-1]["step"] == 20
+    assert "error" in reports[-1] and "audio_s_per_s" not in reports[-1]
     validation = [report for report in reports if report["event"] == "validation"]
     assert [report["step"] for report in validation] == [5, 10, 15, 20]
     assert all("error" in report for report in validation)

@@ -67,6 +67,7 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
         held_out,
         train_config,
         gains=gains,
+        sample_rate=config.sample_rate,
         seed=context.seed,
         device=context.device,
     )
@@ -101,6 +102,7 @@ class CodecTask(Task):
         held_out: Validation audio, or None.
         train_config: Batch, augmentation and loss settings.
         gains: Linear factor of every source in a mixture.
+        sample_rate: Of the clips, Hz.
         seed: Of the fixed clips (scale of the losses, validation).
         device: Of the model.
     """
@@ -115,6 +117,7 @@ class CodecTask(Task):
         train_config: LQVAETrainConfig,
         *,
         gains: tuple[float, ...],
+        sample_rate: int,
         seed: int,
         device: torch.device,
     ) -> None:
@@ -131,6 +134,7 @@ class CodecTask(Task):
                 f"least one clip of {self.clip_samples}; use longer tracks or a smaller "
                 "train.codec.clip_samples"
             )
+        self.per_step = {"audio_s": self.batch_size * self.clip_samples / sample_rate}
         self.weights = LossWeights(
             **{name: getattr(train_config, name) for name in LossWeights.__dataclass_fields__}
         )

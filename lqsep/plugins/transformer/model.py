@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from lqsep.plugins.transformer.attention import SelfAttention, patterns
 from lqsep.plugins.transformer.kv_cache import KVCache
@@ -82,6 +83,10 @@ class TransformerModel(nn.Module):
         m_mlp: Hidden size of the MLP in widths.
         dropout: In training, of embeddings, attention weights, attention and MLP outputs.
 
+    Attributes:
+        recompute: In training, keep no activations inside the layers but compute them again in the
+            backward pass. Off.
+
     Reference: Dhariwal et al. 2020, arXiv:2005.00341, section 4.
     """
 
@@ -110,6 +115,7 @@ class TransformerModel(nn.Module):
         self.heads = heads
         self.head_dim = inner // heads
         self.dropout = dropout
+        self.recompute = False
         self.register_buffer("codebook", codebook.detach().float().clone(), persistent=False)
         self.embedding = nn.Linear(embedding_dim, width, bias=False)
         self.start = nn.Parameter(torch.empty(width))
@@ -185,6 +191,10 @@ class TransformerModel(nn.Module):
 
     def _run(self, inputs: Tensor, cache: KVCache | None) -> Tensor:
         x = inputs.to(self.block_dtype)
+        recompute = self.recompute and self.training and torch.is_grad_enabled()
         for layer, block in enumerate(self.blocks):
-            x = block(x, cache, layer)
+            if recompute:
+                x = checkpoint(block, x, cache, layer, use_reentrant=False)
+            else:
+                x = block(x, cache, layer)
         return x.float()

@@ -77,6 +77,7 @@ def train_prior(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
         model = build_model(config, codec_codebook(codec, index, context.device))
+    model.recompute = train_config.recompute
     task = PriorTask(
         model.to(context.device), codes, held_out, train_config, generator, context.device
     )
@@ -136,6 +137,7 @@ class PriorTask(Task):
         self.model, self.device, self.precision = model, device, train_config.precision
         self.batch_size = train_config.batch_size
         self.share = processes.share(self.batch_size)
+        self.per_step = {"tokens": self.batch_size * model.max_frames}
         self.windows = _Windows(codes, model.max_frames)
         self.held_out: Tensor | None = None
         if held_out:

@@ -23,3 +23,8 @@ class TransformerTrainConfig(AudioLoopSettings):
     validation_windows: int = Field(
         default=32, ge=1, description="Windows of the context in a validation."
     )
+    recompute: bool = Field(
+        default=False,
+        description="Keep no activations of the layers but compute them again in the backward "
+        "pass: much less memory for a third more time.",
+    )

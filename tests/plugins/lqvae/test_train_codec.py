@@ -76,7 +76,13 @@ def context(
 
 def task(train: LQVAETrainConfig = TRAIN, **changes: Any) -> CodecTask:
     pool = AudioPool(dataset(), ["drums", "bass"], RATE, level=0.1)
-    arguments = {"gains": (0.5, 0.5), "seed": 0, "device": torch.device("cpu"), **changes}
+    arguments = {
+        "gains": (0.5, 0.5),
+        "sample_rate": RATE,
+        "seed": 0,
+        "device": torch.device("cpu"),
+        **changes,
+    }
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model(CONFIG)
@@ -102,6 +108,10 @@ def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
     progress = [report for report in reports if report.get("event") == "progress"]
     expected = {"l2", "commitment", "latent", "latent_norm", "multispectral", "perplexity"}
     assert expected <= progress[0].keys()
+    # Four clips of 1104 samples per step.
+    assert progress[-1]["audio_s_per_s"] == pytest.approx(
+        progress[-1]["steps_per_s"] * 4 * 1104 / RATE
+    )
     assert 1 <= progress[-1]["perplexity"] <= 16 and 0 < progress[-1]["codes_alive"] <= 1
 
 

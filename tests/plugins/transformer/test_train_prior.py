@@ -191,6 +191,42 @@ def test_tracks_shorter_than_the_context_are_an_error() -> None:
         task(codes)
 
 
+def test_recomputing_keeps_less_and_changes_nothing() -> None:
+    def gradients(recompute: bool) -> tuple[list[torch.Tensor], int]:
+        made = model(depth=6, dropout=0.2).train()
+        made.recompute = recompute
+        kept = 0
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        torch.manual_seed(5)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = made(torch.ones(4, 8, dtype=torch.int64)).square().mean()
+        loss.backward()
+        return [p.grad for p in made.parameters() if p.grad is not None], kept
+
+    plain, kept = gradients(False)
+    recomputed, kept_less = gradients(True)
+    assert all(torch.equal(a, b) for a, b in zip(plain, recomputed, strict=True))
+    assert kept_less < kept / 3
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_reduced_precision(tmp_path: Path, precision: str) -> None:
+    changes = {"precision": precision, "recompute": True}
+    reports: list[Mapping[str, Any]] = []
+    train_prior(CONFIG, TRAIN.model_copy(update=changes), context(tmp_path, report=reports.append))
+    bits = [report["bits"] for report in reports if report.get("event") == "progress"]
+    exact = tmp_path / "exact"
+    train_prior(CONFIG, TRAIN, context(exact, report=reports.append))
+    expected = [report["bits"] for report in reports if report.get("event") == "progress"][-12:]
+    # bfloat16 keeps 8 bits.
+    assert bits == pytest.approx(expected, rel=0.02) and bits != expected
+
+
 def test_no_codes_is_an_error() -> None:
     with pytest.raises(AudioError, match="longest track has 0 codes"):
         task([])
