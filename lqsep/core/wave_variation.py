@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 # Bells of an equaliser, and their widths in octaves.
 _BELLS = 3
@@ -17,8 +18,11 @@ _WIDTHS = (0.4, 1.6)
 _LOWEST_HZ, _MIDDLE_HZ, _HIGHEST_HZ = 40.0, 500.0, 10_000.0
 _TILT_OCTAVES = 4.0
 
-# Resampled waves have a multiple of this many samples before they are cut: transforms stay fast.
-_GRID = 1024
+# Waves have a multiple of this many samples while they are transformed.
+_GRID = 64
+
+# Frequencies at which an equaliser is computed; those between are interpolated.
+_CURVE_POINTS = 4096
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Variation:
         gain_db: Level, plus or minus.
         eq_db: Height of an equaliser's tilt at its ends and of each of three bells, plus or minus;
             the level stays.
-        semitones: Pitch, plus or minus; the tempo goes with it.
+        semitones: Pitch, plus or minus, rounded to what is quick; the tempo goes with it.
     """
 
     gain_db: float = 0.0
@@ -68,23 +72,40 @@ def _filtered(
     generator: torch.Generator,
 ) -> Float[Tensor, " _samples"]:
     """Pitch times ``ratio`` and an equaliser, by one transform; the RMS stays."""
-    n_old = _GRID * -(-len(wave) // _GRID)
-    n_new = n_old if ratio == 1 else _GRID * max(1, round(n_old / ratio / _GRID))
+    n_old = _fast_length(len(wave))
+    n_new = n_old if ratio == 1 else _fast_length(n_old / ratio)
     spectrum = torch.fft.rfft(wave, n_old)
     kept = min(len(spectrum), n_new // 2 + 1)
     changed = spectrum.new_zeros(n_new // 2 + 1)
     changed[:kept] = spectrum[:kept]
     if eq_db:
-        hz = torch.arange(len(changed), dtype=torch.float64) * (sample_rate / n_new)
-        changed *= (10 ** (eq_db * _curve(hz, generator) / 20)).to(wave)
+        factors = 10 ** (eq_db * _curve(sample_rate, generator) / 20)
+        shape = (1, 1, _CURVE_POINTS)
+        changed *= F.interpolate(
+            factors.view(shape), len(changed), mode="linear", align_corners=True
+        ).view(-1)
     length = max(1, round(len(wave) * n_new / n_old))
     result: Tensor = torch.fft.irfft(changed, n_new)[:length]
     loudness: Tensor = wave.square().mean().sqrt() / result.square().mean().sqrt().clamp(min=1e-12)
     return result * loudness
 
 
-def _curve(hz: Tensor, generator: torch.Generator) -> Tensor:
-    """A smooth curve over frequency, most values between -2 and 2."""
+def _fast_length(least: float) -> int:
+    """Of a transform: a multiple of the grid, otherwise of 2, 3, 5 and 7 only."""
+    steps = max(1, math.ceil(least / _GRID))
+    while True:
+        rest = steps
+        for factor in (2, 3, 5, 7):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return _GRID * steps
+        steps += 1
+
+
+def _curve(sample_rate: int, generator: torch.Generator) -> Float[Tensor, " points"]:
+    """A smooth curve from 0 Hz to half the rate, most values between -2 and 2."""
+    hz = torch.linspace(0, sample_rate / 2, _CURVE_POINTS)
     octave = (hz.clamp(min=20) / _MIDDLE_HZ).log2()
     curve = _even(generator) * octave.clamp(-_TILT_OCTAVES, _TILT_OCTAVES) / _TILT_OCTAVES
     lowest, highest = (math.log2(edge / _MIDDLE_HZ) for edge in (_LOWEST_HZ, _HIGHEST_HZ))

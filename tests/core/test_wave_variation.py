@@ -48,14 +48,15 @@ def test_pitch_and_length_change_together():
     for seed in range(30):
         copy = Variation(semitones=4.0).copy(wave, RATE, 1, generator(seed))
         ratio = peak_hz(copy) / 1000
-        # Lengths come in steps of 1024 of 22,528 samples, so ratios may be 2.3 % off; both agree.
+        # Lengths are such that transforms are fast, so ratios are rounded; both agree.
         assert len(wave) / len(copy) == pytest.approx(ratio, rel=0.002)
         assert rms(copy) == pytest.approx(rms(wave), rel=1e-3)
         # Nothing but the tone, away from the ends.
         middle = slice(2000, len(copy) - 2000)
         assert rms(copy[middle]) == pytest.approx(math.sqrt(0.5), rel=0.02)
         ratios.append(12 * math.log2(ratio))
-    assert -4.4 < min(ratios) < -3 and 3 < max(ratios) < 4.4
+    # Rounding takes up to half a semitone off.
+    assert -4.7 < min(ratios) < -3 and 3 < max(ratios) < 4.4
 
 
 def test_the_equaliser_keeps_the_level_and_stays_in_its_range():

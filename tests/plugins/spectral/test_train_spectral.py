@@ -137,7 +137,7 @@ def test_stems_stand_at_the_level_of_the_priors(tmp_path: Path) -> None:
 def test_versions_are_equalised_and_change_in_pitch() -> None:
     plain = clips(waves(1), versions=20)
     lengths = {part.shape[1] for part in clips(waves(1), versions=20, semitones=4.0)}
-    # 2^(4/12) = 1.26; lengths come in steps of a third, so short are the waves.
+    # 2^(4/12) = 1.26; lengths are rounded up.
     assert min(lengths) < 2600 and max(lengths) > 3600
     equalised = list(clips(waves(1), versions=20, eq_db=6.0))
     differences = [
