@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lqsep.cli.options import set_option
+from lqsep.cli.train_presets import PRESETS
 
 
 def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -18,8 +19,12 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--config",
             "config_path",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            required=True,
             help="Pipeline configuration with [data] and [train] tables (TOML).",
+        ),
+        click.option(
+            "--preset",
+            type=click.Choice(PRESETS),
+            help="One that comes with lqsep, instead; its data are in ./data.",
         ),
         click.option(
             "-o",

@@ -14,10 +14,11 @@ import click
 from pydantic import BaseModel
 
 from lqsep.cli.options import did_you_mean
+from lqsep.cli.train_presets import load_recipe
 from lqsep.cli.train_progress import TrainingProgress
 from lqsep.core.assemble import BuildContext, TrainContext, build, import_target
 from lqsep.core.checkpoints import read_header
-from lqsep.core.config import PipelineConfig, load_config, parse_settings
+from lqsep.core.config import PipelineConfig, parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError, LqsepError, PluginError
 from lqsep.core.model_directory import (
     MODEL_FILE,
@@ -48,6 +49,8 @@ def opened_run(device: str, resume: bool, **choices: Any) -> Iterator[TrainRun]:
     """
     from lqsep.core import processes
 
+    if (choices["config_path"] is None) == (choices["preset"] is None):
+        raise click.UsageError("expected either --config FILE or --preset NAME")
     resume |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     with processes.joined(resolve_device(device)) as own:
         with TrainingProgress(quiet=None if processes.is_main() else True) as progress:
@@ -76,7 +79,8 @@ class TrainRun:
     def open(
         cls,
         *,
-        config_path: Path,
+        config_path: Path | None,
+        preset: str | None,
         output: Path,
         settings: Sequence[str],
         device: torch.device,
@@ -93,7 +97,7 @@ class TrainRun:
         import torch
 
         registry = Registry.discover()
-        config = load_config(config_path, registry, settings)
+        config = load_recipe(config_path, preset, registry, settings)
         if config.data is None:
             raise ConfigError(
                 f"{config_path}: training needs a [data.train] table that names a data set; "

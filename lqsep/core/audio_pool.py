@@ -53,9 +53,11 @@ class AudioPool:
         sample_rate: Hz.
         level: RMS to which every stem is brought as a whole; None leaves stems as they are.
         reading: What may be left out; by default an unreadable track is an error.
+        blend: Clips of stereo tracks weigh left and right at random, evenly from one alone to the
+            other, instead of equally.
 
     Attributes:
-        waves: Per source, one wave (``samples``) per track.
+        waves: Per source, one wave (``samples``) per track, its channels averaged.
 
     Raises:
         AudioError: There is no audio, more of it is unreadable than allowed, or all of it has a
@@ -70,16 +72,26 @@ class AudioPool:
         *,
         level: float | None = None,
         reading: Reading = STRICT,
+        blend: bool = False,
     ) -> None:
         self.sources = tuple(sources)
         self.waves: list[list[Tensor]] = [[] for _ in sources]
+        # Half the difference of left and right, where clips blend them.
+        self._sides: list[list[Tensor | None]] | None = [[] for _ in sources] if blend else None
         rates = []
         for track in _tracks(dataset, self.sources, reading):
             rates.append(track.sample_rate)
-            for waves, source in zip(self.waves, sources, strict=True):
-                mono = torch.from_numpy(track.stems[source]).float().mean(0)
-                wave = resample(mono, track.sample_rate, sample_rate)
-                waves.append(_at_level(wave, level))
+            for index, source in enumerate(sources):
+                channels = torch.from_numpy(track.stems[source]).float()
+                wave = resample(channels.mean(0), track.sample_rate, sample_rate)
+                factor = _level_factor(wave, level)
+                self.waves[index].append(wave if factor == 1 else wave * factor)
+                if self._sides is not None:
+                    side = None
+                    if len(channels) == 2:
+                        side = (channels[0] - channels[1]) * (factor / 2)
+                        side = resample(side, track.sample_rate, sample_rate)
+                    self._sides[index].append(side)
         if not all(self.waves) or not any(wave.numel() for waves in self.waves for wave in waves):
             least = f" of {reading.min_duration:g} s and more" if reading.min_duration else ""
             raise AudioError(
@@ -92,11 +104,16 @@ class AudioPool:
         self, source: int, n_samples: int, generator: torch.Generator
     ) -> Float[Tensor, " samples"]:
         """A random clip of a random track; a shorter track is padded with zeros at the end."""
-        waves = self.waves[source]
-        wave = waves[int(torch.randint(len(waves), (), generator=generator))]
+        track = int(torch.randint(len(self.waves[source]), (), generator=generator))
+        wave = self.waves[source][track]
         latest = max(wave.shape[0] - n_samples, 0)
         start = int(torch.randint(latest + 1, (), generator=generator))
         clip = wave[start : start + n_samples]
+        if self._sides is not None:
+            weight = 2 * torch.rand((), generator=generator) - 1
+            side = self._sides[source][track]
+            if side is not None:
+                clip = clip + weight * side[start : start + n_samples]
         return torch.nn.functional.pad(clip, (0, n_samples - clip.shape[0]))
 
 
@@ -111,9 +128,9 @@ def mixture_scale(wave: Float[Tensor, "*rows samples"], level: float | None) -> 
     return 1.0 if level is None or rms == 0.0 else min(level / rms, MAX_GAIN)
 
 
-def _at_level(wave: Tensor, level: float | None) -> Tensor:
+def _level_factor(wave: Tensor, level: float | None) -> float:
     rms = float(wave.square().mean().sqrt()) if wave.numel() else 0.0
-    return wave if level is None or rms < _SILENT_RMS else wave * (level / rms)
+    return 1.0 if level is None or rms < _SILENT_RMS else level / rms
 
 
 def _tracks(dataset: Dataset, sources: Sequence[str], reading: Reading) -> Iterator[Track]:

@@ -1,6 +1,7 @@
 """``lqsep train``: weights, model.toml, resuming, interruptions, mistakes."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -14,11 +15,15 @@ import numpy as np
 import pytest
 
 from lqsep.cli.main import run
+from lqsep.cli.train_presets import PRESETS, load_recipe
 from lqsep.cli.train_progress import TrainingProgress
 from lqsep.core.audio import write_audio
 from lqsep.core.checkpoints import file_hash, load_weights
-from lqsep.core.config import read_toml
+from lqsep.core.config import parse_settings, read_toml
 from lqsep.core.model_directory import load_model, verify_model
+from lqsep.core.registry import Registry
+from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
+from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 
 PRIOR = '{ type = "transformer", width = 8, depth = 1, heads = 1, max_frames = 16, blocks = 4 }'
 CONFIG = f"""
@@ -252,6 +257,48 @@ def test_priors_refuse_a_codec_that_was_changed(train: Train) -> None:
     path = train.model / "codec.safetensors"
     path.write_bytes(path.read_bytes() + b"0")
     assert "expected sha256" in train.fail("prior", code=3)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid(name: str) -> None:
+    registry = Registry.discover()
+    config = load_recipe(None, name, registry, ["data.train.root=elsewhere"])
+    assert config.data is not None and config.base_dir == Path(".")
+    assert config.data.train.model_dump()["root"] == "elsewhere"
+    parse_settings(LQVAETrainConfig, config.train.codec, "train.codec")
+    settings = parse_settings(TransformerTrainConfig, config.train.prior, "train.prior")
+    codec = config.codec.model_dump()
+    hop = math.prod(s**d for s, d in zip(codec["strides_t"], codec["downs_t"], strict=True))
+    for source in config.sources.values():
+        # Tracks that are left in are as long as the context.
+        context_s = source.prior.model_dump()["max_frames"] * hop / codec["sample_rate"]
+        assert context_s <= settings.min_duration
+
+
+def test_the_reference_preset_has_the_published_sizes() -> None:
+    config = load_recipe(None, "reference", Registry.discover(), [])
+    assert config.codec.model_dump(exclude_defaults=True, exclude={"type", "checkpoint"}) == {}
+    prior = config.sources["bass"].prior.model_dump()
+    sizes = {"width": 1024, "depth": 48, "heads": 1, "max_frames": 8192, "blocks": 64}
+    assert {key: prior[key] for key in sizes} == sizes
+
+
+def test_a_preset_is_trained(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "validation"):
+        folder = tmp_path / "data" / split / "track"
+        folder.mkdir(parents=True)
+        for seed, source in enumerate(("drums", "bass")):
+            noise = np.random.default_rng(seed).normal(size=(1, 32000)) * 0.1
+            write_audio(folder / f"{source}.wav", noise.astype(np.float32), 8000)
+    shorter = ["-p", "train.codec.steps=1", "-p", "train.codec.validation_clips=1"]
+    for arguments in (["codec", *shorter], ["prior", "-p", "train.prior.steps=1"]):
+        assert run(["train", *arguments, "--preset", "tiny", "-o", "model", "-d", "cpu"]) == 0
+    assert load_model(tmp_path / "model").codec.info.sample_rate == 8000
+
+
+def test_config_or_preset(train: Train) -> None:
+    assert "either --config FILE or --preset" in train.fail("codec", "--preset", "tiny", code=2)
 
 
 def test_dry_run(train: Train) -> None:

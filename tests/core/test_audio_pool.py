@@ -89,6 +89,30 @@ def test_stem_level_gives_the_mixture_its_level() -> None:
     assert stem_level(None, gains) is None
 
 
+def test_channels_are_blended_at_random() -> None:
+    stereo = np.stack([np.ones(100), np.zeros(100)])
+    pool = AudioPool(Stems(stereo), ["noise"], 1000, blend=True)
+    generator = torch.Generator().manual_seed(0)
+    clips = torch.stack([pool.clip(0, 10, generator) for _ in range(500)])
+    assert torch.equal(clips, clips[:, :1].expand(-1, 10))
+    # Even from 0 (right alone) to 1 (left alone): the mean's deviation is 0.013.
+    weights = clips[:, 0]
+    assert weights.min() < 0.02 and weights.max() > 0.98
+    assert float(weights.mean()) == pytest.approx(0.5, abs=0.05)
+    mono = AudioPool(Stems(np.ones((1, 100))), ["noise"], 1000, blend=True)
+    assert torch.equal(mono.clip(0, 10, generator), torch.ones(10))
+
+
+def test_blended_clips_are_at_the_level_of_the_average() -> None:
+    wave = noise(2000, channels=2)
+    loud, quiet = (
+        AudioPool(Stems(wave * scale), ["noise"], 1000, level=0.1, blend=True)
+        for scale in (1.0, 0.1)
+    )
+    clips = [pool.clip(0, 50, torch.Generator().manual_seed(3)) for pool in (loud, quiet)]
+    assert torch.allclose(*clips, atol=1e-6)  # float32
+
+
 class Faulty(Stems):
     """Ten tracks; some cannot be read, one holds samples that are no numbers."""
 

@@ -34,6 +34,9 @@ from lqsep.plugins.lqvae.quantizer import (
     Replacement,
 )
 
+PairGains = tuple[float, float] | tuple[Tensor, Tensor]
+"""Weights of the first and the second of all pairs, or of each (``pairs 1 1``)."""
+
 PairReplacement = Callable[[int, int, Tensor], Tensor]
 """From (call 0 to 2, level, input vectors) to the new entries of codes to revive."""
 
@@ -210,7 +213,7 @@ def linearisation_terms(
     quantizer: Quantizer,
     batch_latents: Float[Tensor, "batch embedding_dim frames"],
     sum_latents: Float[Tensor, "pairs embedding_dim frames"],
-    gains: tuple[float, float] = (0.5, 0.5),
+    gains: PairGains = (0.5, 0.5),
     *,
     replacements: Sequence[Replacement | None] = (None, None, None),
     generator: torch.Generator | None = None,
@@ -254,7 +257,7 @@ def lqvae_loss(
     bandwidth: Bandwidth,
     weights: LossWeights | None = None,
     *,
-    gains: tuple[float, float] = (0.5, 0.5),
+    gains: PairGains = (0.5, 0.5),
     levels: Sequence[int] | None = None,
     monitor: bool = False,
     replacement: PairReplacement | None = None,

@@ -1,7 +1,7 @@
 """Trains an LQ-VAE on random clips of all sources.
 
-A batch pairs clips of one source with clips of another, from any tracks and positions: the codec
-never sees which stems belong together.
+A batch pairs clips of one source with clips of another (or any with any), from any tracks and
+positions: the codec never sees which stems belong together.
 
 Reference: Mancusi et al. 2021, arXiv:2110.05313, section 3.
 """
@@ -23,7 +23,13 @@ from lqsep.core.training import Task, autocast, fit
 from lqsep.plugins.lqvae.codec import inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model
-from lqsep.plugins.lqvae.losses import Bandwidth, LossWeights, lqvae_loss, measure_bandwidth
+from lqsep.plugins.lqvae.losses import (
+    Bandwidth,
+    LossWeights,
+    PairGains,
+    lqvae_loss,
+    measure_bandwidth,
+)
 from lqsep.plugins.lqvae.model import LQVAE
 from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
 
@@ -122,7 +128,8 @@ class CodecTask(Task):
         device: torch.device,
     ) -> None:
         self.model, self.pool, self.gains, self.device = model, pool, gains, device
-        self.gain_db = train_config.gain_db
+        self.gain_db, self.pair_gain_db = train_config.gain_db, train_config.pair_gain_db
+        self.any_pairs = train_config.pairs == "any"
         self.batch_size = train_config.batch_size
         self.share = processes.share(self.batch_size, group=2)
         hop = model.hop_lengths[-1]
@@ -154,14 +161,13 @@ class CodecTask(Task):
             module.forward = _in_context(module.forward, device, train_config.precision)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor | float]]:
-        first, second, gains = self._pair(generator)
-        half = self.batch_size // 2
-        halves = [self._clips(self.pool, s, half, generator) for s in (first, second)]
-        batch = torch.cat(halves)
+        batch, gains = self._any_batch(generator) if self.any_pairs else self._batch(generator)
         if self.gain_db:
             decibel = (2 * torch.rand(len(batch), 1, 1, generator=generator) - 1) * self.gain_db
             batch = batch * 10 ** (decibel / 20)
         batch = batch[self.share]
+        if self.pair_gain_db:
+            gains = self._varied(gains, generator)
         terms = lqvae_loss(
             self.model, batch.to(self.device), self.bandwidth, self.weights, gains=gains
         )
@@ -206,6 +212,27 @@ class CodecTask(Task):
         figures["code_spread"] = float(quantizer.codebook.std(0).square().mean().sqrt())
         figures["codes_used"] = float(used.float().mean())
         return figures
+
+    def _batch(self, generator: torch.Generator) -> tuple[Tensor, PairGains]:
+        """The joint batch, clips of one source before those of another, and their gains."""
+        first, second, gains = self._pair(generator)
+        half = self.batch_size // 2
+        halves = [self._clips(self.pool, s, half, generator) for s in (first, second)]
+        return torch.cat(halves), gains
+
+    def _any_batch(self, generator: torch.Generator) -> tuple[Tensor, PairGains]:
+        """The joint batch of clips of any sources, and the gains of this process's pairs."""
+        sources = torch.randint(len(self.gains), (self.batch_size,), generator=generator)
+        clips = [self._clips(self.pool, int(source), 1, generator) for source in sources]
+        gains = torch.tensor(self.gains)[sources[self.share]].to(self.device)[:, None, None]
+        return torch.cat(clips), (gains[: len(gains) // 2], gains[len(gains) // 2 :])
+
+    def _varied(self, gains: PairGains, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The gains of this process's pairs, changed at random."""
+        decibel = 2 * torch.rand(self.batch_size, 1, 1, generator=generator) - 1
+        factors = 10 ** (decibel[self.share] * self.pair_gain_db / 20).to(self.device)
+        first, second = factors.chunk(2)
+        return gains[0] * first, gains[1] * second
 
     def _pair(self, generator: torch.Generator | None) -> tuple[int, int, tuple[float, float]]:
         """Two sources of a batch and their gains; the first two when nothing is drawn."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from lqsep.core.training_settings import AudioLoopSettings
@@ -22,6 +24,20 @@ class LQVAETrainConfig(AudioLoopSettings):
     )
     gain_db: float = Field(
         default=0.0, ge=0, description="Clips get a random gain of plus or minus this much, dB."
+    )
+    channel_blend: bool = Field(
+        default=False,
+        description="Weigh left and right of a stereo clip at random instead of equally.",
+    )
+    pairs: Literal["sources", "any"] = Field(
+        default="sources",
+        description="What the linearisation loss adds up: clips of two sources, or any two clips.",
+    )
+    pair_gain_db: float = Field(
+        default=0.0,
+        ge=0,
+        description="The gains of every pair are changed at random, each by plus or minus this "
+        "much, dB.",
     )
     decay: float = Field(
         default=0.98, ge=0, lt=1, description="Weight of the past in the codebook's averages."

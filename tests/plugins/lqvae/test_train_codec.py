@@ -199,6 +199,39 @@ def test_clips_are_whole_frames_and_pairs_hold_both_sources() -> None:
     assert torch.equal(batch[4:], 0.5 * batch[:2] + 0.5 * batch[2:4])
 
 
+def seen_batch(train: LQVAETrainConfig, gains: tuple[float, float]) -> torch.Tensor:
+    made = task(train, gains=gains)
+    seen: list[torch.Tensor] = []
+    made.model.encoders[0].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    made.loss(torch.Generator().manual_seed(2))
+    return seen[0]
+
+
+def pair_gains(batch: torch.Tensor) -> torch.Tensor:
+    """The gains with which the last third is made of the first two, ``pairs 2``."""
+    first, second, mixed = batch[:, 0].chunk(3)
+    both = torch.stack([first, second], 2)
+    solved = torch.linalg.lstsq(both, mixed[:, :, None])
+    assert torch.allclose(both @ solved.solution, mixed[:, :, None], atol=1e-5)
+    return solved.solution[:, :, 0]
+
+
+def test_pairs_of_random_gains() -> None:
+    train = TRAIN.model_copy(update={"pair_gain_db": 6.0, "batch_size": 64})
+    decibel = 20 * (pair_gains(seen_batch(train, (0.5, 0.8))) / torch.tensor([0.5, 0.8])).log10()
+    # The largest and the smallest of 32 are within 20 % of the ends.
+    assert bool((decibel.min(0).values < -4.8).all() and (decibel.max(0).values > 4.8).all())
+    assert float(decibel.abs().max()) < 6.001
+    assert float(torch.corrcoef(decibel.T)[0, 1].abs()) < 0.6  # each drawn by itself
+
+
+def test_pairs_of_any_sources() -> None:
+    train = TRAIN.model_copy(update={"pairs": "any", "batch_size": 64, "gain_db": 0.0})
+    batch = seen_batch(train, (0.25, 0.75))
+    found = {tuple(row) for row in (100 * pair_gains(batch)).round().int().tolist()}
+    assert found == {(25, 25), (25, 75), (75, 25), (75, 75)}
+
+
 def test_gain_augmentation_fills_its_range() -> None:
     def energies(gain_db: float) -> torch.Tensor:
         # Many small clips: the largest of 64 gains is within 20 % of the end of the range.

@@ -38,6 +38,7 @@ TRAIN = LQVAETrainConfig(
     batch_size=8,
     clip_samples=1104,
     gain_db=3,
+    pair_gain_db=3,
     log_every=1,
     validate_every=3,
     checkpoint_every=3,
@@ -92,7 +93,6 @@ def codebook_of(quantizer_seed: int, folder: Path) -> None:
 
 def main(folder: Path) -> None:
     with processes.joined(torch.device("cpu")) as device:
-        assert processes.count() == 2
         train(folder, device)
         draw_rows(folder)
         codebook_of(5, folder)
@@ -104,11 +104,9 @@ def folders(
 ) -> tuple[Path, Path]:
     """Where one process worked, and where two did."""
     one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
-    torchrun(2, __file__, two)
-    with torch.random.fork_rng():
-        train(one, torch.device("cpu"))
-        draw_rows(one)
-        codebook_of(5, one)
+    for n_processes, folder in ((1, one), (2, two)):
+        torchrun(n_processes, __file__, folder)
+        assert len(list(folder.glob("rows-*.pt"))) == n_processes
     return one, two
 
 
@@ -122,8 +120,11 @@ def test_two_processes_train_the_same_codec(folders: tuple[Path, Path]) -> None:
     one, two = (losses(folder) for folder in folders)
     assert len(one) == len(two) == 3
     for line, other in zip(one, two, strict=True):
-        # The same sums in another order, in float32.
-        assert line == pytest.approx(other, rel=1e-3, abs=1e-4)
+        for figure, value in line.items():
+            # The same sums in another order, in float32; some frames are alike, and which of two
+            # codes as near they get is up to rounding.
+            rel = 0.02 if figure in {"perplexity", "codes_alive"} else 1e-3
+            assert value == pytest.approx(other[figure], rel=rel, abs=1e-4), figure
     weights = [load_weights(folder / "codec.safetensors").tensors for folder in folders]
     for name, tensor in weights[0].items():
         # A step of Adam is 1e-3 long whatever the gradient: a fifth of one, of 3.
