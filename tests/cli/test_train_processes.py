@@ -150,7 +150,7 @@ def test_two_processes_train_a_prior(runs: Runs, unbroken: Callable[[int], str])
     # The clock stops both at the same step: otherwise one would wait for the other for ever.
     clock = ("-p", "train.prior.steps=1000000", "-p", "train.prior.max_minutes=0.05")
     stderr = runs(2, "prior", model, "--source", "bass", *clock)
-    assert stderr.count("encoding the tracks") == 1
+    assert stderr.count("encoding the train tracks") == 1
     weights = load_weights(runs.folder / model / "prior.bass.safetensors")
     assert weights.metadata["source"] == "bass"
     assert weights.metadata["steps"] == str(runs.log(model, "prior.bass")[-1]["step"])

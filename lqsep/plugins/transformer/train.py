@@ -1,7 +1,7 @@
 """Trains a transformer prior on one source's codes.
 
-Every track is encoded once per version (shifted by less than a frame, at another gain); a step
-takes random windows of the context. The weights of the best validation are kept.
+A step takes random windows of the context, see `lqsep.plugins.transformer.train_codes`. The weights
+of the best validation are kept.
 
 Reference: Mancusi et al. 2021, arXiv:2110.05313, section 3; Dhariwal et al. 2020,
 arXiv:2005.00341, section 4.
@@ -10,25 +10,21 @@ arXiv:2005.00341, section 4.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import torch
-from jaxtyping import Int64
 from torch import Tensor
 from torch.nn import functional as F
 
 from lqsep.core import processes
 from lqsep.core.assemble import TrainContext
-from lqsep.core.audio_pool import Reading
 from lqsep.core.checkpoints import save_weights
-from lqsep.core.encode_dataset import encode_source
-from lqsep.core.errors import AudioError, IncompatibleComponentsError
+from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.training import Task, autocast, fit
-from lqsep.core.wave_variation import Variation
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model, checkpoint_name, codec_codebook
 from lqsep.plugins.transformer.model import TransformerModel
+from lqsep.plugins.transformer.train_codes import Windows, make_windows
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 
 
@@ -49,37 +45,18 @@ def train_prior(
             "training a transformer prior: it needs a trained codec and the name of a source"
         )
     index = context.sources.index(source)
-    generator = torch.Generator().manual_seed(context.seed)
-    context.report({"event": "note", "text": f"encoding the tracks of '{source}'"})
-    reading = Reading(
-        min_duration=train_config.min_duration,
-        max_unreadable=train_config.max_unreadable,
-        report=context.report,
-    )
-    where: dict[str, Any] = {
-        "index": index,
-        "gains": context.gains,
-        "device": context.device,
-        "reading": reading,
-    }
-    codes = encode_source(
-        context.dataset,
-        source,
-        codec,
-        versions=train_config.versions,
-        variation=Variation(gain_db=train_config.gain_db),
-        generator=generator,
-        **where,
-    )
-    held_out: list[Tensor] = []
-    if context.validation is not None:
-        held_out = encode_source(context.validation, source, codec, **where)
+    windows, held_out = make_windows(context, codec, source, config.max_frames, train_config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
         model = build_model(config, codec_codebook(codec, index, context.device))
     model.recompute = train_config.recompute
     task = PriorTask(
-        model.to(context.device), codes, held_out, train_config, generator, context.device
+        model.to(context.device),
+        windows,
+        held_out,
+        train_config,
+        seed=context.seed,
+        device=context.device,
     )
     result = fit(
         task,
@@ -115,10 +92,10 @@ class PriorTask(Task):
 
     Args:
         model: Trained in place.
-        codes: Training sequences.
-        held_out: Validation sequences; empty for none.
+        windows: Of the training data.
+        held_out: Of the validation data, or None.
         train_config: Batch and precision.
-        generator: Draws the fixed validation windows.
+        seed: Of the fixed validation windows.
         device: Of the model.
     """
 
@@ -128,25 +105,26 @@ class PriorTask(Task):
     def __init__(
         self,
         model: TransformerModel,
-        codes: Sequence[Tensor],
-        held_out: Sequence[Tensor],
+        windows: Windows,
+        held_out: Windows | None,
         train_config: TransformerTrainConfig,
-        generator: torch.Generator,
+        *,
+        seed: int,
         device: torch.device,
     ) -> None:
         self.model, self.device, self.precision = model, device, train_config.precision
         self.batch_size = train_config.batch_size
         self.share = processes.share(self.batch_size)
         self.per_step = {"tokens": self.batch_size * model.max_frames}
-        self.windows = _Windows(codes, model.max_frames)
+        self.windows = windows
         self.held_out: Tensor | None = None
-        if held_out:
-            windows = _Windows(held_out, model.max_frames)
-            self.held_out = windows.draw(train_config.validation_windows, generator)
-            self.unigram_bits = _unigram_bits(codes, self.held_out, len(model.codebook))
+        if held_out is not None:
+            generator = torch.Generator().manual_seed(seed)
+            self.held_out = held_out.draw(train_config.validation_windows, generator)
+            self.unigram_bits = _unigram_bits(windows.histogram(len(model.codebook)), self.held_out)
 
     def loss(self, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor | float]]:
-        loss = self._nats(self.windows.draw(self.batch_size, generator)[self.share])
+        loss = self._nats(self.windows.draw(self.batch_size, generator, self.share))
         return loss, {"bits": loss.detach() / math.log(2)}
 
     def validate(self) -> Mapping[str, float]:
@@ -164,35 +142,7 @@ class PriorTask(Task):
         return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
 
 
-class _Windows:
-    """Random windows of many sequences; every possible window is equally likely.
-
-    Sequences shorter than a window are not used.
-    """
-
-    def __init__(self, sequences: Sequence[Tensor], frames: int) -> None:
-        self.frames, longest = frames, max((len(s) for s in sequences), default=0)
-        if longest < frames:
-            # Its last positions would stay untrained.
-            raise AudioError(
-                f"training a transformer prior: the longest track has {longest} codes, expected "
-                f"a context of {frames} at least; use longer tracks or a smaller max_frames"
-            )
-        self.sequences = [s for s in sequences if len(s) >= self.frames]
-        self.ends = torch.tensor([len(s) - self.frames + 1 for s in self.sequences]).cumsum(0)
-
-    def draw(self, count: int, generator: torch.Generator) -> Int64[Tensor, "count frames"]:
-        places = torch.randint(int(self.ends[-1]), (count,), generator=generator)
-        chosen = torch.searchsorted(self.ends, places, right=True)
-        rows = []
-        for place, sequence in zip(places.tolist(), chosen.tolist(), strict=True):
-            start = place - (int(self.ends[sequence - 1]) if sequence else 0)
-            rows.append(self.sequences[sequence][start : start + self.frames])
-        return torch.stack(rows)
-
-
-def _unigram_bits(codes: Sequence[Tensor], held_out: Tensor, codebook_size: int) -> float:
+def _unigram_bits(histogram: Tensor, held_out: Tensor) -> float:
     """Bits per held-out code under the training frequencies (one pseudo-count each)."""
-    counts = torch.ones(codebook_size, dtype=torch.float64)
-    counts += torch.bincount(torch.cat(list(codes)), minlength=codebook_size)
+    counts = histogram + 1
     return float(-(counts / counts.sum()).log2()[held_out].mean())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from lqsep.core.training_settings import AudioLoopSettings
@@ -11,14 +13,19 @@ class TransformerTrainConfig(AudioLoopSettings):
     """The loop's settings and how codes are made from audio."""
 
     batch_size: int = Field(default=16, ge=1, description="Windows of the context per step.")
+    codes: Literal["disk", "memory", "audio"] = Field(
+        default="disk",
+        description="Where codes come from: encoded once and kept in the model directory, encoded "
+        "anew by every run, or from a random clip of the audio at every step.",
+    )
     versions: int = Field(
         default=4,
         ge=1,
-        description="Times every track is encoded; all but the first are shifted by less than a "
-        "frame, which gives other codes for the same sound, and get a random gain.",
+        description="Times every track is encoded, but for audio; all but the first are shifted "
+        "by less than a frame, which gives other codes for the same sound, and get a random gain.",
     )
     gain_db: float = Field(
-        default=0.0, ge=0, description="Random gain of those versions, plus or minus, dB."
+        default=0.0, ge=0, description="Random gain of those versions or clips, plus or minus, dB."
     )
     validation_windows: int = Field(
         default=32, ge=1, description="Windows of the context in a validation."

@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext, TrainContext
+from lqsep.core.audio_pool import AudioPool
 from lqsep.core.checkpoints import load_weights
 from lqsep.core.errors import AudioError, CheckpointError, IncompatibleComponentsError
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_prior
 from lqsep.plugins.transformer.model import TransformerModel
-from lqsep.plugins.transformer.train import PriorTask, _Windows, train_prior
+from lqsep.plugins.transformer.train import PriorTask, train_prior
+from lqsep.plugins.transformer.train_codes import ClipWindows, StoredWindows
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 from lqsep.testing.toys import AddingCodec
 
@@ -68,8 +70,9 @@ def model(codebook_size: int = 3, **changes: Any) -> TransformerModel:
 
 
 def task(codes: list[torch.Tensor], held_out: list[torch.Tensor] | None = None) -> PriorTask:
-    generator = torch.Generator().manual_seed(0)
-    return PriorTask(model(), codes, held_out or [], TRAIN, generator, CPU)
+    windows = StoredWindows(codes, 8)
+    validation = StoredWindows(held_out, 8) if held_out else None
+    return PriorTask(model(), windows, validation, TRAIN, seed=0, device=CPU)
 
 
 def test_writes_a_prior_that_loads(tmp_path: Path) -> None:
@@ -135,6 +138,88 @@ def test_a_checkpoint_on_another_codec_is_an_error(tmp_path: Path) -> None:
         train_prior(CONFIG, TRAIN, replace(context(tmp_path, resume=True), codec=codec))
 
 
+def notes(reports: list[Mapping[str, Any]]) -> list[str]:
+    return [report["text"] for report in reports if report.get("event") == "note"]
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_weights(folder / "prior.bass.safetensors").tensors
+
+
+def test_codes_are_encoded_once(tmp_path: Path) -> None:
+    reports: list[Mapping[str, Any]] = []
+    made = context(tmp_path / "disk", report=reports.append)
+    train_prior(CONFIG, TRAIN, made)
+    encoded = ["encoding the validation tracks of 'bass'", "encoding the train tracks of 'bass'"]
+    assert notes(reports) == encoded
+    first = weights_of(tmp_path / "disk")
+    train_prior(CONFIG, TRAIN, made)
+    assert notes(reports) == encoded
+    in_memory = TRAIN.model_copy(update={"codes": "memory"})
+    train_prior(CONFIG, in_memory, context(tmp_path / "memory"))
+    assert not (tmp_path / "memory" / "codes").exists()
+    # The same codes, wherever they are, and so the same weights.
+    for other in (weights_of(tmp_path / "disk"), weights_of(tmp_path / "memory")):
+        assert all(torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("change", "split"),
+    [
+        ("codec", "both"),
+        ("data", "train"),
+        ("versions", "train"),
+        ("gain_db", "train"),
+        ("seed", "train"),
+        ("batch_size", "none"),
+    ],
+)
+def test_stale_codes_are_encoded_again(tmp_path: Path, change: str, split: str) -> None:
+    train_prior(CONFIG, TRAIN, context(tmp_path))
+    reports: list[Mapping[str, Any]] = []
+    made, settings = context(tmp_path, report=reports.append), TRAIN
+    if change == "codec":
+        codec = AddingCodec()
+        codec.fingerprint = "0" * 64
+        made = replace(made, codec=codec)
+    elif change == "data":
+        other = SyntheticDataset(n_tracks=2, duration_s=0.1, sample_rate=8000, seed=5)
+        made = replace(made, dataset=other)
+    elif change == "seed":
+        made = replace(made, seed=5)
+    else:
+        settings = TRAIN.model_copy(update={change: 3 if change == "versions" else 2})
+    train_prior(CONFIG, settings, made)
+    found = {note.split()[2] for note in notes(reports)}
+    assert found == {"both": {"train", "validation"}, "train": {"train"}, "none": set()}[split]
+
+
+def test_codes_from_audio_at_every_step(tmp_path: Path) -> None:
+    settings = TRAIN.model_copy(update={"codes": "audio"})
+    reports: list[Mapping[str, Any]] = []
+    train_prior(CONFIG, settings, context(tmp_path, report=reports.append))
+    assert notes(reports) == ["encoding the validation tracks of 'bass'"]
+    assert not (tmp_path / "codes").exists()
+    assert load_weights(tmp_path / "prior.bass.safetensors").metadata["steps"] == "12"
+
+
+def test_clips_are_encoded_as_the_track_is() -> None:
+    codec = AddingCodec([0.0, 0.1, 0.2, 0.3, 0.4])
+    wave = 0.1 * torch.randint(5, (30,), generator=torch.Generator().manual_seed(0))
+    pool = AudioPool.__new__(AudioPool)
+    pool.sources, pool.waves, pool._sides = ("bass",), [[wave.repeat_interleave(4)]], None
+    windows = ClipWindows(pool, codec, 0, 8, 0.0, CPU)
+    rows = windows.draw(200, torch.Generator().manual_seed(1))
+    whole = codec.encode(pool.waves[0][0][None, None])[0]
+    possible = {tuple(row.tolist()) for row in whole.unfold(0, 8, 1)}
+    # A clip in four begins with a frame of the track.
+    assert 20 < sum(tuple(row.tolist()) in possible for row in rows) < 90
+    again = windows.draw(200, torch.Generator().manual_seed(1), slice(1, 200, 2))
+    assert torch.equal(again, rows[1::2])
+    with pytest.raises(AudioError, match="longest track has 120 samples"):
+        ClipWindows(pool, codec, 0, 31, 0.0, CPU)
+
+
 @pytest.mark.parametrize("missing", ["codec", "source"])
 def test_needs_a_codec_and_a_source(tmp_path: Path, missing: str) -> None:
     made = context(tmp_path)
@@ -177,7 +262,7 @@ def test_bits_are_the_priors_own(tmp_path: Path) -> None:
 
 def test_windows_come_from_everywhere_and_from_long_enough_tracks() -> None:
     codes = [torch.arange(10), torch.arange(100, 105), torch.arange(200, 209)]
-    rows = _Windows(codes, 8).draw(500, torch.Generator().manual_seed(0))
+    rows = StoredWindows(codes, 8).draw(500, torch.Generator().manual_seed(0))
     assert torch.equal(rows.diff(), torch.ones(500, 7, dtype=torch.int64))
     starts = rows[:, 0].bincount()
     assert starts.nonzero()[:, 0].tolist() == [0, 1, 2, 200, 201]
