@@ -134,7 +134,9 @@ class SeparationRun:
                 prompt = codes[:, :, : len(stretch) * plan.hop_frames].transpose(0, 1)
             for place, segment in enumerate(stretch):
                 start = place * plan.hop_frames
-                stop = min(start + plan.segment_frames, sampled.encoded.n_frames)
+                # The last one has all that is left: rounding between rates may add a frame.
+                is_last = place + 1 == len(stretch)
+                stop = sampled.encoded.n_frames if is_last else start + plan.segment_frames
                 yield segment, sampled.between(start, stop, hop_length)
                 self._elapsed = time.perf_counter() - self._started
                 if self._on_progress is not None:

@@ -174,6 +174,18 @@ def test_whole_inputs_are_sampled_as_if_they_were_one_segment(monkeypatch):
     assert not torch.equal(first, together.codes[:, :, : first.shape[2]])
 
 
+@pytest.mark.parametrize("sampler", [BeamSampler(beam_width=2), ForwardBackwardSampler(2)])
+def test_rounding_between_rates_may_add_a_frame_to_a_segment(sampler):
+    wave = np.random.default_rng(0).normal(size=(1, 2000)) * 0.1
+    separator = make(sampler=sampler, segment_s=0.0333)
+    run = separator.stream((wave, 11_025))
+    longest = max(segment.stop - segment.start for segment in run.plan.segments)
+    assert longest * 8000 / 11_025 > 4 * run.plan.segment_frames
+    results = [result for _, result in run.segments()]
+    for segment, result in zip(run.plan.segments, results, strict=True):
+        assert result.stems.shape == (2, 1, segment.stop - segment.start)
+
+
 def test_candidates_of_a_whole_input_are_ranked_as_wholes():
     mixture, _ = example(n_frames=600)
     separator = make(sampler=ForwardBackwardSampler(4), segment_s=0.1)
