@@ -87,8 +87,9 @@ def smooth(
     try:
         return _Smoother(markov, steps, block_frames, on_share).run(uniform)
     except _PrecisionLost:
-        careful = CarefulSteps(markov.log_transition)
-        return _Smoother(markov, careful, block_frames, on_share).run(uniform)
+        pass  # Outside the handler: its traceback would keep the first attempt's messages alive.
+    careful = CarefulSteps(markov.log_transition)
+    return _Smoother(markov, careful, block_frames, on_share).run(uniform)
 
 
 class _PrecisionLost(Exception):
