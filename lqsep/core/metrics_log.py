@@ -78,6 +78,17 @@ class MetricsLog:
         for tracker in self._trackers:
             tracker.log(dict(figures), step=step)
 
+    @property
+    def takes_sounds(self) -> bool:
+        """Whether there is a TensorBoard to listen with."""
+        return self._board is not None
+
+    def write_sounds(self, step: int, sounds: Mapping[str, Any], sample_rate: int) -> None:
+        """Waves (tensors, ``samples``) by name; they are clipped to full scale."""
+        for name, wave in sounds.items():
+            clipped = wave.detach().float().cpu().clamp(-1, 1)
+            self._board.add_audio(name, clipped, step, sample_rate=sample_rate)
+
     def __enter__(self) -> MetricsLog:
         return self
 

@@ -63,6 +63,10 @@ class Task(ABC):
         """
         return {}
 
+    def sounds(self) -> tuple[Mapping[str, Tensor], int]:
+        """Waves (``samples``) to listen to by name, and their rate in Hz; as `validate` runs."""
+        return {}, 0
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -288,6 +292,8 @@ class _Run:
         devices = [state.device] if state.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             figures = dict(self.task.validate())
+            if self.settings.log_sounds and log.takes_sounds:
+                log.write_sounds(state.step, *self.task.sounds())
         model.train()
         if not figures:
             return

@@ -60,6 +60,9 @@ class LoopSettings(BaseModel):
         default=("tensorboard",),
         description="Where figures go besides the JSON lines: any tracker of Accelerate, by name.",
     )
+    log_sounds: bool = Field(
+        default=True, description="Let TensorBoard have sounds to listen to at every validation."
+    )
     log_every: int = Field(default=20, ge=1, description="Steps between reports.")
     validate_every: int = Field(default=500, ge=1, description="Steps between validations.")
     checkpoint_every: int = Field(default=500, ge=1, description="Steps between checkpoints.")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.metrics_log import MetricsLog, _start_trackers
@@ -27,6 +28,19 @@ def test_tensorboard_by_name(tmp_path: Path) -> None:
     with open_log(tmp_path, trackers=("tensorboard",)) as log:
         log.write(1, {"loss": 2.5})
     assert len(list((tmp_path / "run").iterdir())) == 1
+
+
+def test_sounds_go_to_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    with open_log(tmp_path / "without") as log:
+        assert not log.takes_sounds
+    with open_log(tmp_path, trackers=("tensorboard",)) as log:
+        assert log.takes_sounds
+        log.write_sounds(3, {"bass/decoded": 2 * torch.ones(1000)}, 8000)
+    (events,) = (tmp_path / "run").iterdir()
+    content = events.read_bytes()
+    assert b"bass/decoded" in content and b"RIFF" in content
+    assert b"\xff\x7f" * 900 in content  # clipped to the largest value of 16 bits
 
 
 def test_a_resumed_run_replaces_what_came_later(tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ class CodecTask(Task):
                 f"least one clip of {self.clip_samples}; use longer tracks or a smaller "
                 "train.codec.clip_samples"
             )
+        self.sample_rate = sample_rate
         self.per_step = {"audio_s": self.batch_size * self.clip_samples / sample_rate}
         self.weights = LossWeights(
             **{name: getattr(train_config, name) for name in LossWeights.__dataclass_fields__}
@@ -212,6 +213,17 @@ class CodecTask(Task):
         figures["code_spread"] = float(quantizer.codebook.std(0).square().mean().sqrt())
         figures["codes_used"] = float(used.float().mean())
         return figures
+
+    def sounds(self) -> tuple[Mapping[str, Tensor], int]:
+        """The first validation clip of every source, and what decoding makes of its codes."""
+        found: dict[str, Tensor] = {}
+        top = self.model.levels - 1
+        for source, name in enumerate(self.pool.sources if self.held_out is not None else ()):
+            assert self.held_out is not None
+            clip = self.held_out[source, :1].to(self.device)
+            found[f"{name}/original"] = clip[0, 0]
+            found[f"{name}/decoded"] = self.model.decode(self.model.encode(clip, top), top)[0, 0]
+        return found, self.sample_rate
 
     def _batch(self, generator: torch.Generator) -> tuple[Tensor, PairGains]:
         """The joint batch, clips of one source before those of another, and their gains."""

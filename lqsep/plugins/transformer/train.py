@@ -10,9 +10,10 @@ arXiv:2005.00341, section 4.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,8 +25,12 @@ from lqsep.core.training import Task, autocast, fit
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model, checkpoint_name, codec_codebook
 from lqsep.plugins.transformer.model import TransformerModel
+from lqsep.plugins.transformer.stepper import Stepper
 from lqsep.plugins.transformer.train_codes import Windows, make_windows
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
+
+# Length of a sequence drawn to listen to, where the context is that long, seconds.
+_SAMPLE_S = 3.0
 
 
 def train_prior(
@@ -50,6 +55,7 @@ def train_prior(
         torch.manual_seed(context.seed)
         model = build_model(config, codec_codebook(codec, index, context.device))
     model.recompute = train_config.recompute
+    hop = codec.info.hop_length
     task = PriorTask(
         model.to(context.device),
         windows,
@@ -57,6 +63,9 @@ def train_prior(
         train_config,
         seed=context.seed,
         device=context.device,
+        decode=lambda codes: codec.decode(codes, codes.shape[1] * hop, index)[0].mean(0),
+        frame_rate=codec.info.frame_rate,
+        sample_rate=codec.info.sample_rate,
     )
     result = fit(
         task,
@@ -97,6 +106,9 @@ class PriorTask(Task):
         train_config: Batch and precision.
         seed: Of the fixed validation windows.
         device: Of the model.
+        decode: From codes (``1 frames``) to a wave (``samples``) to listen to; None for no sounds.
+        frame_rate: Of the codes, Hz.
+        sample_rate: Of the decoded wave, Hz.
     """
 
     model: TransformerModel
@@ -111,7 +123,12 @@ class PriorTask(Task):
         *,
         seed: int,
         device: torch.device,
+        decode: Callable[[Tensor], Tensor] | None = None,
+        frame_rate: float = 1.0,
+        sample_rate: int = 1,
     ) -> None:
+        self.decode, self.sample_rate = decode, sample_rate
+        self.sample_frames = max(1, min(model.max_frames, int(_SAMPLE_S * frame_rate)))
         self.model, self.device, self.precision = model, device, train_config.precision
         self.batch_size = train_config.batch_size
         self.share = processes.share(self.batch_size)
@@ -134,12 +151,34 @@ class PriorTask(Task):
         nats = sum(float(self._nats(part)) * len(part) for part in parts) / len(self.held_out)
         return {"bits": nats / math.log(2), "unigram_bits": self.unigram_bits}
 
+    def sounds(self) -> tuple[Mapping[str, Tensor], int]:
+        """A sequence drawn from the prior, always with the same random numbers, decoded."""
+        if self.decode is None:
+            return {}, self.sample_rate
+        generator = torch.Generator(self.device).manual_seed(0)
+        codes = draw_codes(self.model, self.sample_frames, generator)
+        return {"sample": self.decode(codes)}, self.sample_rate
+
     def _nats(self, codes: Tensor) -> Tensor:
         """Mean cross-entropy per code."""
         codes = codes.to(self.device)
         with autocast(self.device, self.precision):
             logits = self.model(codes)
         return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten())
+
+
+@torch.no_grad()
+def draw_codes(
+    model: TransformerModel, frames: int, generator: torch.Generator
+) -> Int64[Tensor, "1 frames"]:
+    """One sequence of the model's own; the generator is on its device."""
+    cache, stepper = model.new_cache(1), Stepper(model)
+    logits = model.prime(torch.zeros(1, 0, dtype=torch.int64, device=generator.device), cache)
+    codes = [torch.multinomial(logits.softmax(-1), 1, generator=generator)]
+    while len(codes) < frames:
+        logits = stepper.step(codes[-1][:, 0], cache)
+        codes.append(torch.multinomial(logits.softmax(-1), 1, generator=generator))
+    return torch.cat(codes, 1)
 
 
 def _unigram_bits(histogram: Tensor, held_out: Tensor) -> float:

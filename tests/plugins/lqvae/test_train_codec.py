@@ -267,6 +267,24 @@ def test_agreement_is_that_of_the_sum_table() -> None:
     assert 0 < figures["sum_agreement"] < 1
 
 
+def test_sounds_are_clips_and_their_round_trip() -> None:
+    made = task()
+    made.model.train()
+    made.loss(torch.Generator().manual_seed(0))
+    made.model.eval()
+    with torch.no_grad():
+        sounds, rate = made.sounds()
+    assert rate == RATE
+    assert list(sounds) == [
+        f"{s}/{kind}" for s in ("drums", "bass") for kind in ("original", "decoded")
+    ]
+    assert made.held_out is not None
+    bass = made.held_out[1, :1]
+    assert torch.equal(sounds["bass/original"], bass[0, 0])
+    expected = made.model.decode(made.model.encode(bass, 0), 0)[0, 0]
+    assert torch.equal(sounds["bass/decoded"], expected)
+
+
 def test_one_source_is_paired_with_itself(tmp_path: Path) -> None:
     train_codec(CONFIG, TRAIN, context(tmp_path, sources=("drums",)))
     assert (tmp_path / "codec.safetensors").exists()

@@ -17,7 +17,7 @@ from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_prior
 from lqsep.plugins.transformer.model import TransformerModel
-from lqsep.plugins.transformer.train import PriorTask, train_prior
+from lqsep.plugins.transformer.train import PriorTask, draw_codes, train_prior
 from lqsep.plugins.transformer.train_codes import ClipWindows, StoredWindows
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 from lqsep.testing.toys import AddingCodec
@@ -274,6 +274,38 @@ def test_tracks_shorter_than_the_context_are_an_error() -> None:
     codes = [torch.zeros(5, dtype=torch.int64), torch.zeros(7, dtype=torch.int64)]
     with pytest.raises(AudioError, match="longest track has 7 codes, expected a context of 8"):
         task(codes)
+
+
+def test_codes_are_drawn_from_the_model() -> None:
+    made = model().eval()
+    with torch.no_grad():
+        made.output.weight.mul_(1e6)  # so sure that every draw is the likeliest code
+        codes = draw_codes(made, 8, torch.Generator().manual_seed(0))
+        assert codes.shape == (1, 8)
+        assert torch.equal(made(codes).argmax(-1), codes)
+        made.output.weight.div_(1e6)
+        codes = draw_codes(made, 8, torch.Generator().manual_seed(0))
+    again = draw_codes(made, 8, torch.Generator().manual_seed(0))
+    other = draw_codes(made, 8, torch.Generator().manual_seed(1))
+    assert torch.equal(codes, again) and not torch.equal(codes, other)
+
+
+def test_sounds_are_decoded_codes() -> None:
+    windows = StoredWindows([torch.zeros(20, dtype=torch.int64)], 8)
+    made = PriorTask(
+        model(),
+        windows,
+        None,
+        TRAIN,
+        seed=0,
+        device=CPU,
+        decode=lambda codes: codes[0].float(),
+        frame_rate=2.0,
+        sample_rate=5,
+    )
+    sounds, rate = made.sounds()
+    # Three seconds of two frames.
+    assert rate == 5 and sounds["sample"].shape == (6,)
 
 
 def test_recomputing_keeps_less_and_changes_nothing() -> None:
