@@ -675,6 +675,18 @@ class TestRenderDataset:
         assert sorted(facts["midi"] for facts in found) == [f"song{i}.mid" for i in range(4)]
         assert {facts["bass"]["program"] for facts in found} == {34}
 
+    def test_nothing_is_held_out_of_midi_files(self, soundfont: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="out of compositions only"):
+            render.render_dataset(
+                tmp_path / "out",
+                n_tracks={"train": 1},
+                soundfonts=(soundfont,),
+                midi_dir=tmp_path,
+                held_out=HeldOut(kits=(16,)),
+                **self.options,
+            )
+        assert not (tmp_path / "out").exists()
+
     def test_folder_without_usable_midi(self, soundfont: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="none of 0 MIDI files"):
             render.render_dataset(

@@ -84,7 +84,7 @@ class Composition:
 
 @dataclass(frozen=True)
 class _Section:
-    """The patterns of a few bars; ``is_tacet`` names the part that rests, if any."""
+    """The patterns of a few bars; ``tacet`` names the part that rests, if any."""
 
     n_bars: int
     kick: str
@@ -224,7 +224,7 @@ def _chords(rng: random.Random, progression: str) -> list[tuple[int, bool]]:
 
 
 def _sections(rng: random.Random, genre: Genre, n_bars: int) -> list[_Section]:
-    """Two alternating sets of patterns; the bass rests in at most a quarter of the bars."""
+    """Two alternating sets of patterns; each part rests in at most a quarter of the bars."""
     ideas = [_idea(rng, genre, 4), _idea(rng, genre, 4)]
     sections: list[_Section] = []
     done = 0

@@ -112,7 +112,8 @@ def render_dataset(
         on_track: Called with (tracks done, tracks in all).
 
     Raises:
-        ConfigError: An argument has no meaning, or ``output_dir`` was made with other settings.
+        ConfigError: An argument has no meaning, something is to be held out of MIDI files, or
+            ``output_dir`` was made with other settings.
         LqsepError: FluidSynth or the SoundFont is missing, or rendering fails.
     """
     settings = RenderSettings(
@@ -126,6 +127,11 @@ def render_dataset(
         held_out=held_out or HeldOut(),
     )
     _check(settings, n_tracks, jobs)
+    if midi_dir is not None and settings.held_out != HeldOut():
+        raise ConfigError(
+            "data render: MIDI files say themselves what plays; kits, programs and genres can be "
+            "held out of compositions only. Leave out --midi, or the --hold-out options."
+        )
     fluidsynth = synth.fluidsynth_version()
     hashes = _hashes(soundfonts)
     instruments = find_instruments(hashes)
