@@ -153,7 +153,7 @@ def _some(decoded: DecodedCandidates, kept: Tensor) -> DecodedCandidates:
             frame_scores=None,
             whole_log_posterior=None,
         ),
-        decoded.waves[:, kept],
+        decoded.chosen(kept),
         decoded.mixture,
         decoded.gains,
     )

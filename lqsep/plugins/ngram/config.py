@@ -35,7 +35,10 @@ class NgramTrainConfig(BaseModel):
         "frame, which gives other codes for the same sound",
     )
     gain_db: float = Field(
-        default=0.0, ge=0, description="Random change of level of those versions, plus or minus, dB"
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Random change of level of those versions, plus or minus, dB",
     )
     eq_db: float = Field(
         default=0.0,
