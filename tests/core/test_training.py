@@ -451,6 +451,7 @@ def test_half_precision_scales_the_loss(tmp_path: Path) -> None:
     parts = Line()
     run(parts, tmp_path / "parts", settings, resume=True)
     assert torch.equal(weights(parts), weights(whole))
+    assert checkpoint(tmp_path / "parts")["scaler"]["scale"] == 2.0**14
 
 
 def test_reports(tmp_path: Path) -> None:
