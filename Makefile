@@ -34,8 +34,9 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 # Modules whose tensor annotations are checked while the tests run.
-CHECKED := bilinear_likelihood certificate data dense_likelihood filters frame_distribution \
-  frame_likelihood interfaces joint_search masking posterior posterior_state sparse_likelihood spectral sum_table windows
+CHECKED := bilinear_likelihood certificate data dense_likelihood disagreement filters \
+  forward_backward frame_distribution frame_likelihood interfaces joint_search markov_steps masking \
+  posterior posterior_state sparse_likelihood spectral sum_table windows
 CHECKED := $(CHECKED:%=lqsep.core.%) $(foreach plugin,codebook_sum gaussian_sum lqvae ngram refiners \
   samplers selectors spectral transformer,lqsep.plugins.$(plugin))
 COMMA := ,
@@ -70,13 +71,13 @@ SOUNDFONTS := $(addprefix /usr/share/sounds/sf2/,FluidR3_GM.sf2 MuseScore_Genera
 
 model: $(RUN)/model/prior.bass.safetensors
 
-$(RUN)/data/.complete: | $(VENV)/.dev soundfonts
+$(RUN)/data/.complete-$(TRACKS): | $(VENV)/.dev soundfonts
 	$(BIN)/lqsep data render -o $(RUN)/data --tracks $(TRACKS) --validation 12 --test 12 --seed $(SEED) \
 	  --sample-rate 22050 --mono $(SOUNDFONTS:%=--soundfont %) --modelled 0.3 --hold-out-kits 16,25 \
 	  --hold-out-programs 34,38 --hold-out-genres soul,blues-shuffle,bossa-nova -j $(RENDER_JOBS)
 	@touch $@
 
-$(RUN)/model/codec.safetensors: $(RUN)/data/.complete
+$(RUN)/model/codec.safetensors: $(RUN)/data/.complete-$(TRACKS)
 	$(BIN)/lqsep train codec --config $(RECIPE) $(RECIPE_DATA) --seed $(SEED) -o $(@D)
 
 $(RUN)/model/prior.bass.safetensors: $(RUN)/model/codec.safetensors

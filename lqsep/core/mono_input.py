@@ -48,21 +48,22 @@ def read_mono(
         start: First sample; it keeps its time.
         stop: Where the stretch ends.
         rate: Of the result, Hz.
-        on_cancelled: Told the first sample of a block whose channels cancel each other.
+        on_cancelled: Told the first sample of a block from which on channels cancel each other.
     """
     old, new = whole_period(reader.sample_rate, rate)
     block = old * max(1, round(_BLOCK_S * reader.sample_rate / old))
     # Before and behind a block, as much as its samples depend on.
     margin = old * -(-filter_reach(old, new) // old)
-    parts = []
+    parts, cancelled = [], False
     for first in range(start, stop, block):
         last = min(first + block, stop)
         before = min(margin, first - start)
         wave = torch.from_numpy(reader.read(first - before, min(last + margin, stop)).copy())
         own = wave[:, before : before + last - first]
         cancels = is_mid_silent(own)
-        if cancels and len(wave) > 1 and on_cancelled is not None:
+        if cancels and not cancelled and on_cancelled is not None:
             on_cancelled(first)
+        cancelled = cancels
         mono = wave[:1] if cancels else wave.mean(0, keepdim=True)
         skip = before // old * new
         n_samples = -(-(last - first) * new // old)

@@ -295,10 +295,17 @@ class SequencePosterior:
         return type(self.bound).adapt is not BoundLikelihood.adapt
 
     def adapt(
-        self, marginals: Sequence[Float[Tensor, "frames _codebook_size"]]
+        self,
+        marginals: Sequence[Float[Tensor, "chosen _codebook_size"]],
+        frames: Int64[Tensor, " chosen"] | None = None,
     ) -> SequencePosterior | None:
-        """This posterior with a likelihood fitted to the marginals; None if it cannot be."""
-        bound = self.bound.adapt(marginals)
+        """This posterior with a likelihood fitted to the marginals; None if it cannot be.
+
+        Args:
+            marginals: Per source.
+            frames: Which frames' they are, rising; None: all of them.
+        """
+        bound = self.bound.adapt(marginals, frames)
         if bound is None:
             return None
         return SequencePosterior(self.priors, bound, prompt=self.prompt)

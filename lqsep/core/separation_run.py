@@ -28,8 +28,8 @@ OnProgress = Callable[[float, float], None]
 """Called as ``on_progress(done_s, total_s)``, in seconds of audio."""
 
 WHOLE_S = 1200.0
-"""Seconds that samplers which take whole inputs are given at once, at most: memory grows by about
-0.3 MB with each."""
+"""Seconds that samplers and codecs which take whole inputs are given at once, at most: memory grows
+with them (with the shipped model by 0.3 MB per second)."""
 
 # Share of the work that sampling is, for the progress.
 _SAMPLED_SHARE = 0.9
@@ -146,8 +146,9 @@ class SeparationRun:
     def _stretches(self) -> Iterator[Sequence[Segment]]:
         """Consecutive segments that are sampled together."""
         segments, n_together = self.plan.segments, 1
-        if self._separator.sampler.takes_whole_inputs:
-            hop_s = self.plan.hop_frames / self._separator.codec.info.frame_rate
+        codec = self._separator.codec
+        if self._separator.sampler.takes_whole_inputs and codec.takes_whole_inputs:
+            hop_s = self.plan.hop_frames / codec.info.frame_rate
             n_together = max(1, int(WHOLE_S / hop_s))
         for first in range(0, len(segments), n_together):
             yield segments[first : first + n_together]

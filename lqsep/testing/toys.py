@@ -46,6 +46,8 @@ class AddingCodec(Codec):
         sample_rate: Hz.
     """
 
+    takes_whole_inputs = True
+
     def __init__(
         self,
         levels: Sequence[float] = (0.0, 0.25, 0.5),

@@ -514,7 +514,7 @@ def test_markov_is_none_where_there_is_no_chain():
 
 def test_adapt_passes_on_to_the_likelihood():
     class Adapting(DenseBound):
-        def adapt(self, marginals) -> BoundLikelihood:
+        def adapt(self, marginals, frames=None) -> BoundLikelihood:
             values = marginals[0][:, :, None] + marginals[1][:, None]
             return DenseBound(self.log_likelihood + values)
 

@@ -40,6 +40,8 @@ class Codec(ABC):
     level: float | None = None
     """RMS to which `analyse` brings the mixture; None = as it is. Stems for training a prior stand
     at ``level / hypot(gains)``, see `lqsep.core.audio_pool.stem_level`."""
+    takes_whole_inputs: bool = False
+    """Whether `analyse` takes many minutes without needing much more than its result."""
     fingerprint: str
     """sha256 over the sorted (name, dtype, shape, bytes) of the tensors; see
     `lqsep.core.checkpoints.fingerprint`."""

@@ -32,9 +32,16 @@ class BoundLikelihood(ABC):
         return None
 
     def adapt(
-        self, marginals: Sequence[Float[Tensor, "frames _codebook_size"]]
+        self,
+        marginals: Sequence[Float[Tensor, "chosen _codebook_size"]],
+        frames: Int64[Tensor, " chosen"] | None = None,
     ) -> BoundLikelihood | None:
-        """A likelihood fitted better to this mixture, from posterior marginals; None if fixed."""
+        """A likelihood fitted better to this mixture, from posterior marginals; None if fixed.
+
+        Args:
+            marginals: Per source.
+            frames: Which frames' they are, rising; None: all of them.
+        """
         return None
 
     def shift(self) -> Float[Tensor, "sources embedding_dim"] | None:

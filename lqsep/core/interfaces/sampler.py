@@ -21,7 +21,8 @@ class Sampler(ABC):
 
     takes_whole_inputs: bool = False
     """Whether it shall be given up to `lqsep.core.separation_run.WHOLE_S` seconds at once, cut into
-    segments only when codes become sound. Its candidates then need ``frame_scores``."""
+    segments only when codes become sound, where the codec takes whole inputs too. Its candidates
+    then need ``frame_scores``."""
 
     @abstractmethod
     def sample(

@@ -56,6 +56,11 @@ class ForwardBackwardConfig(ComponentConfig):
         description="Times that a likelihood which can adapts to the mixture, each followed by "
         "another pass",
     )
+    adapt_frames: int = Field(
+        2048,
+        ge=1,
+        description="Frames at most that it adapts by; of longer inputs four stretches",
+    )
     block_frames: int | None = Field(
         None,
         ge=1,

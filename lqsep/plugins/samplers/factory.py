@@ -40,6 +40,7 @@ def build_forward_backward(
     return ForwardBackwardSampler(
         n_candidates=config.n_candidates,
         adapt_rounds=config.adapt_rounds,
+        adapt_frames=config.adapt_frames,
         block_frames=config.block_frames,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,6 +16,9 @@ from lqsep.core.posterior import SequencePosterior
 from lqsep.core.posterior_state import MarkovPosterior
 from lqsep.plugins.samplers.checks import check_counts
 from lqsep.plugins.samplers.progress import Progress
+
+# Of long sequences, that the likelihood adapts by.
+_N_STRETCHES = 4
 
 # Share of log p(mixture) that float32 rounding may change.
 _ROUNDING = 1e-6
@@ -34,12 +39,15 @@ class ForwardBackwardSampler(Sampler):
     them equally; their ``log_proposal`` is the exact log-probability of their codes.
 
     Diagnostics: ``effective_sample_size`` (the number of candidates: they are exact),
-    ``log_evidence``, ``log_evidence_before`` (without any adaptation), ``adapt_rounds`` (made and
+    ``log_evidence``, ``adaptation_gain`` (rise of the log evidence by all rounds, nats per frame
+    adapted by), ``adapt_rounds`` (made and
     kept), ``entropy_0`` and ``entropy_1`` (of a source's marginals, mean over frames, in nats).
 
     Args:
         n_candidates: Number of draws.
         adapt_rounds: How many times the likelihood may adapt, 0 to 2.
+        adapt_frames: Frames at most that it adapts by; of longer sequences four stretches, evenly
+            spread.
         block_frames: Frames whose messages are kept at a time; None chooses. The result does not
             depend on it.
 
@@ -54,13 +62,17 @@ class ForwardBackwardSampler(Sampler):
         n_candidates: int = 32,
         *,
         adapt_rounds: int = 1,
+        adapt_frames: int = 2048,
         block_frames: int | None = None,
     ) -> None:
-        check_counts(n_candidates=n_candidates, block_frames=block_frames)
+        check_counts(
+            n_candidates=n_candidates, adapt_frames=adapt_frames, block_frames=block_frames
+        )
         if not 0 <= adapt_rounds <= 2:
             raise ValueError(f"adapt_rounds must be from 0 to 2, got {adapt_rounds}")
         self.n_candidates = n_candidates
         self.adapt_rounds = adapt_rounds
+        self.adapt_frames = adapt_frames
         self.block_frames = block_frames
 
     def sample(
@@ -77,61 +89,138 @@ class ForwardBackwardSampler(Sampler):
             IncompatibleComponentsError: A prior is no Markov chain, or the likelihood looks at
                 past codes or does not list its pairs.
         """
+        # One set of numbers for all rounds, so that the rounds do not change what is drawn.
         shape = (self.n_candidates, posterior.n_frames, 2)
         uniform = torch.rand(shape, dtype=torch.float64, generator=generator)
-        progress = Progress(on_frame, posterior.n_frames)
         wanted = self.adapt_rounds if posterior.can_adapt else 0
-        n_passes, passes = 1 + wanted, 0
-
-        def run(posterior: SequencePosterior, *, is_last: bool) -> Smoothed:
-            nonlocal passes
-            before, passes = passes, passes + 1
-            return smooth(
-                _markov(posterior),
-                uniform if is_last else uniform[:0],
-                block_frames=self.block_frames,
-                on_share=lambda share: progress(min((before + share) / n_passes, 1.0)),
-            )
-
-        found, rounds, warnings = run(posterior, is_last=wanted == 0), 0, []
-        before = found.log_evidence
-        while rounds < wanted:
-            adapted = posterior.adapt(found.marginals)
+        passes = _Passes(posterior.n_frames, self.adapt_frames, self.block_frames, wanted, on_frame)
+        rounds, gain, warnings = 0, 0.0, []
+        found = passes.over_parts(posterior) if wanted else None
+        while found is not None and rounds < wanted:
+            adapted = posterior.adapt(found.marginals, passes.frames)
             if adapted is None:
                 break
-            again = run(adapted, is_last=rounds + 1 == wanted)
-            if again.log_evidence < found.log_evidence - _ROUNDING * abs(found.log_evidence):
+            again = passes.over_parts(adapted, uniform if rounds + 1 == wanted else None)
+            rise = again.log_evidence - found.log_evidence
+            if rise < -_ROUNDING * abs(found.log_evidence):
                 warnings.append(
                     f"adapting the likelihood lowered log p(mixture) from "
                     f"{found.log_evidence:.1f} to {again.log_evidence:.1f} and was undone"
                 )
                 break
             posterior, found, rounds = adapted, again, rounds + 1
-        if not found.codes.shape[1]:
-            found = run(posterior, is_last=True)
-        progress(1.0)
+            gain += rise / len(passes.frames)
+        whole = None if found is None else found.whole
+        if whole is None:
+            whole = passes.over_all(posterior, uniform)
+        passes.progress(1.0)
         diagnostics = {
             "effective_sample_size": float(self.n_candidates),
-            "log_evidence": found.log_evidence,
-            "log_evidence_before": before,
+            "log_evidence": whole.log_evidence,
+            "adaptation_gain": gain,
             "adapt_rounds": float(rounds),
         }
-        for source, marginals in enumerate(found.marginals):
+        for source, marginals in enumerate(whole.marginals):
             diagnostics[f"entropy_{source}"] = _entropy(marginals)
-        log_prior, log_likelihood = found.log_prior, found.log_likelihood
-        log_evidence = torch.full_like(log_likelihood, found.log_evidence)
+        log_prior, log_likelihood = whole.log_prior, whole.log_likelihood
+        log_evidence = torch.full_like(log_likelihood, whole.log_evidence)
         return Candidates(
-            codes=found.codes,
+            codes=whole.codes,
             log_prior=log_prior,
             log_likelihood=log_likelihood,
             log_evidence=log_evidence,
             log_proposal=log_prior.sum(0) + log_likelihood - log_evidence,
-            marginals=found.marginals,
+            marginals=whole.marginals,
             diagnostics=diagnostics,
             warnings=tuple(warnings),
-            frame_scores=found.scores,
+            frame_scores=whole.scores,
             bound=posterior.bound,
         )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the frames that the likelihood adapts by say.
+
+    Args:
+        log_evidence: Sum over the stretches.
+        marginals: Per source, of the frames one after the other.
+        whole: With draws, where the stretches are the whole sequence and draws were asked for.
+    """
+
+    log_evidence: float
+    marginals: tuple[Tensor, ...]
+    whole: Smoothed | None
+
+
+class _Passes:
+    """The passes over one posterior and its adapted versions, and their progress."""
+
+    def __init__(
+        self,
+        n_frames: int,
+        adapt_frames: int,
+        block_frames: int | None,
+        rounds: int,
+        on_frame: OnFrame | None,
+    ) -> None:
+        self._stretches = _stretches(n_frames, adapt_frames)
+        self.frames = torch.cat([torch.arange(*stretch) for stretch in self._stretches])
+        self._is_whole = len(self.frames) == n_frames
+        self._block_frames = block_frames
+        self.progress = Progress(on_frame, n_frames)
+        self._done = 0
+        self._total = (1 + rounds) * len(self.frames) if rounds else n_frames
+        if rounds and not self._is_whole:
+            self._total += n_frames
+
+    def over_all(self, posterior: SequencePosterior, uniform: Tensor) -> Smoothed:
+        """All frames, with draws."""
+        return self._smooth(_markov(posterior), uniform)
+
+    def over_parts(self, posterior: SequencePosterior, uniform: Tensor | None = None) -> _Parts:
+        """The frames to adapt by; with draws, if there are numbers for them and these are all."""
+        markov = _markov(posterior)
+        if self._is_whole and uniform is not None:
+            whole = self._smooth(markov, uniform)
+            return _Parts(whole.log_evidence, whole.marginals, whole)
+        found = [self._smooth(_between(markov, *stretch), None) for stretch in self._stretches]
+        tables = zip(*(part.marginals for part in found), strict=True)
+        return _Parts(
+            sum(part.log_evidence for part in found),
+            tuple(torch.cat(parts) for parts in tables),
+            None,
+        )
+
+    def _smooth(self, markov: MarkovPosterior, uniform: Tensor | None) -> Smoothed:
+        if uniform is None:
+            uniform = torch.empty(0, markov.n_frames, 2, dtype=torch.float64)
+        done, self._done = self._done, self._done + markov.n_frames
+
+        def on_share(share: float) -> None:
+            self.progress(min((done + share * markov.n_frames) / self._total, 1.0))
+
+        return smooth(markov, uniform, block_frames=self._block_frames, on_share=on_share)
+
+
+def _stretches(n_frames: int, at_most: int) -> list[tuple[int, int]]:
+    """All frames, or four stretches of them, evenly spread."""
+    if n_frames <= at_most:
+        return [(0, n_frames)]
+    length = max(1, at_most // _N_STRETCHES)
+    last = n_frames - length
+    starts = {round(last * k / (_N_STRETCHES - 1)) for k in range(_N_STRETCHES)}
+    return [(start, start + length) for start in sorted(starts)]
+
+
+def _between(markov: MarkovPosterior, start: int, stop: int) -> MarkovPosterior:
+    """Some frames as a sequence of their own. How it starts is soon forgotten."""
+    return MarkovPosterior(
+        stop - start,
+        markov.log_initial,
+        markov.log_transition,
+        lambda first, last: markov.log_likelihood(start + first, start + last),
+    )
 
 
 def _markov(posterior: SequencePosterior) -> MarkovPosterior:

@@ -31,6 +31,8 @@ class SpectralCodec(Codec):
         level: RMS to which `analyse` brings the mixture; None leaves it as it is.
     """
 
+    takes_whole_inputs = True
+
     def __init__(
         self,
         features: SpectralFeatures,

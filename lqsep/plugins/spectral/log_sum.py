@@ -134,13 +134,20 @@ class BoundLogSum(BoundLikelihood):
             result[low - start : high - start] = self._block(first)[low - first : high - first]
         return result
 
-    def adapt(self, marginals: Sequence[Float[Tensor, "frames _codebook_size"]]) -> BoundLogSum:
+    def adapt(
+        self,
+        marginals: Sequence[Float[Tensor, "chosen _codebook_size"]],
+        frames: Int64[Tensor, " chosen"] | None = None,
+    ) -> BoundLogSum:
         """The same with equalisers fitted to the marginals, see `fit_equaliser`.
 
         Raises:
             ShapeError: The marginals are not one distribution per source and frame.
         """
-        expected = [(self.n_frames, size) for size in self._table.n_codes]
+        targets = self._targets
+        if frames is not None:
+            targets = targets[frames.to(targets.device)]
+        expected = [(len(targets), size) for size in self._table.n_codes]
         found = [tuple(table.shape) for table in marginals]
         if found != expected:
             raise ShapeError(
@@ -149,9 +156,9 @@ class BoundLogSum(BoundLikelihood):
             )
         equaliser = fit_equaliser(
             self._model,
-            self._targets,
+            targets,
             (marginals[0], marginals[1]),
-            self.frames,
+            lambda start, stop: self._table.log_likelihood(targets[start:stop]),
             equaliser=self.equaliser,
             temper=self._temper,
             precision=self._precision,
