@@ -22,7 +22,7 @@ def rehearse(
     settings: LoopSettings,
     context: TrainContext,
 ) -> str:
-    """Train for two steps, validate and write a checkpoint, all in a temporary folder.
+    """Train for two steps, validate and write a checkpoint, in a temporary folder; collective.
 
     Args:
         train: Calls the trainer.
@@ -32,6 +32,8 @@ def rehearse(
     Returns:
         Projected duration, memory, and size of a checkpoint, in one line.
     """
+    from lqsep.core import processes
+
     short = settings.model_copy(
         update={
             "steps": _STEPS,
@@ -52,9 +54,14 @@ def rehearse(
         if event != "summary":
             context.report(figures)
 
-    with TemporaryDirectory() as folder:
-        train(short, replace(context, output_dir=Path(folder), resume=False, report=report))
-        sizes = [path.stat().st_size for path in Path(folder).glob("checkpoints/*/step-*.pt")]
+    # Beside the output, which all processes see, and on its disk.
+    parent = context.output_dir.absolute().parent
+    with TemporaryDirectory(dir=parent if parent.is_dir() else None, prefix=".dry-run-") as own:
+        folder = Path(processes.gather(own)[0])
+        train(short, replace(context, output_dir=folder, resume=False, report=report))
+        processes.wait()
+        sizes = [path.stat().st_size for path in folder.glob("checkpoints/*/step-*.pt")]
+        processes.wait()
     if not reached:  # only the first process is told
         return ""
     # The first step pays for what is done once; the second is like those to come.
