@@ -32,6 +32,10 @@ from lqsep.core.posterior_state import MarkovPosterior
 # Bytes of messages and likelihoods up to which all frames are one block.
 _ALL_AT_ONCE = 1 << 28
 
+# Blocks are multiples of so many frames: likelihoods may be made in such blocks whichever of their
+# frames are asked for.
+_ALIGNED = 64
+
 # Entries of the likelihood asked for at a time: 16 MB in float32.
 _LIKELIHOOD_ENTRIES = 1 << 22
 
@@ -218,7 +222,7 @@ class _Smoother:
         if 2 * n_frames * frame_bytes <= _ALL_AT_ONCE:
             return n_frames
         # n / b messages and b frames of messages and likelihoods: least at b = sqrt(n / 2).
-        return math.ceil(math.sqrt(n_frames / 2))
+        return _ALIGNED * math.ceil(math.sqrt(n_frames / 2) / _ALIGNED)
 
 
 class _Backward:
