@@ -14,7 +14,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +48,23 @@ def time_in_turn(
     for number in range(rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
-            _wait(device)
+            wait(device)
             wall_start, cpu_start = time.perf_counter(), time.process_time()
             jobs[name]()
-            _wait(device)
+            wait(device)
             wall[name].append(time.perf_counter() - wall_start)
             cpu[name].append(time.process_time() - cpu_start)
-    return {name: _summary(wall[name], cpu[name]) for name in names}
+    return {name: summary(wall[name], cpu[name]) for name in names}
 
 
-def _wait(device: str) -> None:
+def wait(device: str) -> None:
+    """Until a GPU has done what it was given."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
 
 
-def _summary(wall: list[float], cpu: list[float]) -> dict[str, Any]:
+def summary(wall: Sequence[float], cpu: Sequence[float]) -> dict[str, Any]:
+    """Of seconds of wall-clock and processor time, see `time_in_turn`."""
     quartiles = (
         statistics.quantiles(wall, n=4, method="inclusive") if len(wall) > 1 else [wall[0]] * 3
     )
@@ -73,7 +75,7 @@ def _summary(wall: list[float], cpu: list[float]) -> dict[str, Any]:
         "max": max(wall),
         "spread": quartiles[2] - quartiles[0],
         "cpu_median": statistics.median(cpu),
-        "seconds": wall,
+        "seconds": list(wall),
     }
 
 
@@ -108,12 +110,12 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def arguments(description: str) -> argparse.ArgumentParser:
+def arguments(description: str, *, device: str = "cpu") -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has: ``--json --rounds --device --seed``."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, help="JSON file to write; printed when not given")
     parser.add_argument("--rounds", type=int, default=5, help="times each way is run [5]")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda [cpu]")
+    parser.add_argument("--device", default=device, help=f"cpu or cuda [{device}]")
     parser.add_argument("--seed", type=int, default=0, help="of the random inputs [0]")
     return parser
 
