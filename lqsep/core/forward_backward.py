@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -26,7 +27,7 @@ from torch import Tensor
 from lqsep.core.data import FrameScores
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.frame_distribution import pick_by_weight
-from lqsep.core.markov_steps import LOST_SHARE, CarefulSteps, MarkovSteps, markov_steps
+from lqsep.core.markov_steps import MarkovSteps, markov_steps
 from lqsep.core.posterior_state import MarkovPosterior
 
 # Bytes of messages and likelihoods up to which all frames are one block.
@@ -87,17 +88,13 @@ def smooth(
         EmptySupportError: No joint code is possible at some frame.
     """
     steps = markov_steps(markov.log_transition, markov.n_frames)
-    on_share = on_share or _nobody
-    try:
-        return _Smoother(markov, steps, block_frames, on_share).run(uniform)
-    except _PrecisionLost:
-        pass  # Outside the handler: its traceback would keep the first attempt's messages alive.
-    careful = CarefulSteps(markov.log_transition)
-    return _Smoother(markov, careful, block_frames, on_share).run(uniform)
+    return _Smoother(markov, steps, block_frames, on_share or _nobody).run(uniform)
 
 
-class _PrecisionLost(Exception):
-    """Underflow took more than it may; the log domain keeps it."""
+def _exact(markov: MarkovPosterior, frame: int) -> Float64[Tensor, "K0 K1"]:
+    """Log-likelihoods of one frame relative to its largest."""
+    values = markov.log_likelihood(frame, frame + 1)[0].double()
+    return values - values.amax().nan_to_num(neginf=0.0)
 
 
 def _nobody(share: float) -> None:
@@ -166,7 +163,6 @@ class _Smoother:
                 message = self._before[number] if number else None
                 block, _ = self._filtered(start, message, _nobody)
             back.through(block, self._on_share)
-        self._check(log_evidence)
         return back.result(log_evidence)
 
     def _filtered(
@@ -179,9 +175,13 @@ class _Smoother:
         block = self._load(start)
         scales = torch.empty_like(block.upper)
         for frame, likelihood in enumerate(block.likelihood):
-            predicted = self._first() if message is None else self._steps.forward(message)
-            message = block.messages[frame]
-            scales[frame] = self._steps.filtered(predicted, likelihood, message)
+            before, message = message, block.messages[frame]
+            exact = partial(_exact, self._markov, start + frame)
+            if before is None:
+                scales[frame] = self._steps.first(self._log_initial(), message, exact)
+            else:
+                predicted = self._steps.forward(before)
+                scales[frame] = self._steps.filtered(predicted, likelihood, message, exact)
             on_share((start + frame + 1) / (2 * self._markov.n_frames))
         return block, scales + block.upper
 
@@ -199,15 +199,11 @@ class _Smoother:
             upper[part] = self._steps.likelihoods(values, likelihood[part])
         return _Block(start, upper, likelihood, messages)
 
-    def _first(self) -> Float[Tensor, "K0 K1"]:
-        # In float64, as the first frame's prior may be anything.
+    def _log_initial(self) -> Float64[Tensor, "K0 K1"]:
         first, second = (table.double() for table in self._markov.log_initial)
-        return self._steps.prior(first[:, None] + second)
+        return first[:, None] + second
 
     def _check(self, log_evidence: Float64[Tensor, " frames"]) -> None:
-        """Once more on the way back, which may lose something else."""
-        if not self._steps.lost() <= LOST_SHARE / 2:
-            raise _PrecisionLost
         empty = (log_evidence == -torch.inf).nonzero()
         if len(empty):
             raise EmptySupportError(
@@ -254,12 +250,13 @@ class _Backward:
             marginals = self._steps.marginals(message, self._future)
             for table, found in zip(self._marginals, marginals, strict=True):
                 table[frame] = found
+            exact = partial(_exact, self._markov, frame)
             if len(self._uniform):
                 self._draw(frame, message)
-                found = self._steps.log_likelihood(likelihood, self._codes[:, :, frame])
-                self._log_likelihood[:, frame] = found + block.upper[place]
+                values = self._steps.log_likelihood(likelihood, self._codes[:, :, frame], exact)
+                self._log_likelihood[:, frame] = values + block.upper[place]
             if frame:
-                self._future = self._steps.backward(self._future, likelihood)
+                self._future = self._steps.backward(self._future, likelihood, exact)
             on_share(1 - frame / (2 * self._markov.n_frames))
 
     def result(self, log_evidence: Float64[Tensor, " frames"]) -> Smoothed:

@@ -11,20 +11,22 @@ that of ``A1``; ``alpha`` sums to 1, ``L_{t+1} * beta_{t+1}`` and ``L`` have the
 Then no result of a product is below ``m``, whatever the likelihood says, and:
 
 - Entries below ``level`` may be taken for 0: no result is off by more than ``K0 K1 level``, a share
-  of ``K0 K1 level / m``. Over a sequence the shares add up, so that the level which it can afford
-  is known beforehand.
-- Likelihoods below ``faint`` may be taken for ``faint``: an entry of the normalised message is off
-  by ``faint / c`` at most, ``c`` being what the message was divided by, and results of the next
-  product by the share ``K0 K1 faint / (c m)``. This adds up while one goes along.
+  of ``K0 K1 level / m``.
+- Likelihoods below ``faint`` may be taken for ``faint`` where the message is then divided by
+  ``sure`` or more: what that adds to it sums to ``faint / sure`` at most, for the next results a
+  share of ``faint / (sure m)``. Frames that contradict what was expected of them, for which the
+  divisor is smaller, are computed in logs.
 
-`ScaledSteps` works so, in float32. Where that is too much in the end, or chains exclude something,
-`CarefulSteps` does the same in float64 in the log domain.
+Over a sequence the shares add up, so that it is known beforehand whether it can afford them.
+`ScaledSteps` works so, in float32. Where it cannot, or chains exclude something, `CarefulSteps`
+does the same in float64 in the log domain.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -33,18 +35,20 @@ from torch import Tensor
 # Relative error of a whole sequence that underflow may cause; float32 rounds worse.
 LOST_SHARE = 1e-6
 
-# Log of the smallest likelihood, relative to the frame's largest. Products of two probabilities
-# stay normal numbers around it; those that are not are slow.
+# Log of the smallest likelihood, relative to the frame's largest: exponentials below are slow.
 _LOG_FAINT = -85.0
 
-# What rounding up to it, and underflow of its product with a probability, may add or take.
-_FAINT = 1.3e-37
+# What a frame's message is divided by at least, unless it is computed in logs.
+_SURE = 1e-6
 
 # Relative error of one result in the log domain beyond which it is summed again, term by term.
 _LOST_BY_RESULT = 1e-12
 
 # Terms summed at a time in the log domain: some tens of megabytes.
 _REPAIR_TERMS = 1 << 20
+
+Exact = Callable[[], Float64[Tensor, "K0 K1"]]
+"""Gives a frame's log-likelihoods relative to its largest."""
 
 
 class MarkovSteps(ABC):
@@ -62,10 +66,6 @@ class MarkovSteps(ABC):
     ) -> None:
         self.log_transition = tuple(table.double() for table in log_transition)
 
-    def lost(self) -> float:
-        """Bound on the relative error by underflow so far."""
-        return 0.0
-
     @abstractmethod
     def likelihoods(
         self, values: Float[Tensor, "frames K0 K1"], out: Float[Tensor, "frames K0 K1"]
@@ -73,8 +73,13 @@ class MarkovSteps(ABC):
         """Writes log-likelihoods relative to each frame's largest; gives the largest."""
 
     @abstractmethod
-    def prior(self, log_initial: Float64[Tensor, "K0 K1"]) -> Float[Tensor, "K0 K1"]:
-        """What is known of the first frame."""
+    def first(
+        self,
+        log_initial: Float64[Tensor, "K0 K1"],
+        out: Float[Tensor, "K0 K1"],
+        exact: Exact,
+    ) -> Float64[Tensor, ""]:
+        """As `filtered`, of the first frame, about which ``log_initial`` is known."""
 
     @abstractmethod
     def forward(self, message: Float[Tensor, "K0 K1"]) -> Float[Tensor, "K0 K1"]:
@@ -86,6 +91,7 @@ class MarkovSteps(ABC):
         predicted: Float[Tensor, "K0 K1"],
         likelihood: Float[Tensor, "K0 K1"],
         out: Float[Tensor, "K0 K1"],
+        exact: Exact,
     ) -> Float64[Tensor, ""]:
         """Writes the frame's message, ``p(codes | frames so far)``; gives the log of its scale.
 
@@ -95,13 +101,17 @@ class MarkovSteps(ABC):
 
     @abstractmethod
     def backward(
-        self, future: Float[Tensor, "K0 K1"] | None, likelihood: Float[Tensor, "K0 K1"]
+        self,
+        future: Float[Tensor, "K0 K1"] | None,
+        likelihood: Float[Tensor, "K0 K1"],
+        exact: Exact,
     ) -> Float[Tensor, "K0 K1"]:
         """What this frame and those after it say of the codes before it.
 
         Args:
             future: What the frames after this one say of its codes; None after the last.
             likelihood: Of this frame.
+            exact: The same, see `Exact`.
         """
 
     @abstractmethod
@@ -130,7 +140,10 @@ class MarkovSteps(ABC):
 
     @abstractmethod
     def log_likelihood(
-        self, likelihood: Float[Tensor, "K0 K1"], codes: Int64[Tensor, "sources draws"]
+        self,
+        likelihood: Float[Tensor, "K0 K1"],
+        codes: Int64[Tensor, "sources draws"],
+        exact: Exact,
     ) -> Float64[Tensor, " draws"]:
         """Of chosen pairs, relative to the frame's largest."""
 
@@ -138,16 +151,16 @@ class MarkovSteps(ABC):
 def markov_steps(
     log_transition: Sequence[Float[Tensor, "_codebook_size _codebook_size"]], n_frames: int
 ) -> MarkovSteps:
-    """The fastest way that may be exact for sequences of ``n_frames``; see `MarkovSteps.lost`."""
+    """The fastest way that is exact for sequences of ``n_frames``."""
     n_pairs, log_smallest = 1, 0.0
     for table in log_transition:
         n_pairs *= len(table)
         log_smallest += float(table.min())
-    smallest = torch.tensor(log_smallest, dtype=torch.float64).exp()
-    # A frame takes part in one step forward, one backward and one product of the two; half of
-    # what may be lost is left to faint likelihoods.
-    level = float(LOST_SHARE / 2 * smallest / (n_pairs * 3 * n_frames))
-    if level < torch.finfo(torch.float32).tiny:
+    smallest = math.exp(log_smallest)
+    # A frame takes part in one step forward, one backward and one product of the two.
+    affordable = LOST_SHARE / 2 * smallest / (3 * n_frames)
+    level = affordable / n_pairs
+    if level < torch.finfo(torch.float32).tiny or affordable < math.exp(_LOG_FAINT) / _SURE:
         return CarefulSteps(log_transition)
     return ScaledSteps(log_transition, level)
 
@@ -173,12 +186,6 @@ class ScaledSteps(MarkovSteps):
         self._first, self._second = first, second
         self._first_to, self._second_to = first.T.contiguous(), second.T.contiguous()
         self._level = level
-        smallest = first.min().double() * second.min().double()
-        self._share = len(first) * len(second) * _FAINT / smallest
-        self._lost = torch.zeros_like(self._share)
-
-    def lost(self) -> float:
-        return float(self._lost)
 
     def likelihoods(
         self, values: Float[Tensor, "frames K0 K1"], out: Float[Tensor, "frames K0 K1"]
@@ -194,8 +201,16 @@ class ScaledSteps(MarkovSteps):
             out.masked_fill_(values == -torch.inf, 0.0)
         return upper.double()
 
-    def prior(self, log_initial: Float64[Tensor, "K0 K1"]) -> Float[Tensor, "K0 K1"]:
-        return log_initial.exp().float()
+    def first(
+        self,
+        log_initial: Float64[Tensor, "K0 K1"],
+        out: Float[Tensor, "K0 K1"],
+        exact: Exact,
+    ) -> Float64[Tensor, ""]:
+        joint = log_initial + exact()
+        scale = joint.flatten().logsumexp(0)
+        self._from_logs(joint - scale.nan_to_num(neginf=0.0), out)
+        return scale
 
     def forward(self, message: Float[Tensor, "K0 K1"]) -> Float[Tensor, "K0 K1"]:
         return self._first_to @ message @ self._second
@@ -205,17 +220,28 @@ class ScaledSteps(MarkovSteps):
         predicted: Float[Tensor, "K0 K1"],
         likelihood: Float[Tensor, "K0 K1"],
         out: Float[Tensor, "K0 K1"],
+        exact: Exact,
     ) -> Float64[Tensor, ""]:
         torch.mul(predicted, likelihood, out=out)
         scale = out.sum()
-        self._normalise(out, scale)
+        if float(scale) < _SURE:
+            return self.first(predicted.double().log(), out, exact)
+        torch.threshold_(out.div_(scale), self._level, 0.0)
         return scale.double().log()
 
     def backward(
-        self, future: Float[Tensor, "K0 K1"] | None, likelihood: Float[Tensor, "K0 K1"]
+        self,
+        future: Float[Tensor, "K0 K1"] | None,
+        likelihood: Float[Tensor, "K0 K1"],
+        exact: Exact,
     ) -> Float[Tensor, "K0 K1"]:
         joint = likelihood.clone() if future is None else future * likelihood
-        self._normalise(joint, joint.amax())
+        scale = joint.amax()
+        if float(scale) < _SURE and future is not None:
+            log_joint = future.double().log() + exact()
+            self._from_logs(log_joint - log_joint.amax(), joint)
+        else:
+            torch.threshold_(joint.div_(scale), self._level, 0.0)
         return self._first @ joint @ self._second_to
 
     def marginals(
@@ -242,14 +268,19 @@ class ScaledSteps(MarkovSteps):
         return weight if following is None else weight * self._second_to[following[1]]
 
     def log_likelihood(
-        self, likelihood: Float[Tensor, "K0 K1"], codes: Int64[Tensor, "sources draws"]
+        self,
+        likelihood: Float[Tensor, "K0 K1"],
+        codes: Int64[Tensor, "sources draws"],
+        exact: Exact,
     ) -> Float64[Tensor, " draws"]:
-        return likelihood[codes[0], codes[1]].double().log()
+        values = likelihood[codes[0], codes[1]].double().log()
+        # Faint ones may be anything below, and are drawn where nothing else is possible.
+        if bool((values < _LOG_FAINT + 1).any()):
+            return exact()[codes[0], codes[1]]
+        return values
 
-    def _normalise(self, values: Float[Tensor, "K0 K1"], scale: Float[Tensor, ""]) -> None:
-        self._lost += self._share / scale
-        values.div_(scale.clamp_min(torch.finfo(torch.float32).tiny))
-        torch.threshold_(values, self._level, 0.0)
+    def _from_logs(self, log_values: Float64[Tensor, "K0 K1"], out: Float[Tensor, "K0 K1"]) -> None:
+        torch.threshold_(out.copy_(log_values.exp()), self._level, 0.0)
 
 
 class CarefulSteps(MarkovSteps):
@@ -265,8 +296,13 @@ class CarefulSteps(MarkovSteps):
         out -= upper.nan_to_num(neginf=0.0)[:, None, None]
         return upper
 
-    def prior(self, log_initial: Float64[Tensor, "K0 K1"]) -> Float[Tensor, "K0 K1"]:
-        return log_initial
+    def first(
+        self,
+        log_initial: Float64[Tensor, "K0 K1"],
+        out: Float[Tensor, "K0 K1"],
+        exact: Exact,
+    ) -> Float64[Tensor, ""]:
+        return self.filtered(log_initial, exact(), out, exact)
 
     def forward(self, message: Float[Tensor, "K0 K1"]) -> Float[Tensor, "K0 K1"]:
         first, second = self.log_transition
@@ -277,6 +313,7 @@ class CarefulSteps(MarkovSteps):
         predicted: Float[Tensor, "K0 K1"],
         likelihood: Float[Tensor, "K0 K1"],
         out: Float[Tensor, "K0 K1"],
+        exact: Exact,
     ) -> Float64[Tensor, ""]:
         torch.add(predicted, likelihood, out=out)
         scale = out.flatten().logsumexp(0)
@@ -284,7 +321,10 @@ class CarefulSteps(MarkovSteps):
         return scale
 
     def backward(
-        self, future: Float[Tensor, "K0 K1"] | None, likelihood: Float[Tensor, "K0 K1"]
+        self,
+        future: Float[Tensor, "K0 K1"] | None,
+        likelihood: Float[Tensor, "K0 K1"],
+        exact: Exact,
     ) -> Float[Tensor, "K0 K1"]:
         first, second = self.log_transition
         joint = likelihood if future is None else future + likelihood
@@ -320,7 +360,10 @@ class CarefulSteps(MarkovSteps):
         return _weights(chosen)
 
     def log_likelihood(
-        self, likelihood: Float[Tensor, "K0 K1"], codes: Int64[Tensor, "sources draws"]
+        self,
+        likelihood: Float[Tensor, "K0 K1"],
+        codes: Int64[Tensor, "sources draws"],
+        exact: Exact,
     ) -> Float64[Tensor, " draws"]:
         return likelihood[codes[0], codes[1]]
 
