@@ -26,7 +26,6 @@ _WHOLE = ("patterns", "kits", "soundfont", "stereo")
 # How far above HPSS the default model is to be, in dB, mean of both stems.
 _ABOVE_HPSS_DB = {"patterns": 3.5, "kits": 2.5, "soundfont": 3.0}
 
-_SECONDS_PER_SECOND = 0.5
 
 Rows = Mapping[tuple[str, str, str], SummaryRow]
 """By estimate, source and metric."""
@@ -65,13 +64,6 @@ def _targets(by_name: Mapping[str, SetResults], rows: Mapping[str, Rows]) -> Ite
         for stem in (source, BASS if source == DRUMS else DRUMS):
             row = rows.get(name, {}).get((f"{DEFAULT} - mixture/2", stem, "sdr"))
             yield _target(f"{source} 12 dB down: {stem} above mixture / 2", row, 0.0)
-    times = [s for r in by_name.values() for s in r.seconds.get(DEFAULT, ())]
-    if times:
-        found = statistics.median(processor for _, processor in times)
-        missed = f"missed by {found - _SECONDS_PER_SECOND:.2f} s"
-        verdict = "met" if found < _SECONDS_PER_SECOND else missed
-        what = f"under {_SECONDS_PER_SECOND:g} s of computation per second of audio"
-        yield _line(what, f"{found:.2f} s, one core", verdict)
 
 
 def _target(what: str, row: SummaryRow | None, wanted: float) -> str:

@@ -157,8 +157,8 @@ def test_the_model_says_where_it_comes_from_and_what_it_can(name):
     assert "lqsep data render" in training_data and "licence" in training_data
     measured = model["measured"]
     assert "test tracks" in measured["what"]
-    _, script, model_name, *_ = measured["command"].split()
-    assert (EXAMPLE.parents[2] / script).is_file() and model_name == name
+    _, script, *options = measured["command"].split()
+    assert (EXAMPLE.parents[2] / script).is_file() and name in options
     assert (EXAMPLE.parents[2] / model["recipe"]["config"]).is_file()
     for stem in STEMS:
         figure = model["metrics"]["test_sdr_db"][stem]

@@ -54,7 +54,15 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
     )
 
     def pool_of(dataset: Dataset) -> AudioPool:
-        return AudioPool(dataset, context.sources, config.sample_rate, level=level, reading=reading)
+        # Validation hears what separation hears: the mean of the channels.
+        return AudioPool(
+            dataset,
+            context.sources,
+            config.sample_rate,
+            level=level,
+            reading=reading,
+            blend=train_config.channel_blend and dataset is context.dataset,
+        )
 
     pool = pool_of(context.dataset)
     held_out = None if context.validation is None else pool_of(context.validation)

@@ -16,6 +16,9 @@ from lqsep.core.interfaces.codec import Codec, CodecInfo
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.features import SpectralFeatures
 
+# Sequences decoded at a time: their spectra take many times the memory of their waves.
+_ROWS = 2
+
 # Rounds of Griffin-Lim where no mixture lends its phase; more change little.
 _PHASE_ROUNDS = 32
 
@@ -103,19 +106,22 @@ class SpectralCodec(Codec):
                 f"spectral-vq decoding: {frames} frames of {hop} samples cannot give {n_samples} "
                 f"samples; expected {max(frames - 1, 0) * hop + 1} to {frames * hop}."
             )
-        power = self._book(source).log_power.exp() - self.features.bin_floor
-        magnitude = power.clamp(min=0).sqrt()[codes].transpose(1, 2)
-        if mixture is None:
-            wave = self._with_fitting_phase(magnitude, n_samples)
-        elif mixture.shape != (1, n_samples):
+        if mixture is not None and mixture.shape != (1, n_samples):
             raise ShapeError(
                 f"spectral-vq decoding: expected a mixture (1, {n_samples}), got "
                 f"{tuple(mixture.shape)}."
             )
-        else:
-            phase = _phase(self.features.stft(mixture))
-            wave = self.features.istft(magnitude * phase, n_samples)
-        return wave[:, None]
+        power = self._book(source).log_power.exp() - self.features.bin_floor
+        magnitudes = power.clamp(min=0).sqrt()
+        phase = None if mixture is None else _phase(self.features.stft(mixture))
+        waves = []
+        for rows in torch.split(codes, _ROWS):
+            magnitude = magnitudes[rows].transpose(1, 2)
+            if phase is None:
+                waves.append(self._with_fitting_phase(magnitude, n_samples))
+            else:
+                waves.append(self.features.istft(magnitude * phase, n_samples))
+        return torch.cat(waves)[:, None]
 
     def power(
         self,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -316,3 +317,27 @@ def test_reduced_precision_reaches_the_convolutions_only() -> None:
     assert coarse.dtype == torch.float32
     # bfloat16 keeps 8 bits.
     assert 0 < float((coarse - fine).abs().max()) < 0.05 * float(fine.abs().max())
+
+
+def test_channels_of_training_clips_are_blended(tmp_path: Path) -> None:
+    """Channels that differ give other weights than their mean; without blending they would not."""
+
+    class Wide(SyntheticDataset):
+        def __getitem__(self, index: int) -> Track:
+            track = super().__getitem__(index)
+            stems = {
+                name: np.concatenate([1.5 * wave, 0.5 * wave]) for name, wave in track.stems.items()
+            }
+            return replace(track, stems=stems)
+
+    wide = Wide(
+        sources=("drums", "bass"), n_tracks=2, duration_s=1.0, sample_rate=RATE, channels=1, seed=0
+    )
+    weights = []
+    for number, blend in enumerate((False, True)):
+        folder = tmp_path / str(number)
+        settings = TRAIN.model_copy(update={"channel_blend": blend, "gain_db": 0.0})
+        train_codec(CONFIG, settings, replace(context(folder), dataset=wide))
+        weights.append(load_weights(folder / "codec.safetensors").tensors)
+    name = next(name for name in weights[0] if name.endswith("weight"))
+    assert not torch.equal(weights[0][name], weights[1][name])
