@@ -396,7 +396,7 @@ class Separator:
 
             parts = in_batches(decode, unique.shape[0], limit=self._decode_limit)
             waves.append(torch.cat(parts)[place])
-        return torch.stack(waves) / encoded.scale
+        return torch.stack(waves).div_(encoded.scale)
 
     def _round_trip(self, encoded: EncodedMixture, wave: Tensor) -> Tensor:
         """The mixture as the codec gives it back; itself where it has no codes."""

@@ -72,7 +72,9 @@ class WienerRefiner(Refiner):
         spectrum = stft(mixture.wave, self._window(mixture.sample_rate))
         share = self._shares(context)
         mask = self._on_the_mixture(share, context, spectrum.shape[1:])
-        return istft(mask[:, None] * spectrum, stems.shape[-1]).to(stems.dtype)
+        # One source at a time: spectra take several times the memory of the stems.
+        parts = [istft(own * spectrum, stems.shape[-1]).to(stems.dtype) for own in mask]
+        return torch.stack(parts)
 
     def _window(self, sample_rate: int) -> int:
         return window_length(sample_rate, self._window_s)

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
-# Values (pairs times bands) of a table computed at a time: 8 MiB in float64 for each of the
+# Values (pairs times bands) of a table computed at a time: 2 MiB in float64 for each of the
 # intermediate results.
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
