@@ -7,6 +7,31 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class VariationSettings(BaseModel):
+    """How far varied copies of training audio differ, see `lqsep.core.wave_variation`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    gain_db: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Random change of level of those versions, plus or minus, dB",
+    )
+    eq_db: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Height of a random equaliser's tilt and bells in those versions, dB",
+    )
+    semitones: float = Field(
+        default=0.0,
+        ge=0,
+        le=24,
+        description="Random change of pitch (and tempo) of those versions, plus or minus",
+    )
+
+
 class LoopSettings(BaseModel):
     """What `lqsep.core.training.fit` needs to know; trainers extend it with their own fields."""
 

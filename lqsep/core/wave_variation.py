@@ -10,6 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from lqsep.core.fast_length import fast_length
+from lqsep.core.training_settings import VariationSettings
+
 # Bells of an equaliser, and their widths in octaves.
 _BELLS = 3
 _WIDTHS = (0.4, 1.6)
@@ -18,8 +21,9 @@ _WIDTHS = (0.4, 1.6)
 _LOWEST_HZ, _MIDDLE_HZ, _HIGHEST_HZ = 40.0, 500.0, 10_000.0
 _TILT_OCTAVES = 4.0
 
-# Waves have a multiple of this many samples while they are transformed.
+# Waves have a multiple of so many samples while they are transformed, otherwise these factors.
 _GRID = 64
+_PRIMES = (2, 3, 5, 7)
 
 # Frequencies at which an equaliser is computed; those between are interpolated.
 _CURVE_POINTS = 4096
@@ -39,6 +43,11 @@ class Variation:
     gain_db: float = 0.0
     eq_db: float = 0.0
     semitones: float = 0.0
+
+    @classmethod
+    def of(cls, settings: VariationSettings) -> Variation:
+        """As a trainer is configured."""
+        return cls(settings.gain_db, settings.eq_db, settings.semitones)
 
     def copy(
         self,
@@ -72,8 +81,10 @@ def _filtered(
     generator: torch.Generator,
 ) -> Float[Tensor, " _samples"]:
     """Pitch times ``ratio`` and an equaliser, by one transform; the RMS stays."""
-    n_old = _fast_length(len(wave))
-    n_new = n_old if ratio == 1 else _fast_length(n_old / ratio)
+    n_old = fast_length(len(wave), grid=_GRID, primes=_PRIMES)
+    n_new = n_old
+    if ratio != 1:
+        n_new = fast_length(n_old / ratio, grid=_GRID, primes=_PRIMES)
     spectrum = torch.fft.rfft(wave, n_old)
     kept = min(len(spectrum), n_new // 2 + 1)
     changed = spectrum.new_zeros(n_new // 2 + 1)
@@ -88,19 +99,6 @@ def _filtered(
     result: Tensor = torch.fft.irfft(changed, n_new)[:length]
     loudness: Tensor = wave.square().mean().sqrt() / result.square().mean().sqrt().clamp(min=1e-12)
     return result * loudness
-
-
-def _fast_length(least: float) -> int:
-    """Of a transform: a multiple of the grid, otherwise of 2, 3, 5 and 7 only."""
-    steps = max(1, math.ceil(least / _GRID))
-    while True:
-        rest = steps
-        for factor in (2, 3, 5, 7):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return _GRID * steps
-        steps += 1
 
 
 def _curve(sample_rate: int, generator: torch.Generator) -> Float[Tensor, " points"]:

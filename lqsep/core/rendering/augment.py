@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lqsep.core.fast_length import fast_length
+
 Wave = npt.NDArray[np.float64]
 
 TARGET_RMS = 0.1
@@ -239,7 +241,7 @@ def frequency_response(
 
 def _filter(wave: Wave, sample_rate: int, augmentation: Augmentation) -> Wave:
     n_samples = wave.shape[-1]
-    n_fft = _fast_length(n_samples + int(_TAIL_S * sample_rate))
+    n_fft = fast_length(n_samples + int(_TAIL_S * sample_rate))
     frequencies = np.asarray(np.fft.rfftfreq(n_fft, 1 / sample_rate), dtype=np.float64)
     # Computing the response takes longer than the transforms, unless it is interpolated.
     n_coarse = int(sample_rate / 2 / _RESPONSE_STEP_HZ) + 2
@@ -259,7 +261,7 @@ def _add_room(wave: Wave, sample_rate: int, augmentation: Augmentation) -> Wave:
     decay = 10 ** (-3 * np.arange(n_tail) / n_tail)
     noise = rng.standard_normal((wave.shape[0], n_tail)) * decay
     n_samples = wave.shape[-1]
-    n_fft = _fast_length(n_samples + n_tail + n_delay)
+    n_fft = fast_length(n_samples + n_tail + n_delay)
     impulse = np.zeros((wave.shape[0], n_tail + n_delay))
     impulse[:, n_delay:] = noise
     response = np.fft.rfft(impulse, n_fft, axis=-1)
@@ -269,16 +271,3 @@ def _add_room(wave: Wave, sample_rate: int, augmentation: Augmentation) -> Wave:
     response /= np.sqrt(energy)
     wet = np.fft.irfft(np.fft.rfft(wave, n_fft, axis=-1) * response, n_fft, axis=-1)
     return wave + augmentation.room_level * wet[..., :n_samples]
-
-
-def _fast_length(minimum: int) -> int:
-    """The next length with prime factors 2, 3 and 5 only, for which FFTs are fast."""
-    length = minimum
-    while True:
-        rest = length
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return length
-        length += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
@@ -61,16 +62,17 @@ def play_drums(part: Part, n_samples: int, rng: np.random.Generator) -> Sound:
             hit = _strike(drums[note.pitch], pitch_ratio, brightness, rng)
             hits[note.pitch, level, take] = hit
         gain = (note.velocity / 127) ** dynamics
-        add_sound(wave, hit * gain, note, SYNTH_SAMPLE_RATE, _choke_s(part.notes[index:]))
+        add_sound(wave, hit * gain, note, SYNTH_SAMPLE_RATE, _choke_s(part.notes, index))
     return wave
 
 
-def _choke_s(notes: tuple[Note, ...]) -> float:
-    """Time until the first note, an open hi-hat, is ended by another stroke on the hi-hat."""
-    hats = (*_CLOSED, genres.OPEN_HAT)
-    if notes[0].pitch != genres.OPEN_HAT:
+def _choke_s(notes: tuple[Note, ...], index: int) -> float:
+    """Time until a note, if it is an open hi-hat, is ended by another stroke on the hi-hat."""
+    note, hats = notes[index], (*_CLOSED, genres.OPEN_HAT)
+    if note.pitch != genres.OPEN_HAT:
         return np.inf
-    return next((n.start_s - notes[0].start_s for n in notes[1:] if n.pitch in hats), np.inf)
+    later = islice(notes, index + 1, None)
+    return next((n.start_s - note.start_s for n in later if n.pitch in hats), np.inf)
 
 
 def _kick(rng: np.random.Generator, pitch: int) -> _Drum:

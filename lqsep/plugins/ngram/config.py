@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lqsep.core.spec import ComponentConfig
+from lqsep.core.training_settings import VariationSettings
 
 
 class NgramConfig(ComponentConfig):
@@ -23,32 +24,12 @@ class NgramConfig(ComponentConfig):
     )
 
 
-class NgramTrainConfig(BaseModel):
+class NgramTrainConfig(VariationSettings):
     """How codes are made from audio; counting itself has nothing to set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     versions: int = Field(
         default=4,
         ge=1,
         description="Times every track is encoded; all but the first are shifted by less than a "
         "frame, which gives other codes for the same sound",
-    )
-    gain_db: float = Field(
-        default=0.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="Random change of level of those versions, plus or minus, dB",
-    )
-    eq_db: float = Field(
-        default=0.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="Height of a random equaliser's tilt and bells in those versions, dB",
-    )
-    semitones: float = Field(
-        default=0.0,
-        ge=0,
-        le=24,
-        description="Random change of pitch (and tempo) of those versions, plus or minus",
     )

@@ -45,7 +45,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
         gains=context.gains,
         device=context.device,
         versions=train_config.versions,
-        variation=Variation(train_config.gain_db, train_config.eq_db, train_config.semitones),
+        variation=Variation.of(train_config),
         generator=torch.Generator().manual_seed(context.seed),
     )
     metadata = {

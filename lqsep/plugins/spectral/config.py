@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lqsep.core.spec import ComponentConfig
+from lqsep.core.training_settings import VariationSettings
 
 
 class SpectralConfig(ComponentConfig):
@@ -57,10 +58,8 @@ class SpectralConfig(ComponentConfig):
         return self
 
 
-class SpectralTrainConfig(BaseModel):
+class SpectralTrainConfig(VariationSettings):
     """Of the clustering; the sizes belong to the codec."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     versions: int = Field(
         default=3,
@@ -73,18 +72,6 @@ class SpectralTrainConfig(BaseModel):
         ge=0,
         allow_inf_nan=False,
         description="Random change of level of those versions, plus or minus, dB",
-    )
-    eq_db: float = Field(
-        default=0.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="Height of a random equaliser's tilt and bells in those versions, dB",
-    )
-    semitones: float = Field(
-        default=0.0,
-        ge=0,
-        le=24,
-        description="Random change of pitch (and tempo) of those versions, plus or minus",
     )
     iterations: int = Field(default=20, ge=1, description="Rounds of k-means per source")
     max_frames: int = Field(

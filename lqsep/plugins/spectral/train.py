@@ -89,9 +89,7 @@ class Clips:
     ) -> None:
         self._waves = [wave for wave in waves if len(wave)]
         self._features = features
-        self._variation = Variation(
-            train_config.gain_db, train_config.eq_db, train_config.semitones
-        )
+        self._variation = Variation.of(train_config)
         shape = (train_config.versions - 1, len(self._waves))
         self._seeds = torch.randint(2**62, shape, generator=generator).tolist()
         one = sum(-(-len(wave) // features.hop_length) for wave in self._waves)
