@@ -16,6 +16,7 @@ traceback.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
@@ -35,7 +36,8 @@ def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
     try:
         result = call()
     except (click.Abort, KeyboardInterrupt):
-        click.echo("lqsep: interrupted", err=True)
+        if _speaker() is not None:
+            click.echo("lqsep: interrupted", err=True)
         return INTERRUPTED
     except click.UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -84,6 +86,20 @@ def _usage_message(error: click.UsageError) -> str:
 
 
 def _print_error(error: Exception, message: str, options: GlobalOptions) -> None:
+    speaker = _speaker()
     if options.debug:
         traceback.print_exception(error, file=sys.stderr)
-    click.echo(f"lqsep: error: {one_line(message)}", err=True)
+    if speaker is not None:
+        click.echo(f"lqsep: error: {speaker}{one_line(message)}", err=True)
+
+
+def _speaker() -> str | None:
+    """Which process tells an error, where a launcher started several; None for all but one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return ""
+    from lqsep.core import processes  # torch is loaded here: where it trains, it is needed anyhow
+
+    if not processes.first_to_fail():
+        return None
+    rank = int(os.environ.get("RANK", "0"))
+    return f"process {rank}: " if rank else ""

@@ -1,4 +1,4 @@
-"""All stems of a data set in memory, at one rate and in mono, for random clips."""
+"""All stems of a data set at one rate and in mono, for random clips."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
+from lqsep.core.mapped_waves import held_once
 from lqsep.core.resampling import resample
 
 # A stem this quiet (RMS, -80 dB) is taken as silence and not brought to any level.
@@ -55,6 +56,8 @@ class AudioPool:
         reading: What may be left out; by default an unreadable track is an error.
         blend: Clips of stereo tracks weigh left and right at random, evenly from one alone to the
             other, instead of equally.
+        held_together: All processes make this pool, and those of one machine hold one copy of the
+            waves, see `lqsep.core.mapped_waves`; collective then.
 
     Attributes:
         waves: Per source, one wave (``samples``) per track, its channels averaged.
@@ -73,32 +76,21 @@ class AudioPool:
         level: float | None = None,
         reading: Reading = STRICT,
         blend: bool = False,
+        held_together: bool = False,
     ) -> None:
-        self.sources = tuple(sources)
-        self.waves: list[list[Tensor]] = [[] for _ in sources]
-        # Half the difference of left and right, where clips blend them.
-        self._sides: list[list[Tensor | None]] | None = [[] for _ in sources] if blend else None
-        rates = []
-        for track in _tracks(dataset, self.sources, reading):
-            rates.append(track.sample_rate)
-            for index, source in enumerate(sources):
-                channels = torch.from_numpy(track.stems[source]).float()
-                wave = resample(channels.mean(0), track.sample_rate, sample_rate)
-                factor = _level_factor(wave, level)
-                self.waves[index].append(wave if factor == 1 else wave * factor)
-                if self._sides is not None:
-                    side = None
-                    if len(channels) == 2:
-                        side = (channels[0] - channels[1]) * (factor / 2)
-                        side = resample(side, track.sample_rate, sample_rate)
-                    self._sides[index].append(side)
-        if not all(self.waves) or not any(wave.numel() for waves in self.waves for wave in waves):
+        self.sources, self._blend = tuple(sources), blend
+        read = _waves(dataset, self.sources, sample_rate, level, reading, blend)
+        waves = held_once(read) if held_together else list(read)
+        starts, stride = range(0, 2 * len(sources), 2), 2 * len(sources)
+        self.waves = [waves[start::stride] for start in starts]
+        # Half the difference of left and right, empty where they are not blended.
+        self._sides = [waves[start + 1 :: stride] for start in starts]
+        if not any(wave.numel() for waves in self.waves for wave in waves):
             least = f" of {reading.min_duration:g} s and more" if reading.min_duration else ""
             raise AudioError(
                 f"training: no audio{least} found for {', '.join(self.sources)} in "
                 f"{len(dataset)} tracks."
             )
-        _check_rates(rates, sample_rate, reading)
 
     def clip(
         self, source: int, n_samples: int, generator: torch.Generator
@@ -109,10 +101,10 @@ class AudioPool:
         latest = max(wave.shape[0] - n_samples, 0)
         start = int(torch.randint(latest + 1, (), generator=generator))
         clip = wave[start : start + n_samples]
-        if self._sides is not None:
+        if self._blend:
             weight = 2 * torch.rand((), generator=generator) - 1
             side = self._sides[source][track]
-            if side is not None:
+            if len(side):
                 clip = clip + weight * side[start : start + n_samples]
         return torch.nn.functional.pad(clip, (0, n_samples - clip.shape[0]))
 
@@ -131,6 +123,31 @@ def mixture_scale(wave: Float[Tensor, "*rows samples"], level: float | None) -> 
 def _level_factor(wave: Tensor, level: float | None) -> float:
     rms = float(wave.square().mean().sqrt()) if wave.numel() else 0.0
     return 1.0 if level is None or rms < _SILENT_RMS else level / rms
+
+
+def _waves(
+    dataset: Dataset,
+    sources: Sequence[str],
+    sample_rate: int,
+    level: float | None,
+    reading: Reading,
+    blend: bool,
+) -> Iterator[Tensor]:
+    """Of every track and source the mean of its channels and half their difference."""
+    rates = []
+    for track in _tracks(dataset, sources, reading):
+        rates.append(track.sample_rate)
+        for source in sources:
+            channels = torch.from_numpy(track.stems[source]).float()
+            wave = resample(channels.mean(0), track.sample_rate, sample_rate)
+            factor = _level_factor(wave, level)
+            yield wave if factor == 1 else wave * factor
+            if blend and len(channels) == 2:
+                side = (channels[0] - channels[1]) * (factor / 2)
+                yield resample(side, track.sample_rate, sample_rate)
+            else:
+                yield torch.zeros(0)
+    _check_rates(rates, sample_rate, reading)
 
 
 def _tracks(dataset: Dataset, sources: Sequence[str], reading: Reading) -> Iterator[Track]:
@@ -168,7 +185,7 @@ def _check_finite(track: Track, sources: Sequence[str]) -> None:
 def _check_rates(rates: Sequence[int], sample_rate: int, reading: Reading) -> None:
     """Audio of a lower rate is silent above half of it: a codec would learn that all audio is."""
     lower = [rate for rate in rates if rate < sample_rate]
-    if len(lower) == len(rates):
+    if rates and len(lower) == len(rates):
         raise AudioError(
             f"training: the codec works at {sample_rate} Hz, but all tracks have a lower rate (up "
             f"to {max(rates)} Hz). Set codec.sample_rate to theirs, or use better recordings."

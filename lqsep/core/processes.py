@@ -1,8 +1,8 @@
 """The processes of one training run: started by torchrun or accelerate launch, or the only one.
 
 Every function works in a single process too, where it does nothing. All of them but `launched`,
-`count`, `rank`, `is_main` and `share` are collective: every process of the run has to call them,
-in the same order.
+`count`, `rank`, `is_main`, `share` and `first_to_fail` are collective: every process of the run has
+to call them, in the same order.
 
 Hugging Face Accelerate joins the processes and wraps models in PyTorch's DistributedDataParallel:
 NCCL on GPUs, gloo on CPUs.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -20,6 +21,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lqsep.core.errors import ConfigError, DeviceError
+
+# How long processes wait for each other: while the first one reads and encodes the data. PyTorch's
+# own limits are 10 and 30 minutes. Nobody waits for a dead one: launchers end the others.
+_PATIENCE = timedelta(days=2)
 
 
 def launched() -> bool:
@@ -114,6 +119,22 @@ def gather(value: Any) -> list[Any]:
     return found
 
 
+def first_to_fail() -> bool:
+    """Whether no other process of this attempt has asked before: the one to tell the error.
+
+    Before the processes have joined, the first one of each machine.
+    """
+    if not _several():
+        return int(os.environ.get("LOCAL_RANK", "0")) == 0
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    try:
+        # The processes' common dictionary has no public name.
+        store = dist.distributed_c10d._get_default_store()
+        return bool(store.add(f"lqsep/failed/{attempt}", 1) == 1)
+    except RuntimeError:  # it went with the process that kept it
+        return True
+
+
 def wait() -> None:
     """Until all processes are here."""
     if count() > 1:
@@ -137,10 +158,14 @@ def _several() -> bool:
 
 def _accelerator(device: torch.device) -> Any:
     try:
-        from accelerate import Accelerator
+        from accelerate import Accelerator, InitProcessGroupKwargs
     except ImportError as error:
         raise ConfigError(
             "training with several processes needs accelerate: pip install 'lqsep[train]'"
         ) from error
     # Networks choose their own precision, see `lqsep.core.training.autocast`.
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="no",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )

@@ -53,19 +53,15 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
         report=context.report,
     )
 
-    def pool_of(dataset: Dataset) -> AudioPool:
-        # Validation hears what separation hears: the mean of the channels.
-        return AudioPool(
-            dataset,
-            context.sources,
-            config.sample_rate,
-            level=level,
-            reading=reading,
-            blend=train_config.channel_blend and dataset is context.dataset,
-        )
+    def pool_of(dataset: Dataset, **settings: bool) -> AudioPool:
+        rate = config.sample_rate
+        return AudioPool(dataset, context.sources, rate, level=level, reading=reading, **settings)
 
-    pool = pool_of(context.dataset)
-    held_out = None if context.validation is None else pool_of(context.validation)
+    pool = pool_of(context.dataset, blend=train_config.channel_blend, held_together=True)
+    held_out = None
+    if context.validation is not None and processes.is_main():  # which alone validates
+        # As separation hears it: the mean of the channels.
+        held_out = pool_of(context.validation)
     # Weights are drawn under the run's seed, apart from what the loop draws later.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
@@ -113,7 +109,7 @@ class CodecTask(Task):
     Args:
         model: Trained in place.
         pool: Training audio.
-        held_out: Validation audio, or None.
+        held_out: Validation audio, or None; only the first process needs it.
         train_config: Batch, augmentation and loss settings.
         gains: Linear factor of every source in a mixture.
         sample_rate: Of the clips, Hz.
