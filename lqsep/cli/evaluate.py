@@ -47,6 +47,7 @@ from lqsep.cli.workers import run_in_processes
 from lqsep.core.config import check_two_sources
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
+from lqsep.core.new_file import write_text
 
 if TYPE_CHECKING:
     from lqsep.core.config import PipelineConfig
@@ -151,7 +152,6 @@ def _evaluate(
     use_one_thread()
 
     from lqsep.core.evaluation.baselines_of import fit_baselines
-    from lqsep.core.evaluation.page import write_text
     from lqsep.core.registry import Registry
 
     registry = Registry.discover()
@@ -294,7 +294,7 @@ def _write_summary(
     Raises:
         LqsepError: No item has a result.
     """
-    from lqsep.core.evaluation.page import render_page, write_text
+    from lqsep.core.evaluation.page import render_page
     from lqsep.core.evaluation.page_audio import Example
     from lqsep.core.evaluation.summary import summarise, to_csv, to_markdown
 

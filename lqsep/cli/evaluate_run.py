@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lqsep.cli.dataset_choice import DatasetChoice
 from lqsep.cli.workers import OnProgress, WorkerSetup
 from lqsep.core.errors import ConfigError, LqsepError
+from lqsep.core.new_file import write_text
 from lqsep.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -100,7 +101,6 @@ def run_item(
 
 def _score(separator: Separator, dataset: Dataset, task: ItemTask, setup: ItemSetup) -> None:
     from lqsep.core.evaluation.evaluate import evaluate_item
-    from lqsep.core.evaluation.page import write_text
     from lqsep.core.evaluation.page_audio import save_example
 
     result, media = evaluate_item(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
+from lqsep.core.new_file import new_file
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def file_hash(path: str | Path) -> str:
 def save_weights(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> str:
-    """Write a weights file under a temporary name, then rename it into place.
+    """Write a weights file, whole or not at all.
 
     Returns:
         sha256 of the file.
@@ -68,24 +68,19 @@ def save_weights(
         CheckpointError: The file cannot be written; what was there before stays.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # Not safetensors' own file writing, which makes files that others may not read.
         content = serialise(
             {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()},
             metadata=dict(metadata),
         )
-        temporary.write_bytes(content)
-        digest = file_hash(temporary)
-        os.replace(temporary, path)
+        with new_file(path) as part:
+            part.write_bytes(content)
+            digest = file_hash(part)
     except (OSError, SafetensorError) as error:
         # The system's words alone: what it adds is the temporary name.
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"cannot write {path}: {reason}") from error
-    finally:
-        with contextlib.suppress(OSError):  # of a name that cannot be, above all
-            temporary.unlink()
     return digest
 
 

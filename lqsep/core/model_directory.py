@@ -36,6 +36,7 @@ from lqsep.core.errors import (
 )
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.prior import Prior
+from lqsep.core.new_file import new_file
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 
@@ -247,7 +248,7 @@ def update_model_toml(
 
     Raises:
         ConfigError: There is neither a ``model.toml`` nor a ``config``.
-        CheckpointError: A file of ``files`` is missing.
+        CheckpointError: A file of ``files`` is missing, or the description cannot be written.
     """
     directory = Path(directory)
     path = directory / MODEL_FILE
@@ -269,8 +270,9 @@ def update_model_toml(
     model["files"] = hashes = get_table(model, "files", path)
     for file in files:
         hashes[file] = file_hash(directory / file)
-    directory.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(tomli_w.dumps(data), encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        with new_file(path) as part:
+            part.write_text(tomli_w.dumps(data), encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
     return path

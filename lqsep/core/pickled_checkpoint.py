@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
+from lqsep.core.new_file import new_file
 
 # Written before the names by torch's wrapper for training on several devices.
 _WRAPPER = "module."
@@ -114,22 +115,16 @@ def read_pickle(path: str | Path) -> Any:
 
 
 def write_pickle(path: str | Path, content: Any) -> None:
-    """Write a file that `read_pickle` and torch's weights-only loader read; under a temporary
-    name first, then renamed.
+    """Write a file that `read_pickle` and torch's weights-only loader read, whole or not at all.
 
     Raises:
         CheckpointError: The file cannot be written; what was there before stays.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with new_file(path) as part, open(part, "wb") as file:
             torch.save(content, file)
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _weights(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lqsep.core.errors import ConfigError, ShapeError
+from lqsep.core.new_file import new_file
 
 Wave = Tensor | npt.NDArray[Any]
 
@@ -117,14 +116,11 @@ def save_figure(figure: Any, path: Path) -> None:
     Raises:
         ConfigError: It cannot be written.
     """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        figure.savefig(part, format="png", dpi=100)
-        os.replace(part, path)
+        with new_file(path) as part:
+            figure.savefig(part, format="png", dpi=100)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _log_spectrum(wave: Wave, sample_rate: int) -> npt.NDArray[np.float64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lqsep.core.errors import AudioError
+from lqsep.core.new_file import write_text
 
 SCHEMA_VERSION = 1
 
@@ -90,7 +89,7 @@ class SeparationReport:
         return cleaned
 
     def write(self, path: str | Path, extra: Mapping[str, Any] | None = None) -> None:
-        """Write as JSON, under a temporary name first.
+        """Write as JSON, whole or not at all.
 
         Args:
             path: The file.
@@ -99,17 +98,8 @@ class SeparationReport:
         Raises:
             AudioError: The file cannot be written.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({**self.to_dict(), **_finite(dict(extra or {}))}, indent=2)
-            temporary.write_text(text + "\n", encoding="utf-8")
-            os.replace(temporary, path)
-        except OSError as error:
-            raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        content = {**self.to_dict(), **_finite(dict(extra or {}))}
+        write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def versions() -> dict[str, str]:

@@ -157,7 +157,7 @@ def test_the_file_cannot_be_written(
         assert run(["counts", str(tiny_model), "--data", str(data), "-o", str(path)]) == 2
         message = capsys.readouterr().err
         assert message.startswith(f"lqsep: error: cannot write {path}: ")
-        assert message.count("\n") == 1 and ".tmp" not in message and "weights" not in message
+        assert message.count("\n") == 1 and ".part" not in message and "weights" not in message
     assert (
         run(
             [

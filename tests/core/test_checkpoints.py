@@ -121,5 +121,5 @@ def test_what_cannot_be_written_is_named_alone(tmp_path):
         with pytest.raises(CheckpointError) as caught:
             save_weights(path, {"counts": torch.ones(2)}, {})
         assert str(caught.value).startswith(f"cannot write {path}: ")
-        assert ".tmp" not in str(caught.value) and "weights" not in str(caught.value)
+        assert ".part" not in str(caught.value) and "weights" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

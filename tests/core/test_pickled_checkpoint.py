@@ -222,5 +222,5 @@ def test_written_files_are_whole_or_not_there(tmp_path: Path) -> None:
         write_pickle(path, checkpoint(hps={"x": lambda: None}))
     assert path.read_bytes() == before
     with pytest.raises(CheckpointError, match="cannot write"):
-        write_pickle(tmp_path / "none" / "c.pth.tar", checkpoint())
+        write_pickle(path / "c.pth.tar", checkpoint())
     assert [file.name for file in tmp_path.iterdir()] == ["c.pth.tar"]

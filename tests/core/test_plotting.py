@@ -61,9 +61,10 @@ def test_wrong_shape(tmp_path):
         plot_spectrograms(np.zeros((1, 0)), {}, RATE, tmp_path / "a.png")
 
 
-def test_folder_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match="cannot write .*: No such file"):
-        plot_spectrograms(tone(200), {}, RATE, tmp_path / "nowhere" / "a.png")
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot write .*: File exists"):
+        plot_spectrograms(tone(200), {}, RATE, tmp_path / "file" / "a.png")
 
 
 def test_without_matplotlib(tmp_path, monkeypatch):

@@ -6,15 +6,12 @@ the same results give the same page.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from lqsep.core.errors import AudioError
 from lqsep.core.evaluation.page_audio import (
     Example,
     excerpt_seconds,
@@ -75,24 +72,6 @@ def render_page(
             "</main>\n</body>\n</html>\n",
         ]
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, under a temporary name first.
-
-    Raises:
-        AudioError: It cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def _facts(settings: Mapping[str, Any], summary: Summary) -> str:

@@ -29,6 +29,7 @@ import soundfile
 
 import lqsep
 from lqsep.core.errors import AudioError, ConfigError, LqsepError
+from lqsep.core.new_file import write_text
 from lqsep.core.rendering import augment, compose, midi, synth
 from lqsep.core.rendering.instruments import HeldOut, Instruments, choice_for, find_instruments
 from lqsep.core.rendering.stems import StemPlan, plan_stem, synthesise_stem
@@ -141,7 +142,6 @@ def render_dataset(
         tracks = list(_composed_tracks(n_tracks, seed))
     else:
         tracks = _midi_tracks(midi_dir, n_tracks, seed)
-    output_dir.mkdir(parents=True, exist_ok=True)
     _write_record(output_dir, settings, n_tracks, hashes, fluidsynth, midi_dir)
 
     waiting = [
@@ -382,6 +382,4 @@ def _excerpt(
 
 
 def _write_json(path: Path, value: object) -> None:
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(value, indent=1) + "\n")

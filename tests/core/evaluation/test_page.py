@@ -14,9 +14,8 @@ import pytest
 import soundfile
 
 from lqsep.core.audio import read_audio
-from lqsep.core.errors import AudioError
 from lqsep.core.evaluation import page_audio
-from lqsep.core.evaluation.page import render_page, write_text
+from lqsep.core.evaluation.page import render_page
 from lqsep.core.evaluation.page_audio import (
     Example,
     excerpt_seconds,
@@ -249,17 +248,6 @@ def test_text_can_be_read(scheme: int, ink: str) -> None:
     for paper in ("--paper", "--card"):
         low, high = sorted((luminance(colours[ink]), luminance(colours[paper])))
         assert (high + 0.05) / (low + 0.05) >= 4.5
-
-
-def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    write_text(tmp_path / "a" / "page.html", "é")
-    assert (tmp_path / "a" / "page.html").read_text(encoding="utf-8") == "é"
-    (tmp_path / "file").write_text("")
-    with pytest.raises(AudioError, match="cannot write"):
-        write_text(tmp_path / "file" / "page.html", "x")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(tmp_path / "a" / "page.html", "\ud800")
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["page.html"]
 
 
 # Box plots
