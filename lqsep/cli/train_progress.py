@@ -22,8 +22,9 @@ class TrainingProgress:
     """Shows what trainers report (`lqsep.core.assemble.TrainContext.report`).
 
     Dictionaries with ``event`` ``progress`` (``name``, ``step``, ``steps``, ``done``, ``eta_s``,
-    ``steps_per_s`` and other rates, ``loss``), ``validation`` (``name``, ``step``, figures),
-    ``summary`` (likewise) and ``note`` (``text``) are understood; others are shown as figures.
+    ``steps_per_s`` and other rates, ``loss``), ``encoding`` (likewise, but for the loss),
+    ``validation`` (``name``, ``step``, figures), ``summary`` (likewise) and ``note`` (``text``) are
+    understood; others are shown as figures.
     ``-q`` hides everything.
     """
 
@@ -41,9 +42,9 @@ class TrainingProgress:
         event = figures.get("event")
         if event == "note":
             self._line(str(figures.get("text", "")))
-        elif event == "progress" and self._terminal:
+        elif event in {"progress", "encoding"} and self._terminal:
             self._show_bar(figures)
-        elif event == "progress":
+        elif event in {"progress", "encoding"}:
             now = time.monotonic()
             if now - self._last_line >= _LINE_EVERY_S or figures.get("done") == 1.0:
                 self._last_line = now
@@ -62,7 +63,7 @@ class TrainingProgress:
             for old in self._tasks.values():
                 self._bar.remove_task(old)
             self._tasks = {name: self._bar.add_task(name, total=1.0, figures="")}
-        text = f"loss {figures.get('loss', float('nan')):.4g}, {_rates(figures)}, {_left(figures)}"
+        text = _progress_text(figures)
         self._bar.update(self._tasks[name], completed=figures["done"], figures=text)
 
     def _line(self, text: str) -> None:
@@ -81,10 +82,15 @@ class TrainingProgress:
 
 
 def _progress_line(figures: Mapping[str, Any]) -> str:
-    return (
-        f"{figures['name']}: step {figures['step']} of {figures['steps']}, "
-        f"loss {figures.get('loss', float('nan')):.4g}, {_rates(figures)}, {_left(figures)}"
-    )
+    what = "sequence" if figures["event"] == "encoding" else "step"
+    place = f"{what} {figures['step']} of {figures['steps']}"
+    return f"{figures['name']}: {place}, {_progress_text(figures)}"
+
+
+def _progress_text(figures: Mapping[str, Any]) -> str:
+    if figures["event"] == "encoding":
+        return _left(figures)
+    return f"loss {figures.get('loss', float('nan')):.4g}, {_rates(figures)}, {_left(figures)}"
 
 
 def _rates(figures: Mapping[str, Any]) -> str:

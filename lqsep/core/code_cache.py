@@ -2,7 +2,8 @@
 
 A folder holds ``codes.npy``, all sequences one after the other, and ``index.json`` with their
 lengths and with what the codes depend on. It appears whole or not at all, and is made anew when
-anything they depend on has changed.
+anything they depend on has changed. Until it is whole, what has been encoded is kept in a folder
+``<name>.part``, a file per sequence, from where an interrupted encoding goes on.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
@@ -22,9 +25,10 @@ from lqsep.core import processes
 from lqsep.core.errors import AudioError, CheckpointError
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.new_directory import new_directory
+from lqsep.core.new_file import new_file
 
 _VERSION = 1
-_CODES, _INDEX = "codes.npy", "index.json"
+_CODES, _INDEX, _KEY = "codes.npy", "index.json", "key.json"
 
 # Samples that are compared at the beginning, the middle and the end of every track.
 _EXCERPT = 4096
@@ -33,7 +37,7 @@ _EXCERPT = 4096
 def cached_codes(
     folder: Path,
     depends_on: Mapping[str, str],
-    encode: Callable[[], Sequence[Int64[Tensor, " _frames"]]],
+    encode: Callable[[int], Iterable[Int64[Tensor, " _frames"]]],
 ) -> list[Int32[Tensor, " _frames"]]:
     """The sequences in ``folder``, encoded first where they are missing or stale.
 
@@ -42,14 +46,20 @@ def cached_codes(
     Args:
         folder: Of this cache alone; replaced when stale.
         depends_on: Everything that decides what ``encode`` gives, by name.
-        encode: Gives the sequences.
+        encode: Gives the sequences, but for the first few: so many have been encoded before.
 
     Raises:
         CheckpointError: The folder cannot be written.
     """
     key = {"version": str(_VERSION), **depends_on}
     if processes.is_main() and _read(folder, key) is None:
-        _write(folder, key, encode())
+        try:
+            _write(folder, key, _encoded(folder.with_name(f"{folder.name}.part"), key, encode))
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write the codes to {folder}: {error.strerror or error}. Make room, or "
+                'keep them in memory: train.prior.codes="memory"'
+            ) from error
     processes.wait()
     found = _read(folder, key)
     if found is None:
@@ -81,8 +91,8 @@ def data_hash(dataset: Dataset, source: str) -> str:
 
 def _read(folder: Path, key: Mapping[str, str]) -> list[Tensor] | None:
     """The sequences, or None where they are not there, damaged, or those of another key."""
+    index = _json(folder / _INDEX)
     try:
-        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         if index["key"] != key:
             return None
         # Copied on write, as torch wants arrays that it may write to; nothing does.
@@ -94,17 +104,53 @@ def _read(folder: Path, key: Mapping[str, str]) -> list[Tensor] | None:
         return None
 
 
-def _write(folder: Path, key: Mapping[str, str], sequences: Sequence[Tensor]) -> None:
-    codes = torch.cat([torch.zeros(0, dtype=torch.int64), *sequences]).to(torch.int32)
+def _encoded(
+    part: Path,
+    key: Mapping[str, str],
+    encode: Callable[[int], Iterable[Tensor]],
+) -> list[npt.NDArray[np.int32]]:
+    """All sequences; those in the folder ``part`` are not encoded again, new ones go there."""
+    if _json(part / _KEY) != key and part.exists():
+        shutil.rmtree(part)
+    found: list[npt.NDArray[np.int32]] = []
+    while (codes := _array(part / f"{len(found)}.npy")) is not None:
+        found.append(codes)
+    if not found:
+        with new_file(part / _KEY) as path:
+            path.write_text(json.dumps(key), encoding="utf-8")
+    for sequence in encode(len(found)):
+        codes = sequence.to(torch.int32).numpy()
+        with new_file(part / f"{len(found)}.npy") as path, path.open("wb") as file:
+            np.save(file, codes)
+        found.append(codes)
+    return found
+
+
+def _write(
+    folder: Path, key: Mapping[str, str], sequences: Sequence[npt.NDArray[np.int32]]
+) -> None:
+    """The folder, in place of an older one and of what it was made from."""
     index = {"key": dict(key), "lengths": [len(sequence) for sequence in sequences]}
+    if folder.exists():
+        shutil.rmtree(folder)
+    with new_directory(folder) as made:
+        np.save(made / _CODES, np.concatenate([np.zeros(0, np.int32), *sequences]))
+        (made / _INDEX).write_text(json.dumps(index), encoding="utf-8")
+    shutil.rmtree(folder.with_name(f"{folder.name}.part"))
+
+
+def _json(path: Path) -> Any:
+    """What a JSON file holds; None where there is none that can be read."""
     try:
-        if folder.exists():
-            shutil.rmtree(folder)
-        with new_directory(folder) as made:
-            np.save(made / _CODES, codes.numpy())
-            (made / _INDEX).write_text(json.dumps(index), encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write the codes to {folder}: {error.strerror or error}. Make room, or keep "
-            'them in memory: train.prior.codes="memory"'
-        ) from error
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _array(path: Path) -> npt.NDArray[np.int32] | None:
+    """The array in a file; None where there is none that can be read."""
+    try:
+        found: npt.NDArray[np.int32] = np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found

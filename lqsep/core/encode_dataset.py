@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -31,8 +31,9 @@ def encode_source(
     variation: Variation = SAME,
     generator: torch.Generator | None = None,
     reading: Reading = STRICT,
-) -> list[Int64[Tensor, " _frames"]]:
-    """Encode a source's stem of every track.
+    skip: int = 0,
+) -> Iterator[Int64[Tensor, " _frames"]]:
+    """Encode a source's stem of every track, one after the other.
 
     Stems are mixed to mono, brought to the codec's rate and, where the codec brings mixtures to a
     level, to the one at which they stand in such a mixture. The source's gain is not applied: a
@@ -50,8 +51,9 @@ def encode_source(
         variation: How far they may differ.
         generator: Draws shifts and variations; needed for more than one version.
         reading: Which tracks may be left out.
+        skip: So many sequences have been encoded before: begin with the one after them.
 
-    Returns:
+    Yields:
         One sequence per version and track, versions outermost, on the CPU.
 
     Raises:
@@ -60,13 +62,15 @@ def encode_source(
     level = stem_level(codec.level, gains)
     info = codec.info
     waves = AudioPool(dataset, [source], info.sample_rate, level=level, reading=reading).waves[0]
-    codes = [_encode(codec, index, wave, device) for wave in waves]
-    for _ in range(versions - 1):
+    for wave in waves[skip:]:
+        yield _encode(codec, index, wave, device)
+    for version in range(1, versions):
         assert generator is not None, "versions are drawn"
-        for wave in waves:
+        for number, wave in enumerate(waves, version * len(waves)):
+            # What is skipped is drawn too: those after it are the same in any case.
             copy = variation.copy(wave, info.sample_rate, info.hop_length, generator)
-            codes.append(_encode(codec, index, copy, device))
-    return codes
+            if number >= skip:
+                yield _encode(codec, index, copy, device)
 
 
 def _encode(

@@ -1,13 +1,14 @@
-"""Codes on disk: found again, made anew when stale, never half."""
+"""Codes on disk: found again, continued after an interruption, made anew when stale."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lqsep.core import code_cache
 from lqsep.core.code_cache import cached_codes, data_hash
 from lqsep.core.errors import AudioError, CheckpointError
 from lqsep.core.interfaces.dataset import Dataset, Track
@@ -17,21 +18,34 @@ KEY = {"codec": "a", "data": "b"}
 
 
 class Encoder:
-    """Gives the sequences and counts how often."""
+    """Gives the sequences and counts how often, and how many."""
 
-    def __init__(self) -> None:
-        self.calls = 0
+    def __init__(self, *, interrupted_after: int | None = None) -> None:
+        self.calls, self.encoded, self.interrupted_after = 0, 0, interrupted_after
 
-    def __call__(self) -> Sequence[torch.Tensor]:
+    def __call__(self, skip: int) -> Iterator[torch.Tensor]:
         self.calls += 1
-        return SEQUENCES
+        for sequence in SEQUENCES[skip:]:
+            if self.encoded == self.interrupted_after:
+                raise KeyboardInterrupt
+            self.encoded += 1
+            yield sequence
+
+
+def interrupted(folder: Path, after: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        cached_codes(folder, KEY, Encoder(interrupted_after=after))
+
+
+def values(sequences: Sequence[torch.Tensor]) -> list[list[int]]:
+    return [sequence.tolist() for sequence in sequences]
 
 
 def test_encoded_once_and_mapped(tmp_path: Path) -> None:
     encode = Encoder()
     for _ in range(2):
         found = cached_codes(tmp_path / "codes", KEY, encode)
-        assert [sequence.tolist() for sequence in found] == [s.tolist() for s in SEQUENCES]
+        assert values(found) == values(SEQUENCES)
     assert encode.calls == 1
     # Reading maps the file: what is in it changes with it.
     codes = np.load(tmp_path / "codes" / "codes.npy", mmap_mode="r+")
@@ -66,16 +80,54 @@ def test_stale_ones_are_replaced(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "codes" / "index.json").read_text())["key"]["data"] == "b"
 
 
-def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_encoding_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "codes"
+    interrupted(folder, 2)
+    assert not folder.exists()
+    rest = Encoder()
+    assert values(cached_codes(folder, KEY, rest)) == values(SEQUENCES)
+    assert rest.encoded == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["codes"]
+
+
+def test_an_interruption_before_the_index_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*arguments: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", interrupt)  # after the codes, before their index
+        patch.setattr(code_cache.np, "concatenate", interrupt)
         with pytest.raises(KeyboardInterrupt):
             cached_codes(tmp_path / "codes", KEY, Encoder())
-    assert list(tmp_path.iterdir()) == []
-    assert len(cached_codes(tmp_path / "codes", KEY, Encoder())) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["codes.part"]
+    rest = Encoder()
+    assert values(cached_codes(tmp_path / "codes", KEY, rest)) == values(SEQUENCES)
+    assert rest.encoded == 0
+
+
+def test_an_interrupted_encoding_of_something_else_starts_anew(tmp_path: Path) -> None:
+    interrupted(tmp_path / "codes", 2)
+    other = Encoder()
+    cached_codes(tmp_path / "codes", {**KEY, "data": "c"}, other)
+    assert other.encoded == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "encoded"), [(b"", 2), (b"\x93NUMPY", 2), (None, 3)], ids=["empty", "cut", "key"]
+)
+def test_what_a_crash_damaged_is_encoded_again(
+    tmp_path: Path, content: bytes | None, encoded: int
+) -> None:
+    folder = tmp_path / "codes"
+    interrupted(folder, 2)
+    if content is None:
+        (tmp_path / "codes.part" / "key.json").write_text("{")
+    else:
+        (tmp_path / "codes.part" / "1.npy").write_bytes(content)
+    rest = Encoder()
+    assert values(cached_codes(folder, KEY, rest)) == values(SEQUENCES)
+    assert rest.encoded == encoded
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

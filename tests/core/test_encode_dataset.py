@@ -30,7 +30,8 @@ class Tracks(Dataset):
 
 
 def encode(dataset, codec, **settings):
-    return encode_source(dataset, "bass", codec, index=1, gains=(0.5, 0.25), device=CPU, **settings)
+    place = {"index": 1, "gains": (0.5, 0.25), "device": CPU}
+    return list(encode_source(dataset, "bass", codec, **place, **settings))
 
 
 @pytest.fixture
@@ -92,6 +93,22 @@ def test_versions_are_shifted_by_less_than_a_frame(codec):
     assert len(offsets) > 1 and offsets <= set(range(6))
     again = encode(Tracks([wave]), codec, versions=5, generator=torch.Generator().manual_seed(0))
     assert all(map(torch.equal, again, [first, *others]))
+
+
+def test_a_skipped_beginning_changes_nothing_behind_it(codec):
+    codec = AddingCodec([k / 100 for k in range(101)])
+    tracks = Tracks([np.linspace(0, 1, n)[None] for n in (400, 600)])
+
+    def encoded(skip):
+        generator = torch.Generator().manual_seed(0)
+        varied = Variation(gain_db=3.0)
+        return encode(tracks, codec, versions=3, variation=varied, generator=generator, skip=skip)
+
+    whole = encoded(0)
+    assert len(whole) == 6
+    for skip in range(7):
+        rest = encoded(skip)
+        assert len(rest) == 6 - skip and all(map(torch.equal, rest, whole[skip:]))
 
 
 def test_versions_change_in_level(codec):

@@ -37,16 +37,18 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
     index = context.sources.index(source)
     size = codec.codebook_size(index)
     context.report({"event": "note", "text": f"encoding the tracks of '{source}'"})
-    codes = encode_source(
-        context.dataset,
-        source,
-        codec,
-        index=index,
-        gains=context.gains,
-        device=context.device,
-        versions=train_config.versions,
-        variation=Variation.of(train_config),
-        generator=torch.Generator().manual_seed(context.seed),
+    codes = list(
+        encode_source(
+            context.dataset,
+            source,
+            codec,
+            index=index,
+            gains=context.gains,
+            device=context.device,
+            versions=train_config.versions,
+            variation=Variation.of(train_config),
+            generator=torch.Generator().manual_seed(context.seed),
+        )
     )
     metadata = {
         "component": "ngram",
@@ -55,13 +57,15 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
         "seed": str(context.seed),
     }
     if context.validation is not None:
-        held_out = encode_source(
-            context.validation,
-            source,
-            codec,
-            index=index,
-            gains=context.gains,
-            device=context.device,
+        held_out = list(
+            encode_source(
+                context.validation,
+                source,
+                codec,
+                index=index,
+                gains=context.gains,
+                device=context.device,
+            )
         )
         figures = {
             key: bits_per_code(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -148,7 +149,9 @@ def make_windows(
     if settings.codes == "audio":
         level = stem_level(codec.level, context.gains)
         rate = codec.info.sample_rate
-        pool = AudioPool(context.dataset, [source], rate, level=level, reading=reading)
+        pool = AudioPool(
+            context.dataset, [source], rate, level=level, reading=reading, held_together=True
+        )
         clips = ClipWindows(pool, codec, index, frames, settings.gain_db, context.device)
         return clips, held_out
     codes = _encoded(context, context.dataset, codec, source, "train", settings)
@@ -166,9 +169,11 @@ def _encoded(
     """All sequences of a data set: of every version in training, of the tracks in validation."""
     versions = settings.versions if split == "train" else 1
 
-    def encode() -> list[Tensor]:
-        context.report({"event": "note", "text": f"encoding the {split} tracks of '{source}'"})
-        return encode_source(
+    def encode(skip: int = 0) -> Iterator[Tensor]:
+        going_on = f", from the {skip + 1}th sequence on" if skip else ""
+        text = f"encoding the {split} tracks of '{source}'{going_on}"
+        context.report({"event": "note", "text": text})
+        sequences = encode_source(
             dataset,
             source,
             codec,
@@ -179,10 +184,12 @@ def _encoded(
             variation=Variation(gain_db=settings.gain_db),
             generator=torch.Generator().manual_seed(context.seed),
             reading=Reading(settings.min_duration, settings.max_unreadable, context.report),
+            skip=skip,
         )
+        return _told(sequences, f"codes.{source}.{split}", skip, versions * len(dataset), context)
 
     if settings.codes != "disk":
-        return encode()
+        return list(encode())
     depends_on = {
         "codec": codec.fingerprint,
         "level": str(stem_level(codec.level, context.gains)),
@@ -193,3 +200,24 @@ def _encoded(
         depends_on |= {"gain_db": str(settings.gain_db), "seed": str(context.seed)}
     depends_on["versions"] = str(versions)
     return cached_codes(context.output_dir / "codes" / f"{source}.{split}", depends_on, encode)
+
+
+def _told(
+    sequences: Iterable[Tensor], name: str, skipped: int, total: int, context: TrainContext
+) -> Iterator[Tensor]:
+    """The sequences; each is reported."""
+    start = time.monotonic()
+    for number, sequence in enumerate(sequences, skipped + 1):
+        rate = (number - skipped) / max(time.monotonic() - start, 1e-9)
+        context.report(
+            {
+                "event": "encoding",
+                "name": name,
+                "step": number,
+                "steps": total,
+                "done": number / total,
+                "steps_per_s": rate,
+                "eta_s": (total - number) / rate,
+            }
+        )
+        yield sequence

@@ -207,7 +207,7 @@ def test_clips_are_encoded_as_the_track_is() -> None:
     codec = AddingCodec([0.0, 0.1, 0.2, 0.3, 0.4])
     wave = 0.1 * torch.randint(5, (30,), generator=torch.Generator().manual_seed(0))
     pool = AudioPool.__new__(AudioPool)
-    pool.sources, pool.waves, pool._sides = ("bass",), [[wave.repeat_interleave(4)]], None
+    pool.sources, pool.waves, pool._blend = ("bass",), [[wave.repeat_interleave(4)]], False
     windows = ClipWindows(pool, codec, 0, 8, 0.0, CPU)
     rows = windows.draw(200, torch.Generator().manual_seed(1))
     whole = codec.encode(pool.waves[0][0][None, None])[0]
