@@ -16,6 +16,9 @@ from lqsep.core.training_settings import LoopSettings
 
 _STEPS = 2
 
+# Encoded for a prior's two steps, instead of all.
+_TRACKS = 2
+
 
 def rehearse(
     train: Callable[[LoopSettings, TrainContext], None],
@@ -24,13 +27,16 @@ def rehearse(
 ) -> str:
     """Train for two steps, validate and write a checkpoint, in a temporary folder; collective.
 
+    A prior has the codes of the longest tracks only.
+
     Args:
         train: Calls the trainer.
         settings: Of the whole run.
         context: Of the whole run.
 
     Returns:
-        Projected duration, memory, and size of a checkpoint, in one line.
+        Projected duration, memory, and size of a checkpoint, in one line; empty in all processes
+        but the first.
     """
     from lqsep.core import processes
 
@@ -46,9 +52,14 @@ def rehearse(
         }
     )
     reached: dict[str, float] = {}
+    encoding = _Encoding()
+    if context.source is not None:
+        context = encoding.of_some(context)
 
     def report(figures: Mapping[str, Any]) -> None:
         event = figures.get("event")
+        if event == "encoding":
+            encoding.note(figures["name"])
         if event in {"progress", "validation"}:
             reached[f"{event} {figures['step']}"] = time.monotonic()
         if event != "summary":
@@ -72,9 +83,40 @@ def rehearse(
         total = min(total, 60 * settings.max_minutes)
     return (
         f"{settings.steps} steps of {step_s:.3g} s and validations of {validation_s:.3g} s take "
-        f"about {_duration(total)}; memory at most {_size(_peak_memory(context))}; a checkpoint "
-        f"takes {_size(max(sizes))}"
+        f"about {_duration(total)}{encoding.told()}; memory at most "
+        f"{_size(_peak_memory(context))}; a checkpoint takes {_size(max(sizes))}"
     )
+
+
+class _Encoding:
+    """How long it takes to encode the data of a prior, projected from a few tracks."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, list[float]] = {}
+        self._longer = 1.0
+
+    def of_some(self, context: TrainContext) -> TrainContext:
+        """The context with few tracks, the longest ones."""
+        from lqsep.core.some_tracks import durations, longest_tracks
+
+        some = longest_tracks(context.dataset, _TRACKS)
+        self._longer = sum(durations(context.dataset)) / max(sum(durations(some)), 1e-9)
+        held_out = context.validation
+        if held_out is not None:
+            held_out = longest_tracks(held_out, _TRACKS)
+        return replace(context, dataset=some, validation=held_out)
+
+    def note(self, name: str) -> None:
+        """One more sequence has been encoded."""
+        self._seconds.setdefault(name, []).append(time.monotonic())
+
+    def told(self) -> str:
+        """The projected duration, if anything was encoded twice."""
+        total = 0.0
+        for times in self._seconds.values():
+            # The first one is told when it is done, after what is done once.
+            total += (times[-1] - times[0]) * len(times) / max(len(times) - 1, 1)
+        return f", encoding the data before {_duration(total * self._longer)}" if total else ""
 
 
 def _peak_memory(context: TrainContext) -> int:

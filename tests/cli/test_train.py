@@ -308,8 +308,11 @@ def test_dry_run(train: Train) -> None:
     assert re.search(r"take about [\d.]+ (s|min|h); memory at most [\d.]+ [MG]B", train.stdout)
     train("codec", "-p", "train.codec.steps=2")
     before = sorted(path.name for path in train.model.rglob("*"))
-    train("prior", "--source", "bass", "--dry-run", "-p", "train.prior.max_minutes=1")
+    tracks = "data.train.n_tracks=50"  # only two are encoded
+    train("prior", "--source", "bass", "--dry-run", "-p", "train.prior.max_minutes=1", "-p", tracks)
     assert train.stdout.startswith("sources.bass.prior: 4 steps of ")
+    assert re.search(r"encoding the data before \d+ s; memory", train.stdout)
+    assert "codes.bass.train: sequence" in train.stderr
     assert sorted(path.name for path in train.model.rglob("*")) == before
 
 
