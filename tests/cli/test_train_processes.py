@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.slow
 
 STEPS = 200
 HALF = 100
+
+CHECKPOINTS = "checkpoints/codec/step-*.pt"
 
 
 class Runs:
@@ -79,10 +82,10 @@ class Runs:
         assert process.returncode == 0, stderr
         return stderr
 
-    def wait_for(self, process: "subprocess.Popen[str]", model: str, what: str) -> None:
-        """Until the first checkpoint."""
+    def wait_for(self, process: "subprocess.Popen[str]", model: str, files: str) -> None:
+        """Until there are such files in a model."""
         deadline = time.monotonic() + 120
-        while not list(self.folder.glob(f"{model}/checkpoints/{what}/step-*.pt")):
+        while not list(self.folder.glob(f"{model}/{files}")):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
 
@@ -126,7 +129,7 @@ def test_killed_and_resumed_is_as_never_killed(
 ) -> None:
     model = f"killed-{n_processes}"
     process = runs.start(n_processes, "codec", model)
-    runs.wait_for(process, model, "codec")
+    runs.wait_for(process, model, CHECKPOINTS)
     for pid in (process.pid, *workers(process)):
         os.kill(pid, signal.SIGKILL)
     process.communicate()
@@ -137,7 +140,7 @@ def test_killed_and_resumed_is_as_never_killed(
 
 def test_torchrun_restarts_a_killed_worker(runs: Runs, unbroken: Callable[[int], str]) -> None:
     process = runs.start(2, "codec", "restarted", launcher=("--max-restarts=3",))
-    runs.wait_for(process, "restarted", "codec")
+    runs.wait_for(process, "restarted", CHECKPOINTS)
     os.kill(workers(process)[-1], signal.SIGKILL)
     _, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr
@@ -154,3 +157,33 @@ def test_two_processes_train_a_prior(runs: Runs, unbroken: Callable[[int], str])
     weights = load_weights(runs.folder / model / "prior.bass.safetensors")
     assert weights.metadata["source"] == "bass"
     assert weights.metadata["steps"] == str(runs.log(model, "prior.bass")[-1]["step"])
+
+
+def test_an_encoding_that_was_killed_goes_on(runs: Runs, unbroken: Callable[[int], str]) -> None:
+    tracks = ("-p", "data.train.n_tracks=150", "-p", "train.prior.versions=2")
+    settings = (*tracks, "-p", "train.prior.steps=1", "--source", "bass")
+    for model in ("encoded", "cut"):
+        shutil.copytree(runs.folder / unbroken(1), runs.folder / model)
+    runs(1, "prior", "encoded", *settings)
+    process = runs.start(1, "prior", "cut", *settings)
+    # Some of the second versions, which are drawn, and not all.
+    runs.wait_for(process, "cut", "codes/bass.train.part/170.npy")
+    process.kill()
+    process.communicate()
+    done = len(list((runs.folder / "cut" / "codes" / "bass.train.part").glob("*.npy")))
+    assert 170 < done < 300
+    stderr = runs(1, "prior", "cut", *settings)
+    assert f"from the {done + 1}th sequence on" in stderr
+    encoded, cut = (runs.folder / model / "codes" for model in ("encoded", "cut"))
+    assert sorted(path.name for path in cut.iterdir()) == ["bass.train", "bass.validation"]
+    for name in ("codes.npy", "index.json"):
+        files = [folder / "bass.train" / name for folder in (encoded, cut)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_one_process_tells_the_error_of_all(runs: Runs) -> None:
+    process = runs.start(2, "codec", "refused", "-p", "train.codec.batch_size=6")
+    _, stderr = process.communicate(timeout=240)
+    assert process.returncode != 0
+    errors = [line for line in stderr.splitlines() if line.startswith("lqsep: error")]
+    assert len(errors) == 1 and "multiple of 4" in errors[0]
