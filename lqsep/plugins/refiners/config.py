@@ -26,6 +26,11 @@ class WienerConfig(ComponentConfig):
         description="Times that the spectra of the codes are fitted to the mixture, where a codec "
         "has spectra.",
     )
+    spatial: bool = Field(
+        True,
+        description="Tell two sources apart by where they come from too, where the mixture has "
+        "several channels.",
+    )
 
 
 class ConsistencyConfig(ComponentConfig):

@@ -10,7 +10,12 @@ from lqsep.plugins.refiners.wiener import WienerRefiner
 
 def build_wiener(config: WienerConfig, context: BuildContext) -> WienerRefiner:
     """Soft masks."""
-    return WienerRefiner(exponent=config.exponent, window_s=config.window_s, rounds=config.rounds)
+    return WienerRefiner(
+        exponent=config.exponent,
+        window_s=config.window_s,
+        rounds=config.rounds,
+        spatial=config.spatial,
+    )
 
 
 def build_consistency(config: ConsistencyConfig, context: BuildContext) -> ConsistencyRefiner:

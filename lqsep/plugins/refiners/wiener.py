@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from lqsep.core.interfaces.refiner import RefineContext, Refiner
@@ -18,6 +19,7 @@ from lqsep.core.masking import (
     window_length,
 )
 from lqsep.plugins.refiners.code_powers import code_spectra, fitted
+from lqsep.plugins.refiners.spatial_filter import first_of_two
 
 # Share of the codec's band that says something of the sources: what lies above it went into the
 # roll-off of resampling filters, so that the powers there are rounding and floors.
@@ -42,8 +44,11 @@ class WienerRefiner(Refiner):
     the likelihood was adapted and fitted to the mixture, see `code_powers`. From the powers ``p``
     the mask of source ``s`` is ``p_s^(e/2) / sum_t p_t^(e/2)``. It is made at the codec's rate and
     carried over to the mixture's spectrum by linear interpolation in Hz and seconds. Above 95 % of
-    the codec's Nyquist frequency it repeats the mean over the octave below that. All channels share
-    the masks; the phase is the mixture's. The masks sum to one, thus the stems to the mixture.
+    the codec's Nyquist frequency it repeats the mean over the octave below that. The masks sum to
+    one, thus the stems to the mixture.
+
+    With several channels, two sources are told apart by where they come from too, see
+    `spatial_filter`. Otherwise all channels share the masks, and the phase is the mixture's.
 
     The stems given are not used, but for their shape: they are the same decoded waves.
 
@@ -51,6 +56,7 @@ class WienerRefiner(Refiner):
         exponent: ``e``; 2 is the Wiener filter.
         window_s: Seconds in a window of the transforms, 93 ms by default; the hop is a quarter.
         rounds: How often the spectra of a codec's codes are fitted to the mixture; 0: not at all.
+        spatial: Whether directions are used.
 
     Reference: Liutkus and Badeau 2015, "Generalized Wiener filtering with fractional power
     spectrograms", ICASSP, equation 6.
@@ -59,11 +65,17 @@ class WienerRefiner(Refiner):
     needs_stems = False
 
     def __init__(
-        self, *, exponent: float = 2.0, window_s: float = DEFAULT_WINDOW_S, rounds: int = 16
+        self,
+        *,
+        exponent: float = 2.0,
+        window_s: float = DEFAULT_WINDOW_S,
+        rounds: int = 16,
+        spatial: bool = True,
     ) -> None:
         self._exponent = exponent
         self._window_s = window_s
         self._rounds = rounds
+        self._spatial = spatial
 
     def refine(
         self, stems: Float[Tensor, "sources channels samples"], context: RefineContext
@@ -73,8 +85,23 @@ class WienerRefiner(Refiner):
         share = self._shares(context)
         mask = self._on_the_mixture(share, context, spectrum.shape[1:])
         # One source at a time: spectra take several times the memory of the stems.
-        parts = [istft(own * spectrum, stems.shape[-1]).to(stems.dtype) for own in mask]
+        parts = [
+            istft(own, stems.shape[-1]).to(stems.dtype) for own in self._spectra(spectrum, mask)
+        ]
         return torch.stack(parts)
+
+    def _spectra(
+        self,
+        spectrum: Complex[Tensor, "channels bins frames"],
+        mask: Float[Tensor, "sources bins frames"],
+    ) -> Iterator[Complex[Tensor, "channels bins frames"]]:
+        """One source after the other."""
+        if self._spatial and len(mask) == 2 and len(spectrum) > 1:
+            first = first_of_two(spectrum, mask)
+            yield first
+            yield spectrum - first
+        else:
+            yield from (own * spectrum for own in mask)
 
     def _window(self, sample_rate: int) -> int:
         return window_length(sample_rate, self._window_s)
