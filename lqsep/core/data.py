@@ -18,7 +18,6 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from lqsep.core.interfaces.likelihood import BoundLikelihood
     from lqsep.core.report import SeparationReport
 
 Decode = Callable[[Tensor], Tensor]
@@ -97,8 +96,8 @@ class Candidates:
             ``effective_sample_size`` or ``acceptance``.
         warnings: What a user should know of how these were drawn; one sentence each.
         frame_scores: What the scores are made of, from samplers that know it.
-        bound: The likelihood that they were drawn with in the end, from samplers that adapt it.
-        first_frame: Of ``bound``, the one that ``codes`` begin with.
+        shift: What the likelihood has moved the vectors of each source's codes by in the end, see
+            `BoundLikelihood.shift`, from samplers that adapt it.
         whole_log_posterior: Of the whole sequences, where these are only some of their frames.
     """
 
@@ -111,8 +110,7 @@ class Candidates:
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     frame_scores: FrameScores | None = None
-    bound: BoundLikelihood | None = None
-    first_frame: int = 0
+    shift: Float[Tensor, "sources embedding_dim"] | None = None
     whole_log_posterior: Float[Tensor, " candidates"] | None = None
 
     @property
@@ -155,7 +153,6 @@ class Candidates:
             marginals=marginals,
             warnings=() if start else self.warnings,
             frame_scores=scores,
-            first_frame=self.first_frame + start,
             whole_log_posterior=self.log_posterior if whole is None else whole,
         )
 

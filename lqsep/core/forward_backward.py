@@ -197,6 +197,7 @@ class _Smoother:
             part = slice(low - start, high - start)
             values = self._markov.log_likelihood(low, high)
             upper[part] = self._steps.likelihoods(values, likelihood[part])
+            del values  # Its memory goes before the next ones come.
         return _Block(start, upper, likelihood, messages)
 
     def _log_initial(self) -> Float64[Tensor, "K0 K1"]:

@@ -54,7 +54,9 @@ def read_mono(
     block = old * max(1, round(_BLOCK_S * reader.sample_rate / old))
     # Before and behind a block, as much as its samples depend on.
     margin = old * -(-filter_reach(old, new) // old)
-    parts, cancelled = [], False
+    # Made at once: parts to be joined would stand beside the whole.
+    result = torch.empty(1, -(-(stop - start) * new // old))
+    cancelled = False
     for first in range(start, stop, block):
         last = min(first + block, stop)
         before = min(margin, first - start)
@@ -66,6 +68,8 @@ def read_mono(
         cancelled = cancels
         mono = wave[:1] if cancels else wave.mean(0, keepdim=True)
         skip = before // old * new
+        place = (first - start) // old * new
         n_samples = -(-(last - first) * new // old)
-        parts.append(resample(mono, reader.sample_rate, rate)[:, skip : skip + n_samples])
-    return torch.cat(parts, 1)
+        found = resample(mono, reader.sample_rate, rate)[:, skip : skip + n_samples]
+        result[:, place : place + n_samples] = found
+    return result

@@ -42,8 +42,7 @@ class CodeSpectra:
 
 def code_spectra(context: RefineContext) -> list[CodeSpectra] | None:
     """Per source; None for a codec without power spectra of its own."""
-    bound = context.candidates.bound
-    shifts = None if bound is None else bound.shift()
+    shifts = context.candidates.shift
     result = []
     for source, gain in enumerate(context.gains):
         weights = context.selection.weights[source]

@@ -134,7 +134,7 @@ class ForwardBackwardSampler(Sampler):
             diagnostics=diagnostics,
             warnings=tuple(warnings),
             frame_scores=whole.scores,
-            bound=posterior.bound,
+            shift=posterior.bound.shift(),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
@@ -66,8 +67,6 @@ class LogSumLikelihood(Likelihood):
         self._floor: Float64[Tensor, " bands"] = floor.expand(n_bands)
         octaves = band_octaves(features).to(device)
         self._precision = (equaliser or EqualiserPrior()).precision(octaves)
-        self._table: PairTable | None = None
-        self._table_gains: tuple[float, float] | None = None
 
     def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundLogSum:
         check_two_sources(gains, "likelihood 'log-sum'")
@@ -76,20 +75,11 @@ class LogSumLikelihood(Likelihood):
                 f"likelihood 'log-sum': expected latents of {len(self._floor)} bands, got "
                 f"{encoded.latents.shape[1]}; use the codec that its books belong to"
             )
-        model = self._model((float(gains[0]), float(gains[1])))
-        return BoundLogSum(
-            model, encoded.latents.double(), self.temper, self._precision, table=self._table
-        )
-
-    def _model(self, gains: tuple[float, float]) -> PairModel:
-        """The codes at these gains. Their table is kept for the next mixture."""
         first, second = (
             mean + 2 * math.log(gain) for mean, gain in zip(self._means, gains, strict=True)
         )
         model = PairModel((first, second), self._variances, self._floor, self.residual_variance)
-        if self._table is None or self._table_gains != gains:
-            self._table, self._table_gains = PairTable(model, self.temper), gains
-        return model
+        return BoundLogSum(model, encoded.latents.double(), self.temper, self._precision)
 
 
 class BoundLogSum(BoundLikelihood):
@@ -101,7 +91,6 @@ class BoundLogSum(BoundLikelihood):
         temper: Factor of the log-likelihood.
         precision: Of the equalisers' prior, the same for both sources.
         equaliser: Log power that each source's codes are moved by; None: not at all.
-        table: Of the model with the equaliser, if there is one already.
     """
 
     def __init__(
@@ -112,14 +101,16 @@ class BoundLogSum(BoundLikelihood):
         precision: Float64[Tensor, "bands bands"],
         *,
         equaliser: Float64[Tensor, "sources bands"] | None = None,
-        table: PairTable | None = None,
     ) -> None:
         self.n_frames = len(targets)
         self.equaliser = targets.new_zeros(2, targets.shape[1]) if equaliser is None else equaliser
         self._model, self._targets = model, targets
         self._temper, self._precision = temper, precision
-        self._table = table or PairTable(model.shifted(self.equaliser), temper)
         self._last: tuple[int, Tensor] | None = None
+
+    @cached_property
+    def _table(self) -> PairTable:
+        return PairTable(self._model.shifted(self.equaliser), self._temper)
 
     def at(self, frame: int, history: Int64[Tensor, "rows sources frames"]) -> DenseLikelihood:
         return DenseLikelihood(self.frames(frame, frame + 1)[0])
@@ -128,7 +119,7 @@ class BoundLogSum(BoundLikelihood):
         """Log-likelihood of every pair, tempered, less a constant that all pairs share."""
         if start % _BLOCK_FRAMES == 0 and stop == min(start + _BLOCK_FRAMES, self.n_frames):
             return self._compute(start)[: stop - start]
-        result = torch.empty(stop - start, *self._table.n_codes, device=self._targets.device)
+        result = torch.empty(stop - start, *self._model.n_codes, device=self._targets.device)
         for first in range(start - start % _BLOCK_FRAMES, stop, _BLOCK_FRAMES):
             low, high = max(start, first), min(stop, first + _BLOCK_FRAMES)
             result[low - start : high - start] = self._block(first)[low - first : high - first]
@@ -147,7 +138,7 @@ class BoundLogSum(BoundLikelihood):
         targets = self._targets
         if frames is not None:
             targets = targets[frames.to(targets.device)]
-        expected = [(len(targets), size) for size in self._table.n_codes]
+        expected = [(len(targets), size) for size in self._model.n_codes]
         found = [tuple(table.shape) for table in marginals]
         if found != expected:
             raise ShapeError(
@@ -163,6 +154,9 @@ class BoundLogSum(BoundLikelihood):
             temper=self._temper,
             precision=self._precision,
         )
+        # Large, and seldom asked for again: they would be made anew.
+        self._last = None
+        del self._table
         return BoundLogSum(
             self._model, self._targets, self._temper, self._precision, equaliser=equaliser
         )

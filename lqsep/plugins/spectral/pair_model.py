@@ -18,6 +18,9 @@ from torch import Tensor
 # intermediate results.
 _BLOCK = 1 << 18
 
+# Pairs of a matrix product.
+_COLUMNS = 2048
+
 
 @dataclass(frozen=True)
 class PairGaussian:
@@ -123,7 +126,12 @@ class PairTable:
         """Of every pair for every frame."""
         x = targets.double() - self._centre
         terms = torch.cat([x.square(), x, torch.ones_like(x[:, :1])], 1).float()
-        return (terms @ self._factors.T).view(-1, *self.n_codes)
+        result = torch.empty(len(terms), len(self._factors), device=terms.device)
+        # A product as wide as all pairs takes a third longer.
+        parts = torch.split(result, _COLUMNS, 1)
+        for part, factors in zip(parts, torch.split(self._factors, _COLUMNS), strict=True):
+            torch.mm(terms, factors.T, out=part)
+        return result.view(-1, *self.n_codes)
 
 
 def _blocks(n_rows: int, row_size: int, device: torch.device) -> Iterator[Int64[Tensor, " rows"]]:

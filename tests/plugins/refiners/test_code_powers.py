@@ -3,7 +3,6 @@
 import torch
 
 from lqsep.core.data import Candidates, DecodedCandidates, EncodedMixture, Mixture, Selection
-from lqsep.core.interfaces.likelihood import BoundLikelihood
 from lqsep.core.interfaces.refiner import RefineContext
 from lqsep.plugins.refiners.code_powers import CodeSpectra, code_spectra, fitted
 from lqsep.plugins.refiners.wiener import WienerRefiner
@@ -14,18 +13,6 @@ from lqsep.plugins.spectral.features import SpectralFeatures
 FEATURES = SpectralFeatures(8000, n_fft=256, hop_length=64, n_bands=40)
 
 
-class Shifted(BoundLikelihood):
-    """Moved source 0 by 1 and source 1 by -1 in all bands."""
-
-    n_frames = 4
-
-    def at(self, frame, history):
-        raise NotImplementedError
-
-    def shift(self):
-        return torch.tensor([[1.0], [-1.0]]).expand(2, 40)
-
-
 def make_book(*log_powers):
     """Silence and codes of these spectra."""
     log_power = torch.stack([torch.full((129,), FEATURES.bin_floor).log(), *log_powers])
@@ -33,9 +20,9 @@ def make_book(*log_powers):
     return SpectralBook(mean, torch.ones_like(mean), log_power, torch.ones(len(mean)).long())
 
 
-def make_context(codec, codes, weights, wave, *, scale=1.0, gains=(0.5, 0.5), bound=None):
+def make_context(codec, codes, weights, wave, *, scale=1.0, gains=(0.5, 0.5), shift=None):
     zeros = torch.zeros(codes.shape[1])
-    candidates = Candidates(codes, torch.zeros(2, len(zeros)), zeros, zeros, bound=bound)
+    candidates = Candidates(codes, torch.zeros(2, len(zeros)), zeros, zeros, shift=shift)
     waves = torch.zeros(2, len(zeros), *wave.shape)
     decoded = DecodedCandidates(candidates, waves, wave, gains)
     encoded = EncodedMixture(torch.zeros(codes.shape[2], 40), None, scale, wave.shape[1])
@@ -59,8 +46,9 @@ def test_presence_is_the_weight_of_the_candidates():
 def test_equalisers_are_in_the_spectra():
     codec = SpectralCodec(FEATURES, [make_book(torch.zeros(129))] * 2)
     codes, weights = torch.ones(2, 1, 4, dtype=torch.int64), torch.ones(2, 1)
+    shift = torch.tensor([[1.0], [-1.0]]).expand(2, 40)
     first, second = code_spectra(
-        make_context(codec, codes, weights, torch.zeros(1, 256), bound=Shifted())
+        make_context(codec, codes, weights, torch.zeros(1, 256), shift=shift)
     )
     assert torch.allclose(first.power, torch.tensor(torch.e / 4))
     assert torch.allclose(second.power, torch.tensor(1 / torch.e / 4))

@@ -60,9 +60,9 @@ def sample(sampler, posterior, seed=0, **kwargs):
 class LevelBound(DenseBound):
     """Adapts: the likelihood of the marginals' most probable codes rises by ``step`` nats."""
 
-    def __init__(self, log_likelihood, step):
+    def __init__(self, log_likelihood, step, n_rounds=0):
         super().__init__(log_likelihood)
-        self.step = step
+        self.step, self.n_rounds = step, n_rounds
 
     def adapt(self, marginals, frames=None):
         values = self.log_likelihood.clone()
@@ -70,7 +70,11 @@ class LevelBound(DenseBound):
         for place, frame in enumerate(frames):
             i, j = (int(table[place].argmax()) for table in marginals)
             values[frame, i, j] += self.step
-        return LevelBound(values, self.step)
+        self.adapted = LevelBound(values, self.step, self.n_rounds + 1)
+        return self.adapted
+
+    def shift(self):
+        return torch.full((2, 1), float(self.n_rounds))
 
 
 def adaptive(step, seed=0):
@@ -189,14 +193,16 @@ def test_long_sequences_adapt_by_some_of_their_frames():
         on_frame=lambda *call: seen.append(call),
     )
     assert found.codes.shape == (2, 3, 40)
-    changed = (found.bound.log_likelihood - plain.bound.log_likelihood).sum((1, 2))
+    adapted = posterior.bound.adapted.adapted
+    changed = (adapted.log_likelihood - plain.bound.log_likelihood).sum((1, 2))
     stretches = [0, 1, 13, 14, 25, 26, 38, 39]
     expected = torch.zeros(40, dtype=torch.float64)
     expected[stretches] = 1.4
     torch.testing.assert_close(changed, expected)
     assert found.diagnostics["adaptation_gain"] > 0.01
-    adapted = SequencePosterior(plain.priors, found.bound)
-    same = sample(ForwardBackwardSampler(3, adapt_rounds=0), adapted)
+    assert torch.equal(found.shift, adapted.shift())
+    again = SequencePosterior(plain.priors, adapted)
+    same = sample(ForwardBackwardSampler(3, adapt_rounds=0), again)
     assert torch.equal(found.codes, same.codes)
     assert found.log_evidence[0] == same.log_evidence[0]
     assert seen == sorted(seen) and seen[-1] == (40, 40)
@@ -208,6 +214,7 @@ def test_adaptation_that_lowers_the_evidence_is_undone():
     assert torch.equal(found.codes, plain.codes)
     assert torch.equal(found.log_proposal, plain.log_proposal)
     assert found.diagnostics["adapt_rounds"] == 0
+    assert torch.equal(found.shift, torch.zeros(2, 1))
     (warning,) = found.warnings
     assert "was undone" in warning and "\n" not in warning
 

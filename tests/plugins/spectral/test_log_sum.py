@@ -1,6 +1,7 @@
 """The likelihood ``log-sum``: its values against the Gaussian written out, and how it is built."""
 
 import math
+import weakref
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,7 @@ def test_loudness_costs_no_digits(offset: float) -> None:
 def test_blocks_of_the_table_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = likelihood().bind(encoded(), GAINS).frames(0, 4)
     monkeypatch.setattr(pair_model, "_BLOCK", 400)  # Two rows at a time.
+    monkeypatch.setattr(pair_model, "_COLUMNS", 50)  # Of 108.
     # Sums over bands in other shapes may round differently.
     torch.testing.assert_close(
         likelihood().bind(encoded(), GAINS).frames(0, 4), whole, rtol=1e-6, atol=1e-6
@@ -186,16 +188,26 @@ def test_the_pair_that_was_mixed_wins() -> None:
     assert int(bound.frames(0, 1).argmax()) == 4 * 9 + 7
 
 
-def test_the_table_is_kept_between_mixtures_of_equal_gains(monkeypatch) -> None:
-    made = likelihood()
-    first = made.bind(encoded(), GAINS)
-    monkeypatch.setattr("lqsep.plugins.spectral.log_sum.PairTable", None)
-    assert torch.equal(made.bind(encoded(), GAINS).frames(0, 4), first.frames(0, 4))
-    with pytest.raises(TypeError):
-        made.bind(encoded(), (0.3, 0.7))
+def test_the_table_is_made_once_and_let_go_when_another_follows(monkeypatch) -> None:
+    made = []
+
+    class Noted(pair_model.PairTable):
+        def __init__(self, *arguments) -> None:
+            made.append(weakref.ref(self))
+            super().__init__(*arguments)
+
+    monkeypatch.setattr("lqsep.plugins.spectral.log_sum.PairTable", Noted)
+    bound = likelihood().bind(encoded(), GAINS)
+    before = bound.frames(0, 4)
+    assert torch.equal(bound.frames(1, 3), before[1:3])
+    assert [table() is not None for table in made] == [True]
+    adapted = bound.adapt([torch.full((4, size), 1 / size) for size in (12, 9)])
+    assert not torch.allclose(adapted.frames(0, 4), before)
+    assert [table() is not None for table in made] == [False, True]
+    assert torch.equal(bound.frames(0, 4), before), "what it was made from has changed"
 
 
-def test_other_gains_make_another_table() -> None:
+def test_gains_of_one_mixture_do_not_change_another() -> None:
     made = likelihood()
     before = made.bind(encoded(), GAINS)
     values = before.frames(0, 4)
