@@ -15,6 +15,7 @@ from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.core.mapped_waves import held_once
 from lqsep.core.resampling import resample
+from lqsep.core.training_settings import AudioLoopSettings
 
 # A stem this quiet (RMS, -80 dB) is taken as silence and not brought to any level.
 _SILENT_RMS = 1e-4
@@ -36,6 +37,13 @@ class Reading:
     min_duration: float = 0.0
     max_unreadable: float = 0.0
     report: Callable[[Mapping[str, Any]], None] = lambda figures: None
+
+    @classmethod
+    def for_training(
+        cls, settings: AudioLoopSettings, report: Callable[[Mapping[str, Any]], None]
+    ) -> Reading:
+        """What a trainer's settings allow."""
+        return cls(settings.min_duration, settings.max_unreadable, report)
 
     def note(self, text: str) -> None:
         """Tell a sentence."""

@@ -47,11 +47,7 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
     """
     gains = context.gains
     level = stem_level(config.level, gains)
-    reading = Reading(
-        min_duration=train_config.min_duration,
-        max_unreadable=train_config.max_unreadable,
-        report=context.report,
-    )
+    reading = Reading.for_training(train_config, context.report)
 
     def pool_of(dataset: Dataset, **settings: bool) -> AudioPool:
         rate = config.sample_rate

@@ -140,7 +140,7 @@ def make_windows(
         AudioError: There is too little audio, or too much that cannot be read.
         CheckpointError: Codes cannot be written to the model directory.
     """
-    reading = Reading(settings.min_duration, settings.max_unreadable, context.report)
+    reading = Reading.for_training(settings, context.report)
     index = context.sources.index(source)
     held_out = None
     if context.validation is not None:
@@ -183,7 +183,7 @@ def _encoded(
             versions=versions,
             variation=Variation(gain_db=settings.gain_db),
             generator=torch.Generator().manual_seed(context.seed),
-            reading=Reading(settings.min_duration, settings.max_unreadable, context.report),
+            reading=Reading.for_training(settings, context.report),
             skip=skip,
         )
         return _told(sequences, f"codes.{source}.{split}", skip, versions * len(dataset), context)
