@@ -14,6 +14,10 @@ from torch import Tensor
 # A frame says where a source is by this power of its mask: only those in which it is nearly alone.
 _CERTAINTY = 8.0
 
+# As if so many frames had said that a source is where the whole mixture is: of one that is hardly
+# ever there, nothing is known.
+_SHARED_FRAMES = 0.3
+
 # Power from anywhere that every source is taken to have, relative to its own (-27 dB): no direction
 # is cut out altogether.
 _DIFFUSE = 0.002
@@ -65,11 +69,10 @@ def _covariance(
 ) -> Complex128[Tensor, "bins channels channels"]:
     """Of the channels, per bin, where the source is; the power of their mean is about one."""
     tiny = torch.finfo(mask.dtype).tiny
-    # Scales that do not matter, against underflow.
-    certainty = mask / mask.amax(1, keepdim=True).clamp(min=tiny)
-    peak = spectrum.abs().amax((1, 2), keepdim=True).clamp(min=tiny)
-    weighted = spectrum / peak * certainty[:, None] ** (_CERTAINTY / 2)
-    covariance = (weighted @ weighted.mH).to(torch.complex128)
+    # The level does not matter; it must not underflow.
+    spectrum = spectrum / spectrum.abs().amax((1, 2), keepdim=True).clamp(min=tiny)
+    weight = mask**_CERTAINTY + _SHARED_FRAMES / mask.shape[1]
+    covariance = ((spectrum * weight[:, None]) @ spectrum.mH).to(torch.complex128)
     n_channels = covariance.shape[-1]
     mean_power = covariance.sum((1, 2)).real / n_channels**2
     own_power = covariance.diagonal(dim1=1, dim2=2).real.mean(-1)
