@@ -48,6 +48,13 @@ class BoundLikelihood(ABC):
         """What `adapt` has moved the vectors of each source's codes by; None: not at all."""
         return None
 
+    def adaptation_log_prior(self) -> float:
+        """Log prior density of what `adapt` has chosen, less that of nothing adapted.
+
+        Added to the log evidence it says whether an adaptation is worth it.
+        """
+        return 0.0
+
 
 class Likelihood(ABC):
     """Knows the codec's vectors; `bind` adds the mixture."""

@@ -52,7 +52,7 @@ class ForwardBackwardConfig(ComponentConfig):
     adapt_rounds: int = Field(
         1,
         ge=0,
-        le=2,
+        le=8,
         description="Times that a likelihood which can adapts to the mixture, each followed by "
         "another pass",
     )

@@ -29,8 +29,9 @@ class ForwardBackwardSampler(Sampler):
 
     Every pair of codes of every frame is looked at, see `lqsep.core.forward_backward`. After a
     pass the likelihood may adapt to the mixture by the marginals, and a pass with the adapted one
-    follows. A round that lowers the evidence is undone, with a warning. Of a prompt with several
-    rows the first one counts, for all candidates. Codes are drawn in the last pass only.
+    follows. A round that lowers the sum of log evidence and log prior of the adaptation is undone,
+    with a warning. Of a prompt with several rows the first one counts, for all candidates. Codes
+    are drawn in the last pass only.
 
     Time and memory allow sequences of many minutes, so that a whole input is sampled at once, as if
     it were not cut into segments.
@@ -45,7 +46,7 @@ class ForwardBackwardSampler(Sampler):
 
     Args:
         n_candidates: Number of draws.
-        adapt_rounds: How many times the likelihood may adapt, 0 to 2.
+        adapt_rounds: How many times the likelihood may adapt, 0 to 8.
         adapt_frames: Frames at most that it adapts by; of longer sequences four stretches, evenly
             spread.
         block_frames: Frames whose messages are kept at a time; None chooses. The result does not
@@ -68,8 +69,8 @@ class ForwardBackwardSampler(Sampler):
         check_counts(
             n_candidates=n_candidates, adapt_frames=adapt_frames, block_frames=block_frames
         )
-        if not 0 <= adapt_rounds <= 2:
-            raise ValueError(f"adapt_rounds must be from 0 to 2, got {adapt_rounds}")
+        if not 0 <= adapt_rounds <= 8:
+            raise ValueError(f"adapt_rounds must be from 0 to 8, got {adapt_rounds}")
         self.n_candidates = n_candidates
         self.adapt_rounds = adapt_rounds
         self.adapt_frames = adapt_frames
@@ -102,10 +103,12 @@ class ForwardBackwardSampler(Sampler):
                 break
             again = passes.over_parts(adapted, uniform if rounds + 1 == wanted else None)
             rise = again.log_evidence - found.log_evidence
-            if rise < -_ROUNDING * abs(found.log_evidence):
+            before, after = (p.bound.adaptation_log_prior() for p in (posterior, adapted))
+            if rise + after - before < -_ROUNDING * abs(found.log_evidence):
                 warnings.append(
-                    f"adapting the likelihood lowered log p(mixture) from "
-                    f"{found.log_evidence:.1f} to {again.log_evidence:.1f} and was undone"
+                    f"adapting the likelihood changed log p(mixture) from "
+                    f"{found.log_evidence:.1f} to {again.log_evidence:.1f}, and the log prior of "
+                    f"the adaptation by {after - before:.1f}: less in all, so it was undone"
                 )
                 break
             posterior, found, rounds = adapted, again, rounds + 1

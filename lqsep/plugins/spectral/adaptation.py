@@ -162,6 +162,13 @@ def fit_equaliser(
     return equaliser
 
 
+def log_prior(
+    equaliser: Float64[Tensor, "sources bands"], precision: Float64[Tensor, "bands bands"]
+) -> float:
+    """Log density of all sources' equalisers, less that of equalisers of zero."""
+    return -float((equaliser @ precision * equaliser).sum()) / 2
+
+
 @dataclass(frozen=True)
 class _Objective:
     """Expected log-likelihood of the pairs, tempered, plus the log prior of the equalisers."""
@@ -175,7 +182,7 @@ class _Objective:
     def value(self, equaliser: Float64[Tensor, "sources bands"]) -> float:
         """Up to a constant."""
         shifted = self.model.shifted(equaliser)
-        total = -float((equaliser @ self.precision * equaliser).sum()) / 2
+        total = log_prior(equaliser, self.precision)
         for pairs, targets in self._blocks():
             log_prob = shifted.gaussian(pairs.i, pairs.j).log_prob(targets[:, None])
             total += self.temper * float((pairs.weight * log_prob).sum())

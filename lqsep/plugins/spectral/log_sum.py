@@ -15,7 +15,12 @@ from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
 from lqsep.core.frame_likelihood import DenseLikelihood
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
-from lqsep.plugins.spectral.adaptation import EqualiserPrior, band_octaves, fit_equaliser
+from lqsep.plugins.spectral.adaptation import (
+    EqualiserPrior,
+    band_octaves,
+    fit_equaliser,
+    log_prior,
+)
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.features import SpectralFeatures
 from lqsep.plugins.spectral.pair_model import PairModel, PairTable
@@ -164,6 +169,9 @@ class BoundLogSum(BoundLikelihood):
     def shift(self) -> Float64[Tensor, "sources bands"]:
         """The equalisers."""
         return self.equaliser
+
+    def adaptation_log_prior(self) -> float:
+        return log_prior(self.equaliser, self._precision)
 
     def _block(self, first: int) -> Float32[Tensor, "frames K0 K1"]:
         """Frames from ``first`` on; kept, as frames are asked for one by one or in order."""
