@@ -80,7 +80,7 @@ def torchrun() -> Callable[..., None]:
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         launch += [f"--nproc-per-node={n_processes}", *map(str, command)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(launch, capture_output=True, text=True, timeout=300, env=environment)
+        done = subprocess.run(launch, capture_output=True, text=True, timeout=600, env=environment)
         assert done.returncode == 0, done.stderr
 
     return run

@@ -430,7 +430,7 @@ def test_after_an_interruption_a_run_goes_on(
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    _, error = process.communicate(timeout=300)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == code
     assert "Traceback" not in error
     done = evaluate_toy.times()

@@ -734,7 +734,7 @@ def test_an_interruption_leaves_no_half_written_file(
     process = start(*paths, *SLOW, "-j", jobs)
     wait_for(lambda: len(list(separate.results.glob("*/.*.part"))) >= 2 * jobs)
     process.send_signal(number)
-    _, error = process.communicate(timeout=300)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == code
     if number == signal.SIGKILL:
         # Nobody could clean up, save the workers, which notice that their parent is gone; what is
@@ -758,7 +758,7 @@ def test_ctrl_c_reaches_the_whole_group(
     process = start(*paths, *SLOW, "-j", 2)
     wait_for(lambda: len(list(separate.results.glob("*/.*.part"))) >= 4)
     os.killpg(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=300)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 130
     assert error.strip().endswith("lqsep: interrupted")
     assert "Process " not in error  # no traceback of a worker

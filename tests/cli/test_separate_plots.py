@@ -141,13 +141,13 @@ def test_ctrl_c_leaves_nothing_of_any_file(toy_run, toy_stems, jobs):
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         # The first segment is done: its pictures and arrays are there, under temporary names.
         while len(list(toy_run.results.glob("*/.pairs.png.*"))) < jobs:
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
-        _, error = process.communicate(timeout=300)
+        _, error = process.communicate(timeout=600)
     finally:
         if process.poll() is None:
             process.kill()

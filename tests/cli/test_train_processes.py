@@ -78,13 +78,13 @@ class Runs:
 
     def __call__(self, *arguments: Any, **settings: Any) -> str:
         process = self.start(*arguments, **settings)
-        _, stderr = process.communicate(timeout=240)
+        _, stderr = process.communicate(timeout=600)
         assert process.returncode == 0, stderr
         return stderr
 
     def wait_for(self, process: "subprocess.Popen[str]", model: str, files: str) -> None:
         """Until there are such files in a model."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not list(self.folder.glob(f"{model}/{files}")):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
@@ -142,7 +142,7 @@ def test_torchrun_restarts_a_killed_worker(runs: Runs, unbroken: Callable[[int],
     process = runs.start(2, "codec", "restarted", launcher=("--max-restarts=3",))
     runs.wait_for(process, "restarted", CHECKPOINTS)
     os.kill(workers(process)[-1], signal.SIGKILL)
-    _, stderr = process.communicate(timeout=240)
+    _, stderr = process.communicate(timeout=600)
     assert process.returncode == 0, stderr
     assert "closing signal" in stderr  # it had not ended before it was killed
     runs.assert_same(unbroken(2), "restarted", "codec", "codec.safetensors")
@@ -183,7 +183,7 @@ def test_an_encoding_that_was_killed_goes_on(runs: Runs, unbroken: Callable[[int
 
 def test_one_process_tells_the_error_of_all(runs: Runs) -> None:
     process = runs.start(2, "codec", "refused", "-p", "train.codec.batch_size=6")
-    _, stderr = process.communicate(timeout=240)
+    _, stderr = process.communicate(timeout=600)
     assert process.returncode != 0
     errors = [line for line in stderr.splitlines() if line.startswith("lqsep: error")]
     assert len(errors) == 1 and "multiple of 4" in errors[0]

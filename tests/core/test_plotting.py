@@ -77,5 +77,5 @@ def test_without_matplotlib(tmp_path, monkeypatch):
 
 def test_matplotlib_is_imported_on_use_only():
     code = "import sys, lqsep.core.plotting; print('matplotlib' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.stdout == "False\n", done.stderr

@@ -87,7 +87,7 @@ def lqsep_command(tmp_path_factory: pytest.TempPathFactory) -> Lqsep:
 
 def run(*command: object) -> "subprocess.CompletedProcess[str]":
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=300
+        [str(part) for part in command], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     return done

@@ -149,7 +149,7 @@ def evaluated(tmp_path: Path) -> Path:
 def write_page(folder: Path) -> subprocess.CompletedProcess[str]:
     paths = [folder / "data", folder / "results", "--page", folder / "page.md"]
     command = [sys.executable, ROOT / "benchmarks" / "results.py", *paths]
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=120)
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=600)
 
 
 def cells(page: str, label: str) -> list[str]:

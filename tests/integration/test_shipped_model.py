@@ -82,7 +82,7 @@ def test_the_command_by_the_models_name(separation, tmp_path):
     """In a process of its own, as a user starts it."""
     command = [sys.executable, "-c", "from lqsep.cli.main import main; main()"]
     command += [*arguments(tmp_path), "-n", NAME, "--candidates", str(N_CANDIDATES)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert done.returncode == 0, done.stderr
     assert_same_stems(tmp_path / NAME, separation)
 
