@@ -13,10 +13,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,52 +48,15 @@ from lqsep.core.posterior import SequencePosterior
 from lqsep.core.readers import ArrayReader, FileReader, MixtureReader
 from lqsep.core.registry import Registry
 from lqsep.core.resampling import resample
+from lqsep.core.sampled_stretch import SampledStretch
 from lqsep.core.separation_run import OnProgress, SeparationRun
 from lqsep.core.spec import Kind
+from lqsep.core.stage_clock import StageClock
 from lqsep.core.windows import Segment
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class SampledStretch:
-    """A stretch of the mixture at the codec's rate, with its candidates.
-
-    Args:
-        wave: What was analysed.
-        encoded: Its latents and codes.
-        candidates: As the sampler gave them.
-        warnings: Of the likelihood.
-        timings: Seconds by stage.
-    """
-
-    wave: Float[Tensor, "channels samples"]
-    encoded: EncodedMixture
-    candidates: Candidates
-    warnings: tuple[str, ...]
-    timings: Mapping[str, float]
-
-    def between(self, start: int, stop: int, hop_length: int) -> SampledStretch:
-        """The frames ``start`` to ``stop``; the time spent stands with the first of them."""
-        if start == 0 and stop == self.encoded.n_frames:
-            return self
-        wave = self.wave[:, start * hop_length : stop * hop_length]
-        codes = self.encoded.codes
-        encoded = EncodedMixture(
-            self.encoded.latents[start:stop],
-            None if codes is None else codes[start:stop],
-            self.encoded.scale,
-            wave.shape[1],
-        )
-        return SampledStretch(
-            wave,
-            encoded,
-            self.candidates.between(start, stop),
-            self.warnings,
-            {} if start else self.timings,
-        )
 
 
 MixtureLike = str | Path | tuple[npt.ArrayLike, int] | MixtureReader
@@ -283,7 +243,7 @@ class Separator:
             DeviceMemoryError: It does not fit in the device's memory.
         """
 
-        def work(clock: _Clock) -> SampledStretch:
+        def work(clock: StageClock) -> SampledStretch:
             with clock("encode"):
                 encoded = self.codec.analyse(wave[None])
                 posterior = self.sequence_posterior(encoded, prompt)
@@ -293,7 +253,7 @@ class Separator:
                 wave, encoded, candidates, posterior.bound.warnings, clock.seconds
             )
 
-        return self._guarded(_Clock(), wave.shape[1] / self.codec.info.sample_rate, work)
+        return self._guarded(StageClock(), wave.shape[1] / self.codec.info.sample_rate, work)
 
     def separate_segment(
         self,
@@ -331,18 +291,18 @@ class Separator:
         Raises:
             DeviceMemoryError: A stage does not fit in the device's memory.
         """
-        clock = _Clock(sampled.timings)
+        clock = StageClock(sampled.timings)
         wave, encoded, candidates = sampled.wave, sampled.encoded, sampled.candidates
         length_s = mixture.wave.shape[-1] / mixture.sample_rate
 
         def decode(rows: Tensor) -> Tensor:
-            def work(clock: _Clock) -> Tensor:
+            def work(clock: StageClock) -> Tensor:
                 with clock("decode"):
                     return self._decode(candidates.codes[:, rows], encoded, wave)
 
             return self._guarded(clock, length_s, work)
 
-        def work(clock: _Clock) -> SegmentResult:
+        def work(clock: StageClock) -> SegmentResult:
             with clock("decode"):
                 decoded = DecodedCandidates(
                     candidates, decode, self._round_trip(encoded, wave), self.gains
@@ -362,7 +322,9 @@ class Separator:
 
         return self._guarded(clock, length_s, work)
 
-    def _guarded(self, clock: _Clock, length_s: float, work: Callable[[_Clock], Result]) -> Result:
+    def _guarded(
+        self, clock: StageClock, length_s: float, work: Callable[[StageClock], Result]
+    ) -> Result:
         """Do it in inference mode; one line where the device's memory does not suffice."""
         try:
             with torch.inference_mode():
@@ -431,21 +393,3 @@ def _reader(mixture: MixtureLike) -> MixtureReader:
     if isinstance(mixture, tuple):
         return ArrayReader(*mixture)
     return mixture
-
-
-class _Clock:
-    """Seconds by stage, and the stage last entered. A stage within another is counted by itself."""
-
-    def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
-        self.seconds: dict[str, float] = dict(seconds or {})
-        self.stage = ""
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        outer, self.stage = self.stage, stage
-        start, before = time.perf_counter(), sum(self.seconds.values())
-        yield
-        within = sum(self.seconds.values()) - before
-        spent = time.perf_counter() - start - within
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
-        self.stage = outer

@@ -22,7 +22,8 @@ from lqsep.core.report import InputReport, SegmentReport, SeparationReport
 from lqsep.core.windows import CrossFader, Segment, SegmentPlan, plan_segments
 
 if TYPE_CHECKING:
-    from lqsep.core.pipeline import SampledStretch, Separator
+    from lqsep.core.pipeline import Separator
+    from lqsep.core.sampled_stretch import SampledStretch
 
 OnProgress = Callable[[float, float], None]
 """Called as ``on_progress(done_s, total_s)``, in seconds of audio."""

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from lqsep.core.errors import AudioError, DeviceError, DeviceMemoryError
 from lqsep.core.interfaces.refiner import Refiner
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.mono_input import is_mid_silent
-from lqsep.core.pipeline import Separator, _Clock
+from lqsep.core.pipeline import Separator
 from lqsep.core.windows import CrossFader
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
@@ -226,17 +225,6 @@ def test_what_nobody_needs_is_not_decoded():
     # The report compares eight candidates; without a refiner all of them make the stems.
     assert run([Halves()]) == [8, 8]
     assert run([]) == [20, 20]
-
-
-def test_stages_within_stages_are_counted_once():
-    clock = _Clock({"encode": 1.0})
-    with clock("refine"):
-        with clock("decode"):
-            time.sleep(0.05)
-        assert clock.stage == "refine"
-    assert clock.seconds["decode"] >= 0.05
-    assert 0 <= clock.seconds["refine"] < 0.04
-    assert clock.seconds["encode"] == 1.0
 
 
 def test_blocks_cover_the_input_and_bring_the_mixture_along():
