@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 
 from lqsep.core.errors import CheckpointError
+from lqsep.core.new_file import new_file
 
 
 class CheckpointFolder:
@@ -114,16 +114,15 @@ class CheckpointFolder:
         first = min(self.steps(), default=0)
         for old in [best for best in self.steps("best") if best <= first][:-1]:
             self.file(old, "best").unlink(missing_ok=True)
+        for left in self.path.glob(".*.part"):  # by a run that was killed while it wrote
+            left.unlink(missing_ok=True)
 
     def _write(self, path: Path, state: Mapping[str, Any]) -> None:
-        temporary = path.with_suffix(".tmp")
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            with new_file(path) as part, part.open("wb") as file:
                 torch.save(dict(state), file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
         except (OSError, RuntimeError) as error:  # torch wraps what the system says
             latest = self.latest()
             kept = f"{latest} is kept" if latest else "there is none from before"
@@ -131,9 +130,6 @@ class CheckpointFolder:
                 f"cannot write the checkpoint {path}: {_reason(error)}; {kept}. Make room, then "
                 "continue with --resume."
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
 
 
 def first_line(error: BaseException) -> str:
