@@ -38,14 +38,15 @@ type = "wiener"
 [[refiners]]
 type = "consistency"
 
-# Training data: <root>/<source>/<split>/<track>.wav, paths relative to this file.
+# Training data: <root>/<split>/<track>/<source>.wav, as `lqsep data render -o data` writes them;
+# paths relative to this file.
 [data.train]
-type = "stem-folders"
+type = "track-folders"
 root = "data"
 split = "train"
 
 [data.validation]
-type = "stem-folders"
+type = "track-folders"
 root = "data"
 split = "validation"
 
