@@ -41,10 +41,14 @@ def first_of_two(
         spectrum: Of the mixture.
         masks: Shares of the power that the mean of the channels has, per source; they sum to one.
 
+    Returns:
+        Of the spectrum's type.
+
     Reference: Duong, Vincent and Gribonval 2010, "Under-determined reverberant audio source
     separation using a full-rank spatial covariance model", IEEE TASLP 18(7), equation 9 for the
     filter. The covariances come from the masks at once instead of by its EM algorithm.
     """
+    masks = masks.to(spectrum.real.dtype)
     result = torch.empty_like(spectrum)
     for start in range(0, spectrum.shape[1], _BLOCK):
         bins = slice(start, start + _BLOCK)

@@ -120,6 +120,13 @@ def test_of_a_source_that_is_never_nearly_alone_nothing_is_concluded():
     assert torch.allclose(found, masks[1] * mixture, atol=0.01)
 
 
+def test_masks_may_be_more_precise_than_the_mixture():
+    mixture, masks = noise(2, 9, 30), random_masks(9, 30)
+    found = first_of_two(mixture, masks.double())
+    assert found.dtype == mixture.dtype
+    assert torch.equal(found, first_of_two(mixture, masks))
+
+
 def test_a_single_frame_is_left_to_the_masks():
     mixture, masks = noise(2, 9, 1), random_masks(9, 1)
     assert torch.allclose(first_of_two(mixture, masks), masks[0] * mixture, atol=1e-5)
