@@ -161,7 +161,7 @@ class BoundLogSum(BoundLikelihood):
         )
         # Large, and seldom asked for again: they would be made anew.
         self._last = None
-        del self._table
+        self.__dict__.pop("_table", None)  # not made yet where there are no frames to adapt by
         return BoundLogSum(
             self._model, self._targets, self._temper, self._precision, equaliser=equaliser
         )

@@ -207,6 +207,14 @@ def test_the_table_is_made_once_and_let_go_when_another_follows(monkeypatch) -> 
     assert torch.equal(bound.frames(0, 4), before), "what it was made from has changed"
 
 
+def test_no_frames_to_adapt_by_leave_it_as_it_is() -> None:
+    bound = likelihood().bind(encoded(), GAINS)
+    nothing = [torch.zeros(0, size) for size in (12, 9)]
+    adapted = bound.adapt(nothing, torch.zeros(0, dtype=torch.int64))
+    assert torch.equal(adapted.equaliser, bound.equaliser)
+    assert adapted.adaptation_log_prior() == 0
+
+
 def test_gains_of_one_mixture_do_not_change_another() -> None:
     made = likelihood()
     before = made.bind(encoded(), GAINS)
