@@ -14,7 +14,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.new_file import new_file
+from lqsep.core.new_file import new_file, system_words
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,7 @@ def save_weights(
             part.write_bytes(content)
             digest = file_hash(part)
     except (OSError, SafetensorError) as error:
-        # The system's words alone: what it adds is the temporary name.
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"cannot write {path}: {reason}") from error
+        raise CheckpointError(f"cannot write {path}: {system_words(error)}") from error
     return digest
 
 

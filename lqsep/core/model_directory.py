@@ -36,7 +36,7 @@ from lqsep.core.errors import (
 )
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.prior import Prior
-from lqsep.core.new_file import new_file
+from lqsep.core.new_file import new_file, system_words
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 
@@ -274,5 +274,5 @@ def update_model_toml(
         with new_file(path) as part:
             part.write_text(tomli_w.dumps(data), encoding="utf-8")
     except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+        raise CheckpointError(f"cannot write {path}: {system_words(error)}") from error
     return path

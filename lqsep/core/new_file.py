@@ -39,6 +39,19 @@ def new_file(path: str | Path) -> Iterator[Path]:
             part.unlink()
 
 
+def system_words(error: BaseException) -> str:
+    """Why a file cannot be written, without the temporary name that the system's message has.
+
+    Libraries that write in their own way wrap the system's error; without one, what they say.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__context__
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file, whole or not at all.
 
@@ -49,4 +62,4 @@ def write_text(path: str | Path, text: str) -> None:
         with new_file(path) as part:
             part.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
+        raise AudioError(f"cannot write {path}: {system_words(error)}") from error

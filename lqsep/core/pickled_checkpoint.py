@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.new_file import new_file
+from lqsep.core.new_file import new_file, system_words
 
 # Written before the names by torch's wrapper for training on several devices.
 _WRAPPER = "module."
@@ -124,7 +124,7 @@ def write_pickle(path: str | Path, content: Any) -> None:
         with new_file(path) as part, open(part, "wb") as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"cannot write {path}: {error}") from error
+        raise CheckpointError(f"cannot write {path}: {system_words(error)}") from error
 
 
 def _weights(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:

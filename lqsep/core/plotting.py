@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lqsep.core.errors import ConfigError, ShapeError
-from lqsep.core.new_file import new_file
+from lqsep.core.new_file import new_file, system_words
 
 Wave = Tensor | npt.NDArray[Any]
 
@@ -120,7 +120,7 @@ def save_figure(figure: Any, path: Path) -> None:
         with new_file(path) as part:
             figure.savefig(part, format="png", dpi=100)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}.") from error
+        raise ConfigError(f"cannot write {path}: {system_words(error)}.") from error
 
 
 def _log_spectrum(wave: Wave, sample_rate: int) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lqsep.core.errors import AudioError
-from lqsep.core.new_file import new_file, write_text
+from lqsep.core.new_file import new_file, system_words, write_text
 
 
 @pytest.fixture
@@ -53,6 +53,20 @@ def test_so_does_a_full_disk(tmp_path: Path, old: Path) -> None:
     assert caught.value.errno == errno.EFBIG
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]
+
+
+def test_the_system_is_quoted_without_the_temporary_name(old: Path) -> None:
+    with pytest.raises(OSError) as caught, new_file(old / "new"):
+        pytest.fail("nothing may be written")
+    assert system_words(caught.value) == "File exists"
+    with pytest.raises(RuntimeError) as wrapped:
+        try:
+            raise caught.value
+        except OSError:
+            raise RuntimeError("unexpected position") from None
+    assert system_words(wrapped.value) == "File exists"
+    assert system_words(RuntimeError("one\ntwo")) == "one"
+    assert system_words(ValueError()) == "ValueError"
 
 
 def test_what_is_in_the_way_stays(tmp_path: Path, old: Path) -> None:

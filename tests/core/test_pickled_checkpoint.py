@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import resource
 import struct
 from collections import OrderedDict
 from pathlib import Path
@@ -221,6 +222,14 @@ def test_written_files_are_whole_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):
         write_pickle(path, checkpoint(hps={"x": lambda: None}))
     assert path.read_bytes() == before
-    with pytest.raises(CheckpointError, match="cannot write"):
+    with pytest.raises(CheckpointError, match=r"cannot write .*c\.pth\.tar: File exists$"):
         write_pickle(path / "c.pth.tar", checkpoint())
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"c\.pth\.tar: File too large$"):
+            write_pickle(path, {"w": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["c.pth.tar"]
