@@ -8,7 +8,11 @@ from contextlib import contextmanager
 
 
 class StageClock:
-    """Seconds by stage, and the stage last entered. A stage within another is counted by itself."""
+    """Seconds by stage, and the stage last entered. A stage within another is counted by itself.
+
+    Args:
+        seconds: Spent before, by stage.
+    """
 
     def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
         self.seconds: dict[str, float] = dict(seconds or {})
