@@ -303,7 +303,7 @@ class _Run:
         state.stale += 1
         if key is None:
             state.validation = figures
-        elif not state.validation or figures[key] < state.validation[key]:
+        elif figures[key] < state.validation.get(key, math.inf):
             state.validation, state.stale = figures, 0
             self.folder.save_best(state.step, {"validation": figures, "model": model.state_dict()})
 

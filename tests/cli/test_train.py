@@ -211,7 +211,7 @@ def test_ctrl_c_keeps_a_checkpoint(train: Train, tmp_path: Path) -> None:
     train("codec", "-p", f"train.codec.steps={done + 2}", "--resume", model=stopped)
     steps = [line["step"] for line in log(stopped, "codec") if "loss" in line]
     assert steps == list(range(1, done + 3))
-    found = sorted(path.name for path in (stopped / "checkpoints" / "codec").iterdir())
+    found = sorted(path.name for path in (stopped / "checkpoints" / "codec").glob("step-*"))
     assert len(found) == 2 and found[1] == f"step-{done + 2:08d}.pt"
 
 

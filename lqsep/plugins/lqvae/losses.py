@@ -209,6 +209,31 @@ def reconstruction_terms(
     return ReconstructionTerms(l1=l1, l2=l2, linf=linf, total=total)
 
 
+def decoding_loss(
+    target: Float[Tensor, "batch samples"],
+    estimate: Float[Tensor, "batch samples"],
+    bandwidth: Bandwidth,
+    weights: LossWeights,
+) -> Tensor:
+    """What the decoded waves of one level add to the total of `lqvae_loss`: sample and spectral
+    errors, weighted; a scalar.
+
+    Args:
+        target: The wave to reconstruct.
+        estimate: The decoded wave.
+        bandwidth: Divides the errors.
+        weights: Uses all but ``commitment`` and ``latent``.
+    """
+    total = reconstruction_terms(target, estimate, bandwidth, weights).total
+    spectral, _ = _spectral_terms(target, [estimate], bandwidth, weights, False)
+    multispectral = _multispectral_terms(target, [estimate], bandwidth, weights, False)
+    if spectral is not None:
+        total = total + weights.spectral * spectral[0]
+    if multispectral is not None:
+        total = total + weights.multispectral * multispectral[0]
+    return total
+
+
 def linearisation_terms(
     quantizer: Quantizer,
     batch_latents: Float[Tensor, "batch embedding_dim frames"],

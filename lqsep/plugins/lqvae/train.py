@@ -1,7 +1,8 @@
 """Trains an LQ-VAE on random clips of all sources.
 
 A batch pairs clips of one source with clips of another (or any with any), from any tracks and
-positions: the codec never sees which stems belong together.
+positions: the codec never sees which stems belong together. The weights of the best validation are
+kept: those whose codes decode with the smallest loss.
 
 Reference: Mancusi et al. 2021, arXiv:2110.05313, section 3.
 """
@@ -27,6 +28,7 @@ from lqsep.plugins.lqvae.losses import (
     Bandwidth,
     LossWeights,
     PairGains,
+    decoding_loss,
     lqvae_loss,
     measure_bandwidth,
 )
@@ -114,6 +116,7 @@ class CodecTask(Task):
     """
 
     model: LQVAE
+    best_by = "reconstruction"
 
     def __init__(
         self,
@@ -192,16 +195,17 @@ class CodecTask(Task):
             return {}
         stems = self.held_out.to(self.device)
         used = torch.zeros(self.model.codebook_size, dtype=torch.bool, device=self.device)
-        figures, codes = {}, []
-        for source, name in enumerate(self.pool.sources):
-            codes.append(self.model.encode(stems[source], self.model.levels - 1))
-            used[codes[-1].flatten()] = True
-            figures[f"sdr_{name}"] = self._round_trip(stems[source], codes[-1])
+        figures, losses, codes = {}, [], []
         first, second, gains = self._pair(None)
         mixed = gains[0] * stems[first] + gains[1] * stems[second]
         top = self.model.levels - 1
-        mixed_codes = self.model.encode(mixed, top)
-        figures["sdr_mixture"] = self._round_trip(mixed, mixed_codes)
+        for name, wave in zip((*self.pool.sources, "mixture"), (*stems, mixed), strict=True):
+            codes.append(self.model.encode(wave, top))
+            figures[f"sdr_{name}"], loss = self._round_trip(wave, codes[-1])
+            losses.append(loss)
+        mixed_codes = codes.pop()
+        figures["reconstruction"] = sum(losses) / len(losses)
+        used[torch.cat(codes).flatten()] = True
         # Does the code of the sum of latents say the same as the code of the summed waves?
         a, b = (self.model.lookup(codes[s], top) for s in (first, second))
         summed = gains[0] * a + gains[1] * b
@@ -270,11 +274,12 @@ class CodecTask(Task):
             torch.cat([self._clips(self.pool, s, count, generator) for s in sources])
         )
 
-    def _round_trip(self, wave: Tensor, codes: Tensor) -> float:
-        """SDR of the decoded codes in dB, pooled over the clips."""
-        error = wave - self.model.decode(codes, self.model.levels - 1)
-        ratio = wave.square().sum() / error.square().sum().clamp(min=1e-12)
-        return float(10 * ratio.clamp(min=1e-12).log10())
+    def _round_trip(self, wave: Tensor, codes: Tensor) -> tuple[float, float]:
+        """SDR of the decoded codes in dB, pooled over the clips, and their loss."""
+        decoded = self.model.decode(codes, self.model.levels - 1)
+        ratio = wave.square().sum() / (wave - decoded).square().sum().clamp(min=1e-12)
+        loss = decoding_loss(wave[:, 0], decoded[:, 0], self.bandwidth, self.weights)
+        return float(10 * ratio.clamp(min=1e-12).log10()), float(loss)
 
 
 def _in_context(

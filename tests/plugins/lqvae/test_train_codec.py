@@ -1,7 +1,7 @@
 """The LQ-VAE's trainer."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext, TrainContext
-from lqsep.core.audio_pool import AudioPool
+from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.checkpoints import load_weights
 from lqsep.core.errors import AudioError, CheckpointError, LqsepError
 from lqsep.core.interfaces.dataset import Track
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_codec, build_model
+from lqsep.plugins.lqvae.losses import lqvae_loss
 from lqsep.plugins.lqvae.train import CodecTask, train_codec
 from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
 
@@ -44,6 +45,16 @@ TRAIN = LQVAETrainConfig(
     validate_every=6,
     checkpoint_every=6,
     validation_clips=2,
+)
+# A learning rate that rises until nothing is learnt any more, and all is lost.
+SPOILT = TRAIN.model_copy(
+    update={
+        "steps": 24,
+        "learning_rate": 0.3,
+        "warmup_steps": 24,
+        "validate_every": 3,
+        "max_loss_ratio": None,
+    }
 )
 
 
@@ -75,8 +86,11 @@ def context(
     )
 
 
-def task(train: LQVAETrainConfig = TRAIN, **changes: Any) -> CodecTask:
-    pool = AudioPool(dataset(), ["drums", "bass"], RATE, level=0.1)
+def task(
+    train: LQVAETrainConfig = TRAIN, pools: Sequence[AudioPool] = (), **changes: Any
+) -> CodecTask:
+    """A codec and its training and validation audio, by default the same."""
+    pool, *others = pools or [AudioPool(dataset(), ["drums", "bass"], RATE, level=0.1)]
     arguments = {
         "gains": (0.5, 0.5),
         "sample_rate": RATE,
@@ -87,7 +101,7 @@ def task(train: LQVAETrainConfig = TRAIN, **changes: Any) -> CodecTask:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model(CONFIG)
-    return CodecTask(model, pool, pool, train, **arguments)
+    return CodecTask(model, pool, (*others, pool)[0], train, **arguments)
 
 
 def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
@@ -116,7 +130,8 @@ def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
     assert 1 <= progress[-1]["perplexity"] <= 16 and 0 < progress[-1]["codes_alive"] <= 1
 
 
-def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [TRAIN, SPOILT], ids=["better", "worse"])
+def test_resuming_gives_the_same_weights(tmp_path: Path, settings: LQVAETrainConfig) -> None:
     class Crash(Exception):
         pass
 
@@ -124,11 +139,11 @@ def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
         if figures.get("step") == 9:
             raise Crash
 
-    train_codec(CONFIG, TRAIN, context(tmp_path / "whole"))
+    train_codec(CONFIG, settings, context(tmp_path / "whole"))
     with pytest.raises(Crash):
-        train_codec(CONFIG, TRAIN, context(tmp_path / "parts", report=crash))
+        train_codec(CONFIG, settings, context(tmp_path / "parts", report=crash))
     assert not (tmp_path / "parts" / "codec.safetensors").exists()
-    train_codec(CONFIG, TRAIN, context(tmp_path / "parts", resume=True))
+    train_codec(CONFIG, settings, context(tmp_path / "parts", resume=True))
     whole, parts = (load_weights(tmp_path / n / "codec.safetensors") for n in ("whole", "parts"))
     # Exact on a CPU: weights, codebook averages and all that is drawn come from the checkpoint.
     assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
@@ -137,6 +152,59 @@ def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
         for n in ("whole", "parts")
     ]
     assert logs[0] == logs[1]
+
+
+def reconstructions(reports: list[Mapping[str, Any]]) -> dict[int, float]:
+    """The validation loss by step."""
+    figures = [report for report in reports if report.get("event") == "validation"]
+    return {report["step"]: report["reconstruction"] for report in figures}
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_the_best_codec_is_kept(tmp_path: Path, ema_decay: float | None) -> None:
+    settings = SPOILT.model_copy(update={"ema_decay": ema_decay})
+    reports: list[Mapping[str, Any]] = []
+    train_codec(CONFIG, settings, context(tmp_path, report=reports.append))
+    found = reconstructions(reports)
+    best = min(found, key=lambda step: found[step])
+    assert found[24] > 100 * found[best]
+    assert (tmp_path / "checkpoints" / "codec" / f"best-{best:08d}.pt").exists()
+    weights = load_weights(tmp_path / "codec.safetensors")
+    assert float(weights.metadata["validation/reconstruction"]) == pytest.approx(
+        found[best], abs=1e-4
+    )
+    # What was written says the same of the same clips: weights, averages and codebook are those.
+    level = stem_level(CONFIG.level, (0.5, 0.5))
+    pools = [AudioPool(dataset(s), ["drums", "bass"], RATE, level=level) for s in (0, 9)]
+    again = task(settings, pools=pools, seed=4)
+    again.model.load_state_dict(weights.tensors, strict=False)
+    again.model.eval()
+    with torch.no_grad():
+        figures = again.validate()
+    assert figures["reconstruction"] == pytest.approx(found[best], rel=1e-5)
+
+
+def test_stops_when_validation_gets_no_better(tmp_path: Path) -> None:
+    settings = SPOILT.model_copy(update={"patience": 2, "steps": 60})
+    reports: list[Mapping[str, Any]] = []
+    train_codec(CONFIG, settings, context(tmp_path, report=reports.append))
+    found = reconstructions(reports)
+    best = min(found, key=lambda step: found[step])
+    assert max(found) == best + 6 < 60
+    assert any("no better for 2 validations" in str(report.get("text")) for report in reports)
+
+
+def test_reconstruction_is_the_loss_of_training() -> None:
+    made = task(TRAIN.model_copy(update={"l1": 0.5, "spectral": 2.0}))
+    made.model.eval()
+    assert made.held_out is not None
+    clips = torch.cat([*made.held_out, 0.5 * made.held_out.sum(0)])
+    with torch.no_grad():
+        found = made.validate()["reconstruction"]
+        weights = replace(made.weights, commitment=0.0, latent=0.0)
+        terms = lqvae_loss(made.model, clips, made.bandwidth, weights)
+    # Means of three equal parts and of the whole, in float32.
+    assert found == pytest.approx(float(terms.total), rel=1e-5)
 
 
 def test_learns(tmp_path: Path) -> None:
