@@ -1,4 +1,4 @@
-"""Waves that the processes of a machine hold together, once: in a file that all of them map."""
+"""Waves or codes that the processes of a machine hold together, once: in a file all of them map."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from jaxtyping import Float32
+from jaxtyping import Shaped
 from torch import Tensor
 
 from lqsep.core import processes
@@ -16,28 +16,31 @@ from lqsep.core.errors import AudioError
 
 
 def held_once(
-    waves: Iterable[Float32[Tensor, " _samples"]],
-) -> list[Float32[Tensor, " _samples"]]:
-    """The waves, made by one process of every machine; collective, see `lqsep.core.processes`.
+    tensors: Iterable[Shaped[Tensor, " _length"]],
+) -> list[Shaped[Tensor, " _length"]]:
+    """The tensors, made by one process of every machine; collective, see `lqsep.core.processes`.
 
     A single process has them in memory. Several have them in a file of the temporary folder, whose
     name is removed as soon as all of them map it: it goes with the last process.
 
     Args:
-        waves: Taken one at a time, by the first process of each machine.
+        tensors: Of one type, such as waves or codes; taken one at a time, by the first process of
+            each machine.
 
     Raises:
         AudioError: The file cannot be written.
     """
     if processes.count() == 1:
-        return list(waves)
+        return list(tensors)
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    written = processes.gather(_write(waves) if local_rank == 0 else None)
-    path, lengths = written[processes.rank() - local_rank]
+    written = processes.gather(_write(tensors) if local_rank == 0 else None)
+    path, lengths, dtype = written[processes.rank() - local_rank]
     try:
         size = sum(lengths)
         # Pages are copied when they are written to; nothing does. An empty file cannot be mapped.
-        whole = torch.from_file(str(path), size=size) if size else torch.zeros(0)
+        whole = torch.zeros(0, dtype=dtype)
+        if size:
+            whole = torch.from_file(str(path), size=size, dtype=dtype)
         processes.wait()
     finally:
         if local_rank == 0:
@@ -45,22 +48,23 @@ def held_once(
     return list(torch.split(whole, lengths))
 
 
-def _write(waves: Iterable[Tensor]) -> tuple[Path, list[int]]:
-    """A new file of all samples, and the lengths; no file after an error."""
-    lengths = []
-    handle, name = tempfile.mkstemp(prefix="lqsep-", suffix=".audio")
+def _write(tensors: Iterable[Tensor]) -> tuple[Path, list[int], torch.dtype]:
+    """A new file of all values, the lengths and the type; no file after an error."""
+    lengths, dtype = [], torch.float32
+    handle, name = tempfile.mkstemp(prefix="lqsep-", suffix=".data")
     try:
         with open(handle, "wb") as file:
-            for wave in waves:
-                file.write(wave.contiguous().numpy().tobytes())
-                lengths.append(len(wave))
+            for tensor in tensors:
+                file.write(tensor.contiguous().numpy().tobytes())
+                lengths.append(len(tensor))
+                dtype = tensor.dtype
     except OSError as error:
         os.unlink(name)
         raise AudioError(
-            f"cannot write the audio for all processes to {name}: {error.strerror or error}. Name "
+            f"cannot write the data for all processes to {name}: {error.strerror or error}. Name "
             "a folder with more room in the variable TMPDIR"
         ) from error
     except BaseException:
         os.unlink(name)
         raise
-    return Path(name), lengths
+    return Path(name), lengths, dtype

@@ -51,6 +51,7 @@ def hold(folder: Path) -> dict[str, Any]:
     maps = Path("/proc/self/maps")
     mapped = maps.exists() and str(folder) in maps.read_text()
     nothing = [len(wave) for wave in held_once(iter([torch.zeros(0)]))]
+    codes = held_once(torch.arange(number, number + 3) for number in dataset.read)
     processes.wait()  # until the first one has removed their names
     left = [path.name for path in folder.glob("lqsep-*")]
     return {
@@ -58,6 +59,7 @@ def hold(folder: Path) -> dict[str, Any]:
         "clips": clips(pool),
         "mapped": mapped,
         "nothing": nothing,
+        "codes": [(str(sequence.dtype), sequence.tolist()) for sequence in codes],
         "left": left,
     }
 
@@ -76,14 +78,14 @@ def cannot_write() -> str:
     return str(caught.value)
 
 
-def fail(text: str) -> str:
+def fail(text: str, *, is_joint: bool = True) -> str:
     """What a command says that ends with an error."""
 
     def command() -> None:
         raise AudioError(text)
 
     with contextlib.redirect_stderr(io.StringIO()) as said:
-        assert run_command(command, GlobalOptions()) == AudioError.exit_code
+        assert run_command(command, GlobalOptions(is_joint=is_joint)) == AudioError.exit_code
     return said.getvalue()
 
 
@@ -128,6 +130,12 @@ def test_nothing_can_be_held_too(told: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.slow
+def test_codes_are_held_as_they_are(told: list[dict[str, Any]]) -> None:
+    expected = [["torch.int64", [number, number + 1, number + 2]] for number in range(3)]
+    assert [found["codes"] for found in told] == [expected, expected]
+
+
+@pytest.mark.slow
 def test_no_room_for_the_audio(told: list[dict[str, Any]]) -> None:
     assert "No space left on device" in told[0]["cannot_write"]
     assert "TMPDIR" in told[0]["cannot_write"]
@@ -145,6 +153,12 @@ def test_before_they_have_joined_the_first_of_a_machine_tells(
     for name, value in {"WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": local_rank}.items():
         monkeypatch.setenv(name, value)
     assert fail("wrong").count("lqsep: error: wrong") == lines
+
+
+def test_in_other_commands_every_process_tells_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "4", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert fail("wrong", is_joint=False) == "lqsep: error: wrong\n"
 
 
 def test_a_single_process_holds_waves_in_memory() -> None:

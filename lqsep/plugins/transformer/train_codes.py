@@ -17,6 +17,7 @@ from lqsep.core.encode_dataset import encode_source
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.mapped_waves import held_once
 from lqsep.core.wave_variation import Variation
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 
@@ -189,7 +190,7 @@ def _encoded(
         return _told(sequences, f"codes.{source}.{split}", skip, versions * len(dataset), context)
 
     if settings.codes != "disk":
-        return list(encode())
+        return held_once(encode())
     depends_on = {
         "codec": codec.fingerprint,
         "level": str(stem_level(codec.level, context.gains)),
