@@ -36,7 +36,7 @@ def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
     try:
         result = call()
     except (click.Abort, KeyboardInterrupt):
-        if _speaker() is not None:
+        if _speaker(options) is not None:
             click.echo("lqsep: interrupted", err=True)
         return INTERRUPTED
     except click.UsageError as error:
@@ -86,18 +86,18 @@ def _usage_message(error: click.UsageError) -> str:
 
 
 def _print_error(error: Exception, message: str, options: GlobalOptions) -> None:
-    speaker = _speaker()
+    speaker = _speaker(options)
     if options.debug:
         traceback.print_exception(error, file=sys.stderr)
     if speaker is not None:
         click.echo(f"lqsep: error: {speaker}{one_line(message)}", err=True)
 
 
-def _speaker() -> str | None:
-    """Which process tells an error, where a launcher started several; None for all but one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+def _speaker(options: GlobalOptions) -> str | None:
+    """Which process tells an error, where several run a command together; None for all but one."""
+    if not options.is_joint or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ""
-    from lqsep.core import processes  # torch is loaded here: where it trains, it is needed anyhow
+    from lqsep.core import processes  # loads torch, which training needs anyhow
 
     if not processes.first_to_fail():
         return None

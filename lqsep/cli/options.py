@@ -20,10 +20,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass
 class GlobalOptions:
-    """What ``-v``, ``-q`` and ``--debug`` said, wherever they stood on the command line."""
+    """What ``-v``, ``-q`` and ``--debug`` said, wherever they stood on the command line.
+
+    Args:
+        verbosity: How often ``-v``; -1 after ``-q``.
+        debug: Whether errors come with their traceback.
+        is_joint: Whether the processes of a launcher run the command together: one of them tells
+            an error.
+    """
 
     verbosity: int = 0
     debug: bool = False
+    is_joint: bool = False
 
     @property
     def quiet(self) -> bool:

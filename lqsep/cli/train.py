@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lqsep.cli.options import set_option
+from lqsep.cli.options import current_options, set_option
 from lqsep.cli.train_presets import PRESETS
 
 
@@ -58,6 +58,7 @@ def train() -> None:
     --resume goes on. Several processes train together when torchrun or accelerate launch starts
     `-m lqsep train`.
     """
+    current_options().is_joint = True
 
 
 @train.command()
