@@ -10,11 +10,15 @@ import torch
 
 from lqsep.core import processes
 from lqsep.core.assemble import TrainContext
+from lqsep.core.audio_pool import AudioPool
 from lqsep.core.checkpoints import load_weights
+from lqsep.core.training import fit
+from lqsep.core.training_checkpoints import CheckpointFolder
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.lqvae.config import LQVAEConfig
+from lqsep.plugins.lqvae.factory import build_model
 from lqsep.plugins.lqvae.quantizer import Quantizer, joint_random_rows, random_rows
-from lqsep.plugins.lqvae.train import train_codec
+from lqsep.plugins.lqvae.train import CodecTask, train_codec
 from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
 
 RATE = 4000
@@ -91,9 +95,49 @@ def codebook_of(quantizer_seed: int, folder: Path) -> None:
     torch.save(quantizer.state_dict(), folder / f"codebook-{processes.rank()}.pt")
 
 
+def stop_early(folder: Path, device: torch.device) -> None:
+    """A rising learning rate, until validation has been worse for long; what is kept then."""
+    settings = TRAIN.model_copy(
+        update={
+            "steps": 60,
+            "learning_rate": 0.3,
+            "warmup_steps": 24,
+            "patience": 2,
+            "max_loss_ratio": None,
+        }
+    )
+    data = SyntheticDataset(n_tracks=2, duration_s=1.0, sample_rate=RATE, seed=0)
+    pool = AudioPool(data, ["drums", "bass"], RATE, level=0.1)
+    torch.manual_seed(0)
+    model = build_model(CONFIG)
+    task = CodecTask(
+        model,
+        pool,
+        pool if processes.is_main() else None,
+        settings,
+        gains=(0.5, 0.5),
+        sample_rate=RATE,
+        seed=0,
+        device=device,
+    )
+    result = fit(
+        task,
+        settings,
+        name="stopped",
+        output_dir=folder,
+        device=device,
+        seed=4,
+        resume=False,
+        report=lambda figures: None,
+    )
+    kept = {"step": result.step, "model": model.state_dict()}
+    torch.save(kept, folder / f"kept-{processes.rank()}.pt")
+
+
 def main(folder: Path) -> None:
     with processes.joined(torch.device("cpu")) as device:
         train(folder, device)
+        stop_early(folder, device)
         draw_rows(folder)
         codebook_of(5, folder)
 
@@ -143,6 +187,20 @@ def test_every_process_has_the_codebook_of_one(folders: tuple[Path, Path]) -> No
         assert torch.equal(first[name], second[name])
         # Float32 sums of up to 40 numbers in another order.
         torch.testing.assert_close(first[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_processes_stop_and_keep_the_best_together(folders: tuple[Path, Path]) -> None:
+    first, second = (
+        torch.load(folders[1] / f"kept-{rank}.pt", weights_only=True) for rank in (0, 1)
+    )
+    checkpoints = CheckpointFolder(folders[1] / "checkpoints" / "stopped", keep=2)
+    (*_, best) = checkpoints.steps("best")
+    assert first["step"] == second["step"] == best + 6 < 60
+    written = checkpoints.load(checkpoints.file(best, "best"))["model"]
+    for name, tensor in written.items():
+        assert torch.equal(first["model"][name], tensor), name
+        assert torch.equal(second["model"][name], tensor), name
 
 
 @pytest.mark.slow
