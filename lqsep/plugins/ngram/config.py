@@ -22,6 +22,13 @@ class NgramConfig(ComponentConfig):
     smoothing: float = Field(
         default=8.0, gt=0, description="Pseudo-counts that the next lower order contributes"
     )
+    silence_frames: float | None = Field(
+        default=None,
+        gt=1,
+        allow_inf_nan=False,
+        description="Frames that a run of code 0, silence in codecs of log spectra, lasts on "
+        "average at least; unset: as counted",
+    )
 
 
 class NgramTrainConfig(VariationSettings):

@@ -24,6 +24,7 @@ from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.plugins.ngram.config import NgramConfig
 from lqsep.plugins.ngram.counts import NgramCounts, count_ngrams
 from lqsep.plugins.ngram.prior import NgramPrior
+from lqsep.plugins.ngram.silence import Table, with_lasting_silence
 
 
 def build_prior(config: NgramConfig, context: BuildContext) -> NgramPrior:
@@ -47,7 +48,12 @@ def build_prior(config: NgramConfig, context: BuildContext) -> NgramPrior:
     check_codec_fingerprint(path, weights.metadata, context.codec.fingerprint)
     source = context.sources.index(context.source)
     codebook_size = context.codec.codebook_size(source)
-    counts = _read_counts(weights, path, config.order, codebook_size, context.device)
+    tables = _read_tables(weights, path, config.order, codebook_size)
+    if config.silence_frames is not None:
+        tables = with_lasting_silence(
+            tables, codebook_size, smoothing=config.smoothing, frames=config.silence_frames
+        )
+    counts = [NgramCounts(*table, codebook_size, context.device) for table in tables]
     return NgramPrior(counts, config.smoothing, context.device)
 
 
@@ -92,9 +98,8 @@ def checkpoint_name(source: str) -> str:
     return f"prior.{source}.safetensors"
 
 
-def _read_counts(
-    weights: Weights, path: Path, order: int, codebook_size: int, device: torch.device
-) -> list[NgramCounts]:
+def _read_tables(weights: Weights, path: Path, order: int, codebook_size: int) -> list[Table]:
+    """N-grams and their counts, for every length up to ``order``."""
     found = weights.metadata.get("codebook_size")
     if found != str(codebook_size):
         raise CheckpointError(
@@ -117,5 +122,5 @@ def _read_counts(
                 f"{path} is damaged: 'ngrams.{n}' of shape {tuple(ngrams.shape)} does not hold "
                 f"{len(counts)} n-grams of {n} codes below {codebook_size}; train again"
             )
-        result.append(NgramCounts(ngrams.long(), counts.long(), codebook_size, device))
+        result.append((ngrams.long(), counts.long()))
     return result

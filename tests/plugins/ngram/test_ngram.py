@@ -227,6 +227,35 @@ def test_round_trip_through_a_file(build_prior, saved, sequences, order):
     assert torch.equal(run_prior(found, codes), run_prior(expected, codes))
 
 
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("silent", [True, False], ids=["silence was heard", "never was"])
+def test_silence_lasts(build_prior, context, sequences, codec, order, silent):
+    if not silent:
+        sequences = [codes[codes > 0] for codes in sequences]
+    metadata = {"codec_fingerprint": codec.fingerprint}
+    save_counts(context.path("prior.bass.safetensors"), sequences, K, order, metadata)
+    plain = build_prior(order=order, smoothing=SMOOTHING)
+    found = build_prior(order=order, smoothing=SMOOTHING, silence_frames=1000.0)
+    codes = torch.cartesian_prod(*[torch.arange(K)] * order)
+    tables, before = run_prior(found, codes).exp(), run_prior(plain, codes).exp()
+    after = tables[-1, 0]  # Of the code that follows zeros.
+    # Counts are whole numbers, rounded up, which adds at most 1 / (total count), here 1e-5 or less.
+    assert 0.999 - 1e-6 < after[0] < 0.999 + 1e-5
+    if order == 2:  # The others share what is left as they did before.
+        rest = before[-1, 0, 1:] / before[-1, 0, 1:].sum()
+        torch.testing.assert_close(after[1:] / after[1:].sum(), rest, atol=1e-4, rtol=0)
+    # What comes after other codes than silence is as it was.
+    loud = (codes[:, :-1] > 0).all(1)
+    assert_near(tables[-1, loud].log(), before[-1, loud].log())
+    assert_near(found.log_prob(codes)[0, -1], after[0].log())
+
+
+def test_silence_that_lasts_longer_is_left_alone(build_prior, saved, sequences):
+    found = build_prior(order=2, smoothing=SMOOTHING, silence_frames=1.01)
+    expected = count_prior(sequences, K, order=2, smoothing=SMOOTHING)
+    assert torch.equal(found.transition_matrix()[1], expected.transition_matrix()[1])
+
+
 def test_another_codec_is_refused(build_prior, saved, context):
     other = AddingCodec([0.2 * level for level in range(K)])
     with pytest.raises(CheckpointError, match="trained on another codec"):
@@ -269,7 +298,9 @@ def test_missing_parts(build_prior, saved, context):
         build_prior(replace(context, codec=None))
 
 
-@pytest.mark.parametrize("settings", [{"order": 0}, {"order": 4}, {"smoothing": 0.0}])
+@pytest.mark.parametrize(
+    "settings", [{"order": 0}, {"order": 4}, {"smoothing": 0.0}, {"silence_frames": 1.0}]
+)
 def test_settings_out_of_range(settings):
     with pytest.raises(ValidationError):
         NgramConfig(**settings)
