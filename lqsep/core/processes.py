@@ -22,9 +22,11 @@ from torch import Tensor, nn
 
 from lqsep.core.errors import ConfigError, DeviceError
 
-# How long processes wait for each other: while the first one reads and encodes the data. PyTorch's
-# own limits are 10 and 30 minutes. Nobody waits for a dead one: launchers end the others.
-_PATIENCE = timedelta(days=2)
+# How long processes wait for each other, above all while the first one reads and encodes the data:
+# PyTorch's own limits, 10 and 30 minutes, are too short for that. A longer encoding goes on where it
+# was when the launcher starts the processes again; a machine that is lost without a word is noticed
+# after as long.
+_PATIENCE = timedelta(hours=4)
 
 
 def launched() -> bool:

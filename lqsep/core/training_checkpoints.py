@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.new_file import new_file
+from lqsep.core.new_file import new_file, system_words
 
 
 class CheckpointFolder:
@@ -127,21 +127,11 @@ class CheckpointFolder:
             latest = self.latest()
             kept = f"{latest} is kept" if latest else "there is none from before"
             raise CheckpointError(
-                f"cannot write the checkpoint {path}: {_reason(error)}; {kept}. Make room, then "
-                "continue with --resume."
+                f"cannot write the checkpoint {path}: {system_words(error)}; {kept}. Make room, "
+                "then continue with --resume."
             ) from error
 
 
 def first_line(error: BaseException) -> str:
     """The first line of a message, or the error's name where it has none."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _reason(error: BaseException) -> str:
-    """The system's words, where it is behind the error."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__context__
-    return first_line(error)
