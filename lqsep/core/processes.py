@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from lqsep.core.errors import ConfigError, DeviceError
 
 # How long processes wait for each other, above all while the first one reads and encodes the data:
-# PyTorch's own limits, 10 and 30 minutes, are too short for that. A longer encoding goes on where it
-# was when the launcher starts the processes again; a machine that is lost without a word is noticed
-# after as long.
+# PyTorch's own limits, 10 and 30 minutes, are too short for that. A longer encoding goes on where
+# it was when the launcher starts the processes again; a machine that is lost without a word is
+# noticed after as long.
 _PATIENCE = timedelta(hours=4)
 
 
