@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-Table = tuple[Int64[Tensor, "entries n"], Int64[Tensor, " entries"]]
+# Distinct n-grams of one length, and how often each occurs.
+Table = tuple[Int64[Tensor, "_entries _n"], Int64[Tensor, " _entries"]]
 
 
 def with_lasting_silence(
