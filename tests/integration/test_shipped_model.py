@@ -13,8 +13,10 @@ import pytest
 from lqsep import Separator
 from lqsep.cli.main import run
 from lqsep.core.audio import read_audio
+from lqsep.core.markov_steps import ScaledSteps, markov_steps
 from lqsep.core.metrics import windowed_sdr
 from lqsep.core.model_directory import shipped_models
+from lqsep.core.separation_run import WHOLE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -175,3 +177,11 @@ def test_the_models_list_has_them(capsys):
     assert set(rows) == set(MODELS)
     for row in rows.values():
         assert "MIT" in row and "drums, bass" in row
+
+
+def test_twenty_minutes_are_inferred_in_float32():
+    """Chains with transitions next to impossible would take several times as long."""
+    separator = Separator.from_pretrained(NAME, device="cpu")
+    tables = [prior.transition_matrix()[1] for prior in separator.priors.values()]
+    n_frames = round(WHOLE_S * separator.codec.info.frame_rate)
+    assert isinstance(markov_steps(tables, n_frames), ScaledSteps)

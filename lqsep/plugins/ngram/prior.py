@@ -4,7 +4,8 @@ The probability of code x after a context c mixes counts with the next shorter c
 
     p(x | c) = (count(c, x) + m p(x | c')) / (count(c) + m)
 
-down to the uniform distribution below the empty context; m is the number of pseudo-counts.
+down to the uniform distribution below the empty context; m is the number of pseudo-counts. After
+one code no other is taken to be rarer than once in 500 million frames.
 
 Reference: MacKay and Peto 1995, "A hierarchical Dirichlet language model", Natural Language
 Engineering 1(3).
@@ -12,6 +13,7 @@ Engineering 1(3).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +25,10 @@ from torch import Tensor
 from lqsep.core.errors import ShapeError
 from lqsep.core.interfaces.prior import Prior, PriorInfo
 from lqsep.plugins.ngram.counts import NgramCounts
+
+# No code is rarer than this after one other, once in 500 million frames; sums stay 1 to rounding.
+# Exact inference in float32 can only be certified where no transition is next to impossible.
+_RAREST = math.exp(-20)
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,7 @@ class NgramPrior(Prior):
         table = (self._smoothing / total)[:, None] * self._unigram
         rows, codes, counts = self._counts[1].continuations(contexts)
         table[rows, codes] += counts / total[rows]
-        return table.log_().float()
+        return table.clamp_(min=_RAREST).log_().float()
 
     def _probability(self, ngrams: Int64[Tensor, "rows n"]) -> Float64[Tensor, " rows"]:
         """Of the last code after the others."""
@@ -148,4 +154,5 @@ class NgramPrior(Prior):
             )
         counts, m = self._counts[n - 1], self._smoothing
         shorter = self._probability(ngrams[:, 1:])
-        return (counts.count(ngrams) + m * shorter) / (counts.total(ngrams[:, :-1]) + m)
+        found = (counts.count(ngrams) + m * shorter) / (counts.total(ngrams[:, :-1]) + m)
+        return found.clamp(min=_RAREST) if n == 2 else found

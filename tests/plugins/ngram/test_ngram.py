@@ -250,6 +250,16 @@ def test_silence_lasts(build_prior, context, sequences, codec, order, silent):
     assert_near(found.log_prob(codes)[0, -1], after[0].log())
 
 
+def test_no_transition_is_next_to_impossible(build_prior, saved, sequences):
+    """As exact inference in float32 needs it, however long silence lasts."""
+    found = build_prior(order=2, smoothing=SMOOTHING, silence_frames=1e12)
+    table = found.transition_matrix()[1]
+    codes = torch.cartesian_prod(*[torch.arange(K)] * 2)
+    assert float(table.min()) == pytest.approx(-20, abs=1e-5)
+    assert_near(table.exp().sum(1), torch.ones(K))
+    assert_near(found.log_prob(codes)[:, 1].view(K, K), table)
+
+
 def test_silence_that_lasts_longer_is_left_alone(build_prior, saved, sequences):
     found = build_prior(order=2, smoothing=SMOOTHING, silence_frames=1.01)
     expected = count_prior(sequences, K, order=2, smoothing=SMOOTHING)
