@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 
+from lqsep.core.new_file import write_text
+
 Job = Callable[[], object]
 
 
@@ -121,15 +123,12 @@ def arguments(description: str, *, device: str = "cpu") -> argparse.ArgumentPars
 
 
 def write(result: Mapping[str, Any], out: Path | None) -> None:
-    """Write a result as JSON, under a temporary name first."""
+    """Write a result as JSON, or print it."""
     text = json.dumps(result, indent=2) + "\n"
     if out is None:
         sys.stdout.write(text)
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, out)
+    write_text(out, text)
 
 
 def random_codebook(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from typing import Any
 from _timing import machine, write
 from results_read import BASELINES_WITH, DIGEST_FILE, MODELS, data_digest, digest_of, read_set
 from results_tables import figures
+
+from lqsep.core.new_file import write_text
 
 # All models are given the same mixtures, whatever gains they were trained with.
 _FIXED = ["--split", "test", "--protocol", "track-sdr", "--examples", "0"]
@@ -96,9 +97,7 @@ def write_page(options: argparse.Namespace, description: Mapping[str, Any]) -> N
     _, end, after = rest.partition(END)
     if not begin or not end:
         sys.exit(f"{options.page}: expected the lines {BEGIN} and {END}")
-    temporary = options.page.with_name(f".{options.page.name}.{os.getpid()}.tmp")
-    temporary.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
-    os.replace(temporary, options.page)
+    write_text(options.page, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def commands(description: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from lqsep.core.audio import read_audio, write_audio
+from lqsep.core.new_file import write_text
 
 SOURCES = ("drums", "bass")
 
@@ -65,10 +66,7 @@ def main() -> None:
     given = [word for word in sys.argv[1:] if Path(word) != options.out]
     shown = ["python", "benchmarks/results_data.py", SHOWN, *given]
     document = {"command": shlex.join(shown), "sets": sets}
-    path = options.out / "sets.json"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(options.out / "sets.json", json.dumps(document, indent=2) + "\n")
 
 
 def render_commands(options: argparse.Namespace) -> dict[str, tuple[str, list[str]]]:

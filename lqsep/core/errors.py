@@ -87,3 +87,8 @@ class ShapeError(LqsepError):
 
 class EmptySupportError(LqsepError):
     """The priors and the likelihood together allow no joint code at a frame."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type's name where it has none."""
+    return str(error).partition("\n")[0] or type(error).__name__

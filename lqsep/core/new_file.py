@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from lqsep.core.errors import AudioError
+from lqsep.core.errors import AudioError, first_line
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def system_words(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__context__
-    return str(error).partition("\n")[0] or type(error).__name__
+    return first_line(error)
 
 
 def write_text(path: str | Path, text: str) -> None:

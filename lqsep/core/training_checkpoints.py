@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from lqsep.core.errors import CheckpointError
+from lqsep.core.errors import CheckpointError, first_line
 from lqsep.core.new_file import new_file, system_words
 
 
@@ -130,8 +130,3 @@ class CheckpointFolder:
                 f"cannot write the checkpoint {path}: {system_words(error)}; {kept}. Make room, "
                 "then continue with --resume."
             ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a message, or the error's name where it has none."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from lqsep.core import processes
-from lqsep.core.errors import CheckpointError
+from lqsep.core.errors import CheckpointError, first_line
 from lqsep.core.optimizers import JukeboxAdam, WeightAverage
-from lqsep.core.training_checkpoints import first_line
 from lqsep.core.training_settings import LoopSettings
 
 _VERSION = 2

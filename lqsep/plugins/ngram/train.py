@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Int64
@@ -37,14 +38,17 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
     index = context.sources.index(source)
     size = codec.codebook_size(index)
     context.report({"event": "note", "text": f"encoding the tracks of '{source}'"})
+    encode = partial(
+        encode_source,
+        source=source,
+        codec=codec,
+        index=index,
+        gains=context.gains,
+        device=context.device,
+    )
     codes = list(
-        encode_source(
+        encode(
             context.dataset,
-            source,
-            codec,
-            index=index,
-            gains=context.gains,
-            device=context.device,
             versions=train_config.versions,
             variation=Variation.of(train_config),
             generator=torch.Generator().manual_seed(context.seed),
@@ -57,16 +61,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
         "seed": str(context.seed),
     }
     if context.validation is not None:
-        held_out = list(
-            encode_source(
-                context.validation,
-                source,
-                codec,
-                index=index,
-                gains=context.gains,
-                device=context.device,
-            )
-        )
+        held_out = list(encode(context.validation))
         figures = {
             key: bits_per_code(
                 count_prior(codes, size, order=order, smoothing=config.smoothing), held_out
