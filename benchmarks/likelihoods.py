@@ -25,10 +25,10 @@ import torch
 from _timing import arguments, machine, random_codebook, time_in_turn, write
 from torch import Tensor
 
-from lqsep.core.data import EncodedMixture
 from lqsep.core.filters import Filters
 from lqsep.core.frame_distribution import FrameDistribution
 from lqsep.core.frame_likelihood import BilinearLikelihood, FrameLikelihood, SparseLikelihood
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.plugins.codebook_sum.delta import DeltaLikelihood
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable, build_sum_table

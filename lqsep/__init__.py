@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lqsep.core.config import PipelineConfig, load_config
-    from lqsep.core.data import Separation
     from lqsep.core.errors import LqsepError
+    from lqsep.core.interfaces.data import Separation
     from lqsep.core.model_directory import Model, load_model
     from lqsep.core.pipeline import Separator
     from lqsep.core.registry import Registry
@@ -43,7 +43,7 @@ _LAZY = {
     "Model": "lqsep.core.model_directory",
     "PipelineConfig": "lqsep.core.config",
     "Registry": "lqsep.core.registry",
-    "Separation": "lqsep.core.data",
+    "Separation": "lqsep.core.interfaces.data",
     "Separator": "lqsep.core.pipeline",
     "hookimpl": "lqsep.core.spec",
     "load_config": "lqsep.core.config",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from lqsep.core.data import SegmentResult
+    from lqsep.core.interfaces.data import SegmentResult
     from lqsep.core.pipeline import Separator
     from lqsep.core.readers import MixtureReader
     from lqsep.core.separation_run import SeparationRun, StemBlock

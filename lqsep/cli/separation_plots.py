@@ -13,7 +13,7 @@ from lqsep.cli.track_parts import PendingFile, TrackPart
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lqsep.core.data import DecodedCandidates, SegmentResult
+    from lqsep.core.interfaces.data import DecodedCandidates, SegmentResult
     from lqsep.core.pipeline import Separator
     from lqsep.core.readers import MixtureReader
     from lqsep.core.separation_run import SeparationRun, StemBlock
@@ -139,7 +139,7 @@ class SeparationPlots(TrackPart):
 
 def _some(decoded: DecodedCandidates, kept: Tensor) -> DecodedCandidates:
     """The same with some of the candidates only."""
-    from lqsep.core.data import DecodedCandidates
+    from lqsep.core.interfaces.data import DecodedCandidates
 
     candidates = decoded.candidates
     return DecodedCandidates(

@@ -24,9 +24,9 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from lqsep.core.data import FrameScores
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.frame_distribution import pick_by_weight
+from lqsep.core.interfaces.data import FrameScores
 from lqsep.core.markov_steps import MarkovSteps, markov_steps
 from lqsep.core.posterior_state import MarkovPosterior
 

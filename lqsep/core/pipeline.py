@@ -25,7 +25,9 @@ from torch import Tensor
 
 from lqsep.core.assemble import build
 from lqsep.core.config import PipelineConfig, check_two_sources, load_config
-from lqsep.core.data import (
+from lqsep.core.errors import DeviceMemoryError
+from lqsep.core.interfaces.codec import Codec
+from lqsep.core.interfaces.data import (
     Candidates,
     DecodedCandidates,
     EncodedMixture,
@@ -34,8 +36,6 @@ from lqsep.core.data import (
     Selection,
     Separation,
 )
-from lqsep.core.errors import DeviceMemoryError
-from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.likelihood import Likelihood
 from lqsep.core.interfaces.prior import Prior
 from lqsep.core.interfaces.refiner import RefineContext, Refiner

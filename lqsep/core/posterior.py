@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from lqsep.core.data import Candidates
 from lqsep.core.errors import EmptySupportError, IncompatibleComponentsError, ShapeError
 from lqsep.core.filters import Filters
 from lqsep.core.frame_distribution import FrameDistribution
+from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.likelihood import BoundLikelihood
 from lqsep.core.interfaces.prior import Prior
 from lqsep.core.posterior_state import Draw, MarkovPosterior, PosteriorState

@@ -132,7 +132,7 @@ def codec_round_trip(
         sample_rate: Of the wave, and of the result.
         source: Its index.
         scale: The factor at which the codec analysed the mixture that holds the source, see
-            `lqsep.core.data.EncodedMixture`.
+            `lqsep.core.interfaces.data.EncodedMixture`.
     """
     info = codec.info
     mono = resample(wave.mean(0, keepdim=True), sample_rate, info.sample_rate)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.data import Candidates, EncodedMixture
+from lqsep.core.interfaces.data import Candidates, EncodedMixture
 
 
 @dataclass(frozen=True)

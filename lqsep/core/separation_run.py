@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.data import Candidates, Mixture, SegmentResult
 from lqsep.core.disagreement import disagreement
 from lqsep.core.errors import AudioError
+from lqsep.core.interfaces.data import Candidates, Mixture, SegmentResult
 from lqsep.core.interfaces.sampler import OnFrame
 from lqsep.core.mono_input import read_mono
 from lqsep.core.readers import MixtureReader

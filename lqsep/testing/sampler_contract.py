@@ -7,8 +7,8 @@ from abc import abstractmethod
 
 import torch
 
-from lqsep.core.data import Candidates
 from lqsep.core.errors import EmptySupportError
+from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.sampler import Sampler
 from lqsep.core.posterior import SequencePosterior
 from lqsep.testing.comparing import assert_close, assert_raises

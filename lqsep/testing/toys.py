@@ -14,10 +14,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lqsep.core.checkpoints import fingerprint
-from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import ShapeError
 from lqsep.core.frame_likelihood import DenseLikelihood
 from lqsep.core.interfaces.codec import Codec, CodecInfo
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.core.interfaces.prior import Prior, PriorInfo
 from lqsep.core.posterior import SequencePosterior

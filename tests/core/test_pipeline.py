@@ -9,8 +9,8 @@ import torch
 
 from lqsep.core import separation_run
 from lqsep.core.audio import write_audio
-from lqsep.core.data import Mixture, Selection
 from lqsep.core.errors import AudioError, DeviceError, DeviceMemoryError
+from lqsep.core.interfaces.data import Mixture, Selection
 from lqsep.core.interfaces.refiner import Refiner
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.mono_input import is_mid_silent

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lqsep import Separator
-from lqsep.core.data import EncodedMixture
 from lqsep.core.filters import Filters
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable

@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.data import Mixture, SegmentResult
 from lqsep.core.evaluation.baselines_of import Baselines, baseline_stems, codec_round_trip
 from lqsep.core.evaluation.items import EvaluationItem, load_item
 from lqsep.core.evaluation.protocols import MUSEVAL_V4, TRACK_SDR, Protocol
@@ -29,6 +28,7 @@ from lqsep.core.evaluation.scores import museval_scores, si_sdr_scores, track_sc
 from lqsep.core.evaluation.sound import ItemSound
 from lqsep.core.evaluation.stopwatch import Stopwatch
 from lqsep.core.evaluation.track_run import separate_track
+from lqsep.core.interfaces.data import Mixture, SegmentResult
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.metrics import candidate_sdr
 from lqsep.core.pipeline import Separator

@@ -10,9 +10,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lqsep.core.assemble import BuildContext, build
-from lqsep.core.data import DecodedCandidates
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.evaluation.sound import at_gain
+from lqsep.core.interfaces.data import DecodedCandidates
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.metrics import candidate_sdr
 from lqsep.core.registry import Registry

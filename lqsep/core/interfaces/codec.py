@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.core.data import EncodedMixture
+from lqsep.core.interfaces.data import EncodedMixture
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.data import Candidates, DecodedCandidates, EncodedMixture, Mixture, Selection
 from lqsep.core.interfaces.codec import Codec
+from lqsep.core.interfaces.data import (
+    Candidates,
+    DecodedCandidates,
+    EncodedMixture,
+    Mixture,
+    Selection,
+)
 
 
 @dataclass(frozen=True)

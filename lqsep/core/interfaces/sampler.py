@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from lqsep.core.data import Candidates
+    from lqsep.core.interfaces.data import Candidates
     from lqsep.core.posterior import SequencePosterior
 
 OnFrame = Callable[[int, int], None]

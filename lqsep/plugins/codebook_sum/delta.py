@@ -10,9 +10,9 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lqsep.core.config import check_two_sources
-from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.frame_likelihood import SumTableIndex, SumTableLikelihood
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.plugins.codebook_sum.likelihood import SumsOfGains
 from lqsep.plugins.codebook_sum.table import SumTable

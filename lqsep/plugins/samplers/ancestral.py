@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lqsep.core.data import Candidates
 from lqsep.core.filters import Filters
+from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.memory import BatchLimit, in_batches
 from lqsep.core.posterior import SequencePosterior

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from lqsep.core.data import Candidates
 from lqsep.core.filters import Filters
+from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.checks import check_counts

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.data import Candidates
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.forward_backward import Smoothed, smooth
+from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.posterior_state import MarkovPosterior

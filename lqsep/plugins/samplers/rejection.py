@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from lqsep.core.data import Candidates
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.evidence_bound import log_evidence_bound
 from lqsep.core.filters import Filters
+from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.memory import BatchLimit, in_batches
 from lqsep.core.posterior import SequencePosterior

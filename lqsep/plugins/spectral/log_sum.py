@@ -11,9 +11,9 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from lqsep.core.config import check_two_sources
-from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
 from lqsep.core.frame_likelihood import DenseLikelihood
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.plugins.spectral.adaptation import (
     EqualiserPrior,

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lqsep.core.bilinear_likelihood import BilinearLikelihood
 from lqsep.core.config import check_two_sources
-from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.plugins.waveform.windows import Window, WindowDecoder, first_frame
 

@@ -8,7 +8,6 @@ import torch
 
 from lqsep import Separator
 from lqsep.core.baselines import HpssSetting, best_hpss
-from lqsep.core.data import Candidates, DecodedCandidates, Mixture
 from lqsep.core.errors import AudioError
 from lqsep.core.evaluation.baselines_of import (
     Baselines,
@@ -25,6 +24,7 @@ from lqsep.core.evaluation.scores import si_sdr_scores, track_scores
 from lqsep.core.evaluation.sound import CHUNK_RATE, ItemSound
 from lqsep.core.evaluation.summary import summarise, to_markdown
 from lqsep.core.evaluation.track_run import separate_track
+from lqsep.core.interfaces.data import Candidates, DecodedCandidates, Mixture
 from lqsep.core.metrics import sdr, si_sdr
 from lqsep.core.separation_run import segment_generator
 from lqsep.plugins.datasets.synthetic import SyntheticDataset

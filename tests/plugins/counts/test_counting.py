@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import AudioError, IncompatibleComponentsError
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.plugins.counts.counting import Counted, TripleCounter, count_codes
 from lqsep.testing.toys import AddingCodec

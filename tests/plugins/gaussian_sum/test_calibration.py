@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lqsep.core.checkpoints import save_weights
-from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.plugins.gaussian_sum.calibration import (
     Calibration,

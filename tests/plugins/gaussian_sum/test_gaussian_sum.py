@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext, build
-from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind

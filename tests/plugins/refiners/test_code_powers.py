@@ -2,7 +2,13 @@
 
 import torch
 
-from lqsep.core.data import Candidates, DecodedCandidates, EncodedMixture, Mixture, Selection
+from lqsep.core.interfaces.data import (
+    Candidates,
+    DecodedCandidates,
+    EncodedMixture,
+    Mixture,
+    Selection,
+)
 from lqsep.core.interfaces.refiner import RefineContext
 from lqsep.plugins.refiners.code_powers import CodeSpectra, code_spectra, fitted
 from lqsep.plugins.refiners.wiener import WienerRefiner

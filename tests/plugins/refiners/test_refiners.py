@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext, build
-from lqsep.core.data import Candidates, DecodedCandidates, EncodedMixture, Mixture, Selection
+from lqsep.core.interfaces.data import (
+    Candidates,
+    DecodedCandidates,
+    EncodedMixture,
+    Mixture,
+    Selection,
+)
 from lqsep.core.interfaces.refiner import RefineContext
 from lqsep.core.registry import Registry
 from lqsep.core.resampling import resample

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext
-from lqsep.core.data import DecodedCandidates
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.evidence_bound import log_evidence_bound
 from lqsep.core.filters import Filters
+from lqsep.core.interfaces.data import DecodedCandidates
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind

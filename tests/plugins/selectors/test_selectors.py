@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext, build
-from lqsep.core.data import Candidates, DecodedCandidates
 from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.interfaces.data import Candidates, DecodedCandidates
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 from lqsep.plugins.selectors import plugin

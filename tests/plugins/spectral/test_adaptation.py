@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lqsep.core.data import EncodedMixture
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.plugins.spectral import adaptation
 from lqsep.plugins.spectral.adaptation import EqualiserPrior, _Objective, band_octaves, top_pairs
 from lqsep.plugins.spectral.book import SpectralBook

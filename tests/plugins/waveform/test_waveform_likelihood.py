@@ -10,8 +10,8 @@ from lqsep.cli.main import run
 from lqsep.core.assemble import BuildContext, build
 from lqsep.core.audio import read_audio, write_audio
 from lqsep.core.config import parse_settings
-from lqsep.core.data import EncodedMixture
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError
+from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
