@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lqsep.core.audio import read_audio, write_audio
+from lqsep.core.audio.files import read_audio, write_audio
 from lqsep.core.new_file import write_text
 
 SOURCES = ("drums", "bass")

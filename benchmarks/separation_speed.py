@@ -22,7 +22,7 @@ import soundfile
 import torch
 from _timing import arguments, machine, write
 
-from lqsep.core.resampling import resample
+from lqsep.core.audio.resampling import resample
 
 _EXAMPLE = Path(__file__).parents[1] / "examples" / "audio" / "drums-bass"
 _RATE = 44_100

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from lqsep import Separator
-from lqsep.core.audio import read_audio
+from lqsep.core.audio.files import read_audio
 from lqsep.core.baselines import hpss, share_mixture
 from lqsep.core.metrics import windowed_sdr
 from lqsep.core.plotting import plot_spectrograms

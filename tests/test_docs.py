@@ -20,7 +20,7 @@ import lqsep
 from lqsep.cli.config_template import TEMPLATE
 from lqsep.cli.main import COMMANDS, cli
 from lqsep.core.assemble import BuildContext, build
-from lqsep.core.audio import read_audio, write_audio
+from lqsep.core.audio.files import read_audio, write_audio
 from lqsep.core.config import parse_config, parse_settings
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind

@@ -91,7 +91,7 @@ def _package(name: str, *, do_import: bool = True) -> dict[str, Any]:
     if do_import:
         try:
             if name == "torchaudio":
-                from lqsep.core._torchaudio import import_torchaudio
+                from lqsep.core.audio._torchaudio import import_torchaudio
 
                 import_torchaudio()
             else:

@@ -18,8 +18,8 @@ from lqsep.core.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lqsep.core.audio.mixtures import MixtureReader
     from lqsep.core.pipeline import Separator
-    from lqsep.core.readers import MixtureReader
     from lqsep.core.running_scores import RunningScore
     from lqsep.core.separation_run import SeparationRun, StemBlock
 
@@ -128,7 +128,7 @@ def opened(
     Raises:
         AudioError: A file cannot be read, has channels that do not fit, or has no samples there.
     """
-    from lqsep.core.readers import FileReader
+    from lqsep.core.audio.mixtures import FileReader
     from lqsep.core.references import SumReader, conform
 
     with ExitStack() as files:
@@ -154,7 +154,7 @@ def opened(
 
 
 def _part(reader: MixtureReader, start_s: float, duration_s: float | None) -> MixtureReader:
-    from lqsep.core.readers import SliceReader
+    from lqsep.core.audio.mixtures import SliceReader
 
     if start_s == 0 and duration_s is None:
         return reader

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from lqsep.core.audio.mixtures import MixtureReader
     from lqsep.core.interfaces.data import SegmentResult
     from lqsep.core.pipeline import Separator
-    from lqsep.core.readers import MixtureReader
     from lqsep.core.separation_run import SeparationRun, StemBlock
 
 
@@ -75,7 +75,7 @@ class CandidateStems(AudioFiles):
 
         Shape: ``candidates * sources, channels, samples``.
         """
-        from lqsep.core.resampling import resample
+        from lqsep.core.audio.resampling import resample
 
         gains = waves.new_tensor(self._separator.gains)[:, None, None, None]
         placed = resample(

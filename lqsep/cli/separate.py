@@ -167,7 +167,7 @@ def _separate(
 
     use_one_thread()
 
-    from lqsep.core.audio import READABLE_EXTENSIONS
+    from lqsep.core.audio.files import READABLE_EXTENSIONS
     from lqsep.core.model_directory import resolve_device
     from lqsep.core.registry import Registry
 

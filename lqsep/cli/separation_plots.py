@@ -13,9 +13,9 @@ from lqsep.cli.track_parts import PendingFile, TrackPart
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lqsep.core.audio.mixtures import MixtureReader
     from lqsep.core.interfaces.data import DecodedCandidates, SegmentResult
     from lqsep.core.pipeline import Separator
-    from lqsep.core.readers import MixtureReader
     from lqsep.core.separation_run import SeparationRun, StemBlock
 
 # Spectrograms show this much from the beginning, which bounds what is held in memory.

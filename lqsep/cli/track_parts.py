@@ -12,8 +12,8 @@ from lqsep.cli.outputs import MIXTURE, RESIDUAL, OutputSettings
 from lqsep.core.errors import AudioError
 
 if TYPE_CHECKING:
-    from lqsep.core.audio import AudioWriter
-    from lqsep.core.readers import MixtureReader
+    from lqsep.core.audio.files import AudioWriter
+    from lqsep.core.audio.mixtures import MixtureReader
     from lqsep.core.separation_run import StemBlock
 
 
@@ -155,7 +155,7 @@ def make_folder(path: Path) -> None:
 
 
 def _open_writer(path: Path, reader: MixtureReader, output: OutputSettings) -> Any:
-    from lqsep.core.audio import AudioWriter
+    from lqsep.core.audio.files import AudioWriter
 
     make_folder(path)
     return AudioWriter(

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.core.mapped_waves import held_once
-from lqsep.core.resampling import resample
 from lqsep.core.training_settings import AudioLoopSettings
 
 # A stem this quiet (RMS, -80 dB) is taken as silence and not brought to any level.

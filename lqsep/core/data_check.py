@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from lqsep.core.audio import AudioReader
+from lqsep.core.audio.files import AudioReader
 from lqsep.core.errors import AudioError
 
 SCHEMA_VERSION = 1

@@ -24,6 +24,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lqsep.core.assemble import build
+from lqsep.core.audio.mixtures import ArrayReader, FileReader, MixtureReader
+from lqsep.core.audio.mono import to_mono
+from lqsep.core.audio.resampling import resample
 from lqsep.core.config import PipelineConfig, check_two_sources, load_config
 from lqsep.core.errors import DeviceMemoryError
 from lqsep.core.interfaces.codec import Codec
@@ -43,11 +46,8 @@ from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.memory import BatchLimit, in_batches
 from lqsep.core.model_directory import Model, build_model, find_config, model_name
-from lqsep.core.mono_input import to_mono
 from lqsep.core.posterior import SequencePosterior
-from lqsep.core.readers import ArrayReader, FileReader, MixtureReader
 from lqsep.core.registry import Registry
-from lqsep.core.resampling import resample
 from lqsep.core.sampled_stretch import SampledStretch
 from lqsep.core.separation_run import OnProgress, SeparationRun
 from lqsep.core.spec import Kind

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lqsep.core.audio.mixtures import MixtureReader
+from lqsep.core.audio.resampling import filter_reach, resample
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
-from lqsep.core.readers import MixtureReader
-from lqsep.core.resampling import filter_reach, resample
 
 
 def conform(reader: MixtureReader, sample_rate: int, channels: int) -> MixtureReader:

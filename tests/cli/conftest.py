@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lqsep.cli.main import run
-from lqsep.core.audio import read_audio, write_audio
+from lqsep.core.audio.files import read_audio, write_audio
 from lqsep.core.checkpoints import save_weights
 from lqsep.core.config import read_toml
 from lqsep.core.model_directory import update_model_toml

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lqsep.cli.main import run
-from lqsep.core.audio import write_audio
+from lqsep.core.audio.files import write_audio
 
 RNG = np.random.default_rng(0)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lqsep.cli.main import run
-from lqsep.core.audio import audio_info, write_audio
+from lqsep.core.audio.files import audio_info, write_audio
 from lqsep.plugins.datasets.layouts import find_stem_folders
 
 ENTRY = "  {stem}: {{inst_class: {name}, is_drum: {drum}, program_num: 1, audio_rendered: true}}\n"

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lqsep.cli.main import run
-from lqsep.core.audio import write_audio
+from lqsep.core.audio.files import write_audio
 
 RATE = 8000
 TRACKS = ("a", "b", "c")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lqsep.cli.main import run
-from lqsep.core.audio import audio_info, read_audio, write_audio
+from lqsep.core.audio.files import audio_info, read_audio, write_audio
 
 RATE = 8000
 GAINS = {"drums": 0.8, "bass": 0.2}

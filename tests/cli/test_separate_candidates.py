@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import lqsep
-from lqsep.core.audio import audio_info, read_audio
-from lqsep.core.readers import FileReader
+from lqsep.core.audio.files import audio_info, read_audio
+from lqsep.core.audio.mixtures import FileReader
 from lqsep.plugins.selectors.rejection import joint_scores
 
 GAINS = {"drums": 0.8, "bass": 0.2}  # of the toy model

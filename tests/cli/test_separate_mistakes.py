@@ -11,7 +11,7 @@ import pytest
 from lqsep.cli.inputs import find_inputs
 from lqsep.cli.main import run
 from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
-from lqsep.core.audio import audio_info, write_audio
+from lqsep.core.audio.files import audio_info, write_audio
 from lqsep.core.errors import AudioError, CheckpointError, ConfigError
 from lqsep.core.model_directory import (
     declared_hashes,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lqsep.cli.references import Reference, mixture_name
-from lqsep.core.audio import audio_info
+from lqsep.core.audio.files import audio_info
 from lqsep.core.metrics import sdr, si_sdr, windowed_sdr
 
 RATE = 8000

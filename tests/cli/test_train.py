@@ -17,7 +17,7 @@ import pytest
 from lqsep.cli.main import run
 from lqsep.cli.train_presets import PRESETS, load_recipe
 from lqsep.cli.train_progress import TrainingProgress
-from lqsep.core.audio import write_audio
+from lqsep.core.audio.files import write_audio
 from lqsep.core.checkpoints import file_hash, load_weights
 from lqsep.core.config import parse_settings, read_toml
 from lqsep.core.model_directory import load_model, verify_model

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from lqsep.core.audio.resampling import resample
 from lqsep.core.encode_dataset import encode_source
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
-from lqsep.core.resampling import resample
 from lqsep.core.wave_variation import Variation
 from lqsep.testing.toys import AddingCodec
 

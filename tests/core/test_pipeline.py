@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from lqsep.core import separation_run
-from lqsep.core.audio import write_audio
+from lqsep.core.audio.files import write_audio
+from lqsep.core.audio.mono import is_mid_silent
 from lqsep.core.errors import AudioError, DeviceError, DeviceMemoryError
 from lqsep.core.interfaces.data import Mixture, Selection
 from lqsep.core.interfaces.refiner import Refiner
 from lqsep.core.interfaces.selector import Selector
-from lqsep.core.mono_input import is_mid_silent
 from lqsep.core.pipeline import Separator
 from lqsep.core.windows import CrossFader
 from lqsep.plugins.samplers.ancestral import AncestralSampler

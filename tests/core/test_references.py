@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from lqsep.core.audio.mixtures import ArrayReader
+from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
-from lqsep.core.readers import ArrayReader
 from lqsep.core.references import ResampledReader, SumReader, codec_round_trip, conform
-from lqsep.core.resampling import resample
 from lqsep.testing.toys import AddingCodec
 
 

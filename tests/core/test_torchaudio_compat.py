@@ -22,7 +22,7 @@ extension._IS_TORCHAUDIO_EXT_AVAILABLE = False
 extension._IS_ALIGN_AVAILABLE = False
 extension.fail_if_no_align = lambda function: function
 sys.modules["torchaudio._extension"] = extension
-from lqsep.core._torchaudio import import_functional
+from lqsep.core.audio._torchaudio import import_functional
 import_functional()
 assert sys.modules["torchaudio._extension"] is extension
 """
@@ -38,7 +38,7 @@ class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         Broken.tried += 1
         raise OSError("libcudart.so.13: cannot open shared object file")
 sys.meta_path.insert(0, Broken())
-from lqsep.core._torchaudio import import_functional
+from lqsep.core.audio._torchaudio import import_functional
 import_functional()
 assert Broken.tried == 1
 import torchaudio
@@ -54,7 +54,7 @@ else:
 MISSING = """
 import sys
 sys.modules["torchaudio"] = None
-from lqsep.core._torchaudio import import_functional
+from lqsep.core.audio._torchaudio import import_functional
 try:
     import_functional()
 except ImportError:

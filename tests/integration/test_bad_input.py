@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from lqsep.cli.main import run
-from lqsep.core.audio import audio_info, read_audio
+from lqsep.core.audio.files import audio_info, read_audio
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.audio import write_audio
+from lqsep.core.audio.files import write_audio
 from lqsep.testing.toys import AddingCodec
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

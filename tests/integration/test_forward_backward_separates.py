@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lqsep.cli.main import run
-from lqsep.core.audio import write_audio
+from lqsep.core.audio.files import write_audio
 from lqsep.core.pipeline import Separator
 from lqsep.plugins.ngram.counts import NgramCounts, count_ngrams
 from lqsep.plugins.ngram.prior import NgramPrior

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext, build
-from lqsep.core.audio import read_audio, write_audio
+from lqsep.core.audio.files import read_audio, write_audio
 from lqsep.core.interfaces.prior import Prior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lqsep.cli.evaluate import evaluate
-from lqsep.core.audio import read_audio, write_audio
+from lqsep.core.audio.files import read_audio, write_audio
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 8000

@@ -12,7 +12,7 @@ import pytest
 
 from lqsep import Separator
 from lqsep.cli.main import run
-from lqsep.core.audio import read_audio
+from lqsep.core.audio.files import read_audio
 from lqsep.core.markov_steps import ScaledSteps, markov_steps
 from lqsep.core.metrics import windowed_sdr
 from lqsep.core.model_directory import shipped_models

@@ -5,7 +5,7 @@ import pytest
 
 from lqsep import Registry, Separator, load_config
 from lqsep.cli.main import run
-from lqsep.core.audio import write_audio
+from lqsep.core.audio.files import write_audio
 from lqsep.core.errors import IncompatibleComponentsError
 
 pytestmark = pytest.mark.integration

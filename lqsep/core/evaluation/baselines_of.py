@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lqsep.core.audio.resampling import resample
 from lqsep.core.baselines import HpssSetting, best_hpss, hpss, oracle_masks, share_mixture
 from lqsep.core.errors import AudioError, LqsepError
 from lqsep.core.evaluation.items import load_item, plan_track
@@ -17,7 +18,6 @@ from lqsep.core.evaluation.protocols import Protocol
 from lqsep.core.evaluation.sound import ItemSound, at_gain
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
-from lqsep.core.resampling import resample
 
 # What lasts is taken for the one, what is short for the other.
 _HARMONIC, _PERCUSSIVE = "bass", "drums"

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lqsep.core.audio.resampling import resample
 from lqsep.core.evaluation.baselines_of import Baselines, baseline_stems, codec_round_trip
 from lqsep.core.evaluation.items import EvaluationItem, load_item
 from lqsep.core.evaluation.protocols import MUSEVAL_V4, TRACK_SDR, Protocol
@@ -32,7 +33,6 @@ from lqsep.core.interfaces.data import Mixture, SegmentResult
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.metrics import candidate_sdr
 from lqsep.core.pipeline import Separator
-from lqsep.core.resampling import resample
 from lqsep.core.separation_run import segment_generator
 
 SCHEMA_VERSION = 1

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from lqsep.core.audio import audio_info, read_audio, write_audio
+from lqsep.core.audio.files import audio_info, read_audio, write_audio
 from lqsep.core.errors import AudioError
 from lqsep.core.evaluation.evaluate import Media
 from lqsep.core.plotting import plot_spectrograms

@@ -10,13 +10,13 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lqsep.core.assemble import BuildContext, build
+from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.evaluation.sound import at_gain
 from lqsep.core.interfaces.data import DecodedCandidates
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.metrics import candidate_sdr
 from lqsep.core.registry import Registry
-from lqsep.core.resampling import resample
 from lqsep.core.spec import Kind
 
 # Values resampled at a time: 32 MB in single precision.

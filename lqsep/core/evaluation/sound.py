@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lqsep.core.audio.resampling import resample
 from lqsep.core.interfaces.dataset import Dataset
-from lqsep.core.resampling import resample
 
 CHUNK_RATE = 22_050
 """Sample rate of chunks, in Hz."""

@@ -255,7 +255,7 @@ class Separation:
         Raises:
             AudioError: A file cannot be written.
         """
-        from lqsep.core.audio import write_audio
+        from lqsep.core.audio.files import write_audio
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)

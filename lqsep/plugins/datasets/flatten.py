@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lqsep.core.audio import AudioWriter, audio_info
+from lqsep.core.audio.files import AudioWriter, audio_info
+from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError, ConfigError, LqsepError
 from lqsep.core.interfaces.dataset import Dataset, TrackInfo
-from lqsep.core.resampling import resample
 
 # Input samples per block, about.
 _BLOCK = 1 << 19

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lqsep.core.audio import AudioReader, audio_info
+from lqsep.core.audio.files import AudioReader, audio_info
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track, TrackInfo
 from lqsep.plugins.datasets.layouts import TrackFiles

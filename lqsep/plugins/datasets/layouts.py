@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lqsep.core.audio import READABLE_EXTENSIONS
+from lqsep.core.audio.files import READABLE_EXTENSIONS
 from lqsep.core.errors import AudioError, ConfigError
 
 MIXTURE = "mixture"

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError, ConfigError
 from lqsep.core.evaluation.items import load_item, plan_items
 from lqsep.core.evaluation.protocols import LQVAE2021, MUSEVAL_V4, PROTOCOLS, SI_SDR, find_protocol
 from lqsep.core.evaluation.sound import CHUNK_RATE, CHUNK_SAMPLES, n_chunks, read_chunk
 from lqsep.core.interfaces.dataset import Dataset, Track
-from lqsep.core.resampling import resample
 
 SOURCES = ("drums", "bass")
 GAINS = (0.3, 0.7)

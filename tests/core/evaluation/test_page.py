@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lqsep.core.audio import read_audio
+from lqsep.core.audio.files import read_audio
 from lqsep.core.evaluation import page_audio
 from lqsep.core.evaluation.page import render_page
 from lqsep.core.evaluation.page_audio import (

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.audio import audio_info, read_audio, write_audio
+from lqsep.core.audio.files import audio_info, read_audio, write_audio
+from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import ConfigError
-from lqsep.core.resampling import resample
 from lqsep.plugins.datasets.flatten import FlattenSettings, flatten, resampled_blocks
 from lqsep.plugins.datasets.folders import FolderDataset
 from lqsep.plugins.datasets.layouts import find_stem_folders, find_track_folders

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext, build
-from lqsep.core.audio import write_audio
+from lqsep.core.audio.files import write_audio
 from lqsep.core.errors import AudioError, ConfigError
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
@@ -117,7 +117,7 @@ def test_no_split_level(registry, stem_folders):
 
 
 def test_parts_and_info_read_only_what_is_asked_for(registry, stem_folders, monkeypatch):
-    from lqsep.core.audio import AudioReader
+    from lqsep.core.audio.files import AudioReader
 
     read = []
     original = AudioReader.read

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lqsep.core.audio import write_audio
+from lqsep.core.audio.files import write_audio
 from lqsep.core.errors import AudioError, ConfigError
 from lqsep.plugins.datasets.scan import guess_layout, scan
 

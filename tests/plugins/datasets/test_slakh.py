@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext, build
-from lqsep.core.audio import AudioReader, write_audio
+from lqsep.core.audio.files import AudioReader, write_audio
 from lqsep.core.errors import AudioError, ConfigError
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext, build
+from lqsep.core.audio.resampling import resample
 from lqsep.core.interfaces.data import (
     Candidates,
     DecodedCandidates,
@@ -13,7 +14,6 @@ from lqsep.core.interfaces.data import (
 )
 from lqsep.core.interfaces.refiner import RefineContext
 from lqsep.core.registry import Registry
-from lqsep.core.resampling import resample
 from lqsep.core.spec import Kind
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.refiners import plugin

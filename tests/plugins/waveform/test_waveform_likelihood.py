@@ -8,7 +8,7 @@ import torch
 
 from lqsep.cli.main import run
 from lqsep.core.assemble import BuildContext, build
-from lqsep.core.audio import read_audio, write_audio
+from lqsep.core.audio.files import read_audio, write_audio
 from lqsep.core.config import parse_settings
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError
 from lqsep.core.interfaces.data import EncodedMixture

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core import mono_input
-from lqsep.core.mono_input import is_mid_silent, read_mono, to_mono
-from lqsep.core.readers import ArrayReader
+from lqsep.core.audio import mono as mono_input
+from lqsep.core.audio.mixtures import ArrayReader
+from lqsep.core.audio.mono import is_mid_silent, read_mono, to_mono
 
 
 class Recording(ArrayReader):

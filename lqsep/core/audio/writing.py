@@ -15,8 +15,8 @@ import soundfile
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core._audio_common import BLOCK, check_finite, reason
-from lqsep.core._audio_reader import AudioReader
+from lqsep.core.audio.checks import BLOCK, check_finite, reason
+from lqsep.core.audio.reading import AudioReader
 from lqsep.core.errors import AudioError, ShapeError
 
 ClipMode = Literal["none", "clamp", "rescale"]

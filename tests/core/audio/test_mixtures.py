@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from lqsep.core.audio.mixtures import ArrayReader, SliceReader
 from lqsep.core.errors import AudioError, ShapeError
-from lqsep.core.readers import ArrayReader, SliceReader
 
 
 def test_an_array_of_one_axis_is_mono():

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import soundfile
 from jaxtyping import Float
 
-from lqsep.core._audio_common import BLOCK, check_finite, reason
-from lqsep.core._audio_headers import has_frame_count, missing_bytes
+from lqsep.core.audio.checks import BLOCK, check_finite, reason
+from lqsep.core.audio.headers import has_frame_count, missing_bytes
 from lqsep.core.errors import AudioError
 
 READABLE_EXTENSIONS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "caf", "w64", "au")

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.readers import MixtureReader
-from lqsep.core.resampling import filter_reach, resample, whole_period
+from lqsep.core.audio.mixtures import MixtureReader
+from lqsep.core.audio.resampling import filter_reach, resample, whole_period
 
 # Seconds read at a time.
 _BLOCK_S = 10.0

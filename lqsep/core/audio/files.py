@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core._audio_reader import READABLE_EXTENSIONS, AudioInfo, AudioReader
-from lqsep.core._audio_writer import (
+from lqsep.core.audio.reading import READABLE_EXTENSIONS, AudioInfo, AudioReader
+from lqsep.core.audio.writing import (
     CLIP_MODES,
     WRITABLE_FORMATS,
     AudioWriter,

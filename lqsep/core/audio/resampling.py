@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from lqsep.core._torchaudio import import_torchaudio
+from lqsep.core.audio._torchaudio import import_torchaudio
 from lqsep.core.errors import ShapeError
 
 # A Kaiser window this wide leaves 124 dB between signal and images (at 0.8 of the lower Nyquist

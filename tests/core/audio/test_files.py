@@ -6,7 +6,7 @@ import pytest
 import soundfile
 import torch
 
-from lqsep.core.audio import AudioReader, AudioWriter, audio_info, read_audio, write_audio
+from lqsep.core.audio.files import AudioReader, AudioWriter, audio_info, read_audio, write_audio
 from lqsep.core.errors import AudioError, ShapeError
 
 RATE = 22050

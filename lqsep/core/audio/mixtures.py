@@ -8,7 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from lqsep.core.audio import AudioReader
+from lqsep.core.audio.files import AudioReader
 from lqsep.core.errors import AudioError, ShapeError
 
 
@@ -32,7 +32,7 @@ class FileReader:
     """A mixture in a file, never wholly in memory; a context manager.
 
     Raises:
-        AudioError: As `lqsep.core.audio.AudioReader`.
+        AudioError: As `lqsep.core.audio.files.AudioReader`.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from lqsep.core import resampling
+from lqsep.core.audio import resampling
+from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import ShapeError
-from lqsep.core.resampling import resample
 
 RATES = [
     (44_100, 22_050),
