@@ -16,7 +16,7 @@ from _timing import arguments, machine, ratios, time_in_turn, write
 from lqsep.core.evaluation.evaluate import SCORED_SAMPLES
 from lqsep.core.evaluation.museval_metrics import museval_metrics
 from lqsep.core.evaluation.sound import CHUNK_SAMPLES
-from lqsep.core.metrics import candidate_sdr
+from lqsep.core.signal.metrics import candidate_sdr
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import torch
 from lqsep import Registry, Separator
 from lqsep.core.assemble import BuildContext, build
 from lqsep.core.baselines import HpssSetting, hpss, oracle_masks, share_mixture
-from lqsep.core.metrics import windowed_sdr
+from lqsep.core.signal.metrics import windowed_sdr
 from lqsep.core.spec import Kind
 from lqsep.plugins.datasets.config import TrackFoldersConfig
 

@@ -17,8 +17,8 @@ from rich.progress import Progress
 from lqsep import Separator
 from lqsep.core.audio.files import read_audio
 from lqsep.core.baselines import hpss, share_mixture
-from lqsep.core.metrics import windowed_sdr
 from lqsep.core.plotting import plot_spectrograms
+from lqsep.core.signal.metrics import windowed_sdr
 
 EXAMPLE = Path(__file__).parent / "audio" / "drums-bass"
 MODEL = "drums-bass"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from lqsep.core.audio.mixtures import MixtureReader
     from lqsep.core.pipeline import Separator
-    from lqsep.core.running_scores import RunningScore
     from lqsep.core.separation_run import SeparationRun, StemBlock
+    from lqsep.core.signal.running_scores import RunningScore
 
 # Estimates and references, as evaluations name them too.
 RESULT = "lqsep"
@@ -270,7 +270,7 @@ class ReferenceScores(TrackPart):
     def _push(
         self, estimate: str, source: str, reference: str, truth: Tensor, wave: Tensor
     ) -> None:
-        from lqsep.core.running_scores import RunningScore
+        from lqsep.core.signal.running_scores import RunningScore
 
         score = self._scores.setdefault((estimate, source, reference), RunningScore(self._rate))
         score.push(truth, wave)

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lqsep.core.errors import ShapeError
-from lqsep.core.masking import DEFAULT_WINDOW_S, istft, soft_masks, stft, window_length
-from lqsep.core.metrics import windowed_sdr
+from lqsep.core.signal.masks import DEFAULT_WINDOW_S, istft, soft_masks, stft, window_length
+from lqsep.core.signal.metrics import windowed_sdr
 
 # Values sorted at a time by the median filter: 64 MB in float32.
 _MAX_SORTED = 1 << 24

@@ -11,7 +11,7 @@ from pathlib import Path
 from lqsep.core.plotting import new_figure, save_figure
 from lqsep.core.report import SegmentReport
 
-# Of the reports' curves, see `lqsep.core.disagreement`.
+# Of the reports' curves, see `lqsep.core.signal.disagreement`.
 _WINDOW_S = 1.0
 
 # The scale is logarithmic and ends here, at full agreement: where music is easy the curve stays

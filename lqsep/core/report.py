@@ -42,7 +42,7 @@ class SegmentReport:
         sampler: What the sampler reports, such as ``effective_sample_size``; of the whole input
             where it was sampled at once.
         disagreement: Per source, for every second of the segment, how far the candidates differ;
-            see `lqsep.core.disagreement`.
+            see `lqsep.core.signal.disagreement`.
         timings_s: Seconds by stage.
     """
 

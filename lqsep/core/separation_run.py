@@ -14,11 +14,11 @@ from torch import Tensor
 
 from lqsep.core.audio.mixtures import MixtureReader
 from lqsep.core.audio.mono import read_mono
-from lqsep.core.disagreement import disagreement
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.data import Candidates, Mixture, SegmentResult
 from lqsep.core.interfaces.sampler import OnFrame
 from lqsep.core.report import InputReport, SegmentReport, SeparationReport
+from lqsep.core.signal.disagreement import disagreement
 from lqsep.core.windows import CrossFader, Segment, SegmentPlan, plan_segments
 
 if TYPE_CHECKING:

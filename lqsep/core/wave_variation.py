@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from lqsep.core.fast_length import fast_length
+from lqsep.core.signal.fast_lengths import fast_length
 from lqsep.core.training_settings import VariationSettings
 
 # Bells of an equaliser, and their widths in octaves.

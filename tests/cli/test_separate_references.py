@@ -8,7 +8,7 @@ import pytest
 
 from lqsep.cli.references import Reference, mixture_name
 from lqsep.core.audio.files import audio_info
-from lqsep.core.metrics import sdr, si_sdr, windowed_sdr
+from lqsep.core.signal.metrics import sdr, si_sdr, windowed_sdr
 
 RATE = 8000
 GAINS = {"drums": 0.8, "bass": 0.2}  # of the toy model

@@ -10,7 +10,7 @@ from lqsep.core.baselines import (
     share_mixture,
 )
 from lqsep.core.errors import ShapeError
-from lqsep.core.metrics import sdr, windowed_sdr
+from lqsep.core.signal.metrics import sdr, windowed_sdr
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 
 RATE = 22_050

@@ -15,8 +15,8 @@ from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.evaluation.sound import at_gain
 from lqsep.core.interfaces.data import DecodedCandidates
 from lqsep.core.interfaces.selector import Selector
-from lqsep.core.metrics import candidate_sdr
 from lqsep.core.registry import Registry
+from lqsep.core.signal.metrics import candidate_sdr
 from lqsep.core.spec import Kind
 
 # Values resampled at a time: 32 MB in single precision.

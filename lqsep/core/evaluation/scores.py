@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.evaluation.museval_metrics import museval_metrics
-from lqsep.core.metrics import silent_windows, windowed_sdr, windowed_si_sdr
+from lqsep.core.signal.metrics import silent_windows, windowed_sdr, windowed_si_sdr
 
 Stems = Float[Tensor, "sources channels samples"]
 Wave = Float[Tensor, "channels samples"]

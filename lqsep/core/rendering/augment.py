@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lqsep.core.fast_length import fast_length
+from lqsep.core.signal.fast_lengths import fast_length
 
 Wave = npt.NDArray[np.float64]
 

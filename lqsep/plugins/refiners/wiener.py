@@ -10,7 +10,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from lqsep.core.interfaces.refiner import RefineContext, Refiner
-from lqsep.core.masking import (
+from lqsep.core.signal.masks import (
     DEFAULT_WINDOW_S,
     interpolate,
     istft,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lqsep.core.errors import ShapeError
-from lqsep.core.metrics import sdr, si_sdr, windowed_sdr, windowed_si_sdr
-from lqsep.core.running_scores import RunningScore
+from lqsep.core.signal.metrics import sdr, si_sdr, windowed_sdr, windowed_si_sdr
+from lqsep.core.signal.running_scores import RunningScore
 
 RATE = 100
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lqsep.core.disagreement import disagreement
+from lqsep.core.signal.disagreement import disagreement
 
 RATE = 100
 

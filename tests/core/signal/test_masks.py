@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lqsep.core.masking import interpolate, istft, soft_masks, stft, window_length
+from lqsep.core.signal.masks import interpolate, istft, soft_masks, stft, window_length
 
 
 @pytest.mark.parametrize("window", [64, 2048])

@@ -1,6 +1,6 @@
 """SDR and SI-SDR of long waves, taken block by block.
 
-The same figures as `lqsep.core.metrics` gives for waves in memory: of the whole, and the median
+The same figures as `lqsep.core.signal.metrics` gives for waves in memory: of the whole, and the median
 over windows of one second. Only four energies per window are kept.
 """
 
@@ -14,7 +14,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lqsep.core.errors import ShapeError
-from lqsep.core.metrics import SILENCE_DB
+from lqsep.core.signal.metrics import SILENCE_DB
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lqsep.core.errors import ShapeError
-from lqsep.core.metrics import (
+from lqsep.core.signal.metrics import (
     WindowedScore,
     sdr,
     si_sdr,
