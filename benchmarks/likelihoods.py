@@ -27,8 +27,10 @@ from torch import Tensor
 
 from lqsep.core.filters import Filters
 from lqsep.core.frame_distribution import FrameDistribution
-from lqsep.core.frame_likelihood import BilinearLikelihood, FrameLikelihood, SparseLikelihood
 from lqsep.core.interfaces.data import EncodedMixture
+from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
+from lqsep.core.likelihoods.bilinear import BilinearLikelihood
+from lqsep.core.likelihoods.sparse import SparseLikelihood
 from lqsep.plugins.codebook_sum.delta import DeltaLikelihood
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable, build_sum_table

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from lqsep.core.filters import Filters
 from lqsep.core.frame_distribution import FrameDistribution
-from lqsep.core.frame_likelihood import SumTableIndex, SumTableLikelihood
+from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 from lqsep.plugins.codebook_sum.table import build_sum_table
 
 # Our steps that are timed together.

@@ -29,7 +29,7 @@ import torch
 from _timing import arguments, machine, random_codebook, ratios, time_in_turn, write
 from torch import Tensor
 
-from lqsep.core.frame_likelihood import SumTableIndex
+from lqsep.core.likelihoods.sum_table import SumTableIndex
 from lqsep.core.posterior import PosteriorState, SequencePosterior
 from lqsep.plugins.codebook_sum.likelihood import BoundCodebookSum
 from lqsep.plugins.codebook_sum.table import build_sum_table

@@ -19,7 +19,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lqsep.core.filters import Filters, filter_table
-from lqsep.core.frame_likelihood import FrameLikelihood
+from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
 from lqsep.core.joint_search import JointTable, Pairs, pairs_kept
 
 

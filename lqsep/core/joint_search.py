@@ -19,7 +19,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from lqsep.core.filters import Filters
-from lqsep.core.frame_likelihood import FrameLikelihood
+from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
 
 # Pairs evaluated at once: 256 rows of a codebook of 2048, 4 MB in float64; and at first.
 _PAIRS_AT_ONCE, _PAIRS_AT_FIRST = 2**19, 2**16

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lqsep.core.frame_distribution import FrameDistribution
-from lqsep.core.frame_likelihood import FrameLikelihood
+from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
 from lqsep.core.interfaces.prior import PriorState
 
 

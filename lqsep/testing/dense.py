@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from lqsep.core.frame_likelihood import FrameLikelihood
+from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
 from lqsep.core.interfaces.likelihood import BoundLikelihood
 from lqsep.core.interfaces.prior import Prior
 

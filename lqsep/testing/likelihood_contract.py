@@ -8,8 +8,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from lqsep.core.frame_likelihood import FrameLikelihood
 from lqsep.core.interfaces.data import EncodedMixture
+from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
 from lqsep.core.interfaces.likelihood import Likelihood
 from lqsep.testing.comparing import TOLERANCE, assert_close
 from lqsep.testing.dense import dense_values

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from lqsep.core.filters import Filters
-from lqsep.core.frame_likelihood import DenseLikelihood, SumTableIndex, SumTableLikelihood
 from lqsep.core.joint_search import JointTable, pairs_kept
+from lqsep.core.likelihoods.dense import DenseLikelihood
+from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 
 
 def random_table(seed, n_rows=5, sizes=(7, 9), scale=3.0, shared=True, sums=False):

@@ -7,13 +7,10 @@ import torch
 
 from lqsep.core.filters import Filters
 from lqsep.core.frame_distribution import FrameDistribution
-from lqsep.core.frame_likelihood import (
-    DenseLikelihood,
-    SparseLikelihood,
-    SumTableIndex,
-    SumTableLikelihood,
-)
 from lqsep.core.interfaces.likelihood import BoundLikelihood
+from lqsep.core.likelihoods.dense import DenseLikelihood
+from lqsep.core.likelihoods.sparse import SparseLikelihood
+from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler

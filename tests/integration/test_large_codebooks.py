@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lqsep.core.filters import Filters
-from lqsep.core.frame_likelihood import SumTableIndex, SumTableLikelihood
 from lqsep.core.interfaces.likelihood import BoundLikelihood
+from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler

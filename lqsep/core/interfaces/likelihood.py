@@ -10,8 +10,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from lqsep.core.frame_likelihood import FrameLikelihood
     from lqsep.core.interfaces.data import EncodedMixture
+    from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
 
 
 class BoundLikelihood(ABC):

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lqsep.core.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.frame_likelihood import SumTableIndex, SumTableLikelihood
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 from lqsep.plugins.codebook_sum.likelihood import SumsOfGains
 from lqsep.plugins.codebook_sum.table import SumTable
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from lqsep.core.config import check_two_sources, same_gains
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
-from lqsep.core.frame_likelihood import SumTableIndex, SumTableLikelihood
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable, build_sum_table
 
 Target = Literal["quantised", "unquantised"]

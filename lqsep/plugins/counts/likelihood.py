@@ -12,9 +12,9 @@ from torch import Tensor
 
 from lqsep.core.config import check_two_sources, same_gains
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
-from lqsep.core.frame_likelihood import SparseLikelihood
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.core.likelihoods.sparse import SparseLikelihood
 from lqsep.plugins.counts.store import TripleCounts
 
 # Codes of the mixture whose likelihood is kept ready: at 8192 codes some 0.2 MB each, beside the

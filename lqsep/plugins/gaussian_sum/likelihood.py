@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lqsep.core.config import check_two_sources, same_gains
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
-from lqsep.core.frame_likelihood import BilinearLikelihood, GramMatrix
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.core.likelihoods.bilinear import BilinearLikelihood, GramMatrix
 from lqsep.plugins.gaussian_sum.calibration import Calibration
 
 # Most pairs that `frames` lists: 2 MiB per frame in float64.

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from lqsep.core.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
-from lqsep.core.frame_likelihood import DenseLikelihood
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.core.likelihoods.dense import DenseLikelihood
 from lqsep.plugins.spectral.adaptation import (
     EqualiserPrior,
     band_octaves,

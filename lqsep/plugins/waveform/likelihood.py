@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.core.bilinear_likelihood import BilinearLikelihood
 from lqsep.core.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.core.likelihoods.bilinear import BilinearLikelihood
 from lqsep.plugins.waveform.windows import Window, WindowDecoder, first_frame
 
 

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from lqsep.core.certificate import certified_row_logsum
 from lqsep.core.errors import ShapeError
 from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
+from lqsep.core.likelihoods.certificate import certified_row_logsum
 
 
 class SparseLikelihood(FrameLikelihood):

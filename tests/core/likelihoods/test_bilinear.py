@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lqsep.core.bilinear_likelihood import BilinearLikelihood, GramMatrix
 from lqsep.core.errors import ShapeError
 from lqsep.core.filters import Filters
 from lqsep.core.frame_distribution import FrameDistribution
-from lqsep.core.frame_likelihood import DenseLikelihood
+from lqsep.core.likelihoods.bilinear import BilinearLikelihood, GramMatrix
+from lqsep.core.likelihoods.dense import DenseLikelihood
 
 KINDS = ("shared", "gram", "large-gram", "per-row", "per-row-gram", "one-row")
 N_HYPOTHESES = 5
@@ -188,7 +188,7 @@ def test_samplers_choose_as_with_the_dense_likelihood(kind: str, filters: Filter
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_are_made_in_blocks(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However a matrix is cut into blocks of rows, the result is the same."""
-    monkeypatch.setattr("lqsep.core.bilinear_likelihood._BLOCK_CPU", 20)  # 2 of 13, 1 left over
+    monkeypatch.setattr("lqsep.core.likelihoods.bilinear._BLOCK_CPU", 20)  # 2 of 13, 1 left over
     case = make(kind, torch.Generator().manual_seed(0), impossible=True)
     test_values_and_bounds(case)
     test_row_logsum(case)

@@ -22,9 +22,9 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 from torch.nn.functional import threshold_  # type: ignore[attr-defined]
 
-from lqsep.core.certificate import certified_row_logsum, underflow_matters
 from lqsep.core.errors import ShapeError
 from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
+from lqsep.core.likelihoods.certificate import certified_row_logsum, underflow_matters
 
 # Values made at a time: 2 MB in float64 stay in a CPU's cache, a GPU wants few large calls.
 _BLOCK_CPU = 1 << 18

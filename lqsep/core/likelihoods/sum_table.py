@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int32, Int64
 from torch import Tensor
 
-from lqsep.core.certificate import certified_row_logsum
 from lqsep.core.errors import ShapeError
 from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
+from lqsep.core.likelihoods.certificate import certified_row_logsum
 
 # Table entries gathered at a time. On a CPU a block that stays in its cache costs nothing and
 # bounds the memory; a GPU wants fewer, larger calls.

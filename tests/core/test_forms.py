@@ -10,13 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lqsep.core.errors import ShapeError
-from lqsep.core.frame_likelihood import (
-    DenseLikelihood,
-    FrameLikelihood,
-    SparseLikelihood,
-    SumTableIndex,
-    SumTableLikelihood,
-)
+from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
+from lqsep.core.likelihoods.dense import DenseLikelihood
+from lqsep.core.likelihoods.sparse import SparseLikelihood
+from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 
 KINDS = (
     "sum-shared",
@@ -307,14 +304,16 @@ def test_rows_are_summed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         whole, _ = make(kind, torch.Generator().manual_seed(0))
         expected, expected_upper = whole.row_logsum(log_p0, log_p1), whole.row_upper()
         with monkeypatch.context() as patch:
-            patch.setattr("lqsep.core.sum_table._BLOCK_CPU", 20)  # 2 of 13 rows, 1 left over
+            patch.setattr(
+                "lqsep.core.likelihoods.sum_table._BLOCK_CPU", 20
+            )  # 2 of 13 rows, 1 left over
             cut, _ = make(kind, torch.Generator().manual_seed(0))
             torch.testing.assert_close(cut.row_logsum(log_p0, log_p1), expected, rtol=0, atol=1e-6)
             assert torch.equal(cut.row_upper(), expected_upper)
 
 
 def test_repair_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lqsep.core.certificate._REPAIR_VALUES", 30)
+    monkeypatch.setattr("lqsep.core.likelihoods.certificate._REPAIR_VALUES", 30)
     test_priors_and_likelihood_disagree("sum-per-row", "likelihood", 1000.0)
 
 
