@@ -23,10 +23,10 @@ import torch
 from _timing import arguments, machine, ratios, time_in_turn, write
 from torch import Tensor
 
-from lqsep.core import forward_backward
-from lqsep.core.forward_backward import Smoothed, smooth
-from lqsep.core.markov_steps import CarefulSteps, markov_steps
-from lqsep.core.posterior_state import MarkovPosterior
+from lqsep.core.inference import forward_backward
+from lqsep.core.inference.forward_backward import Smoothed, smooth
+from lqsep.core.inference.markov_steps import CarefulSteps, markov_steps
+from lqsep.core.inference.state import MarkovPosterior
 
 _INNER = 192
 

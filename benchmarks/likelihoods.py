@@ -25,8 +25,8 @@ import torch
 from _timing import arguments, machine, random_codebook, time_in_turn, write
 from torch import Tensor
 
-from lqsep.core.filters import Filters
-from lqsep.core.frame_distribution import FrameDistribution
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.frame_distribution import FrameDistribution
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
 from lqsep.core.likelihoods.bilinear import BilinearLikelihood

@@ -32,8 +32,8 @@ import torch
 from _timing import arguments, machine, random_codebook, ratios, time_in_turn, write
 from torch import Tensor
 
-from lqsep.core.filters import Filters
-from lqsep.core.frame_distribution import FrameDistribution
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.frame_distribution import FrameDistribution
 from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 from lqsep.plugins.codebook_sum.table import build_sum_table
 

@@ -29,8 +29,8 @@ import torch
 from _timing import arguments, machine, random_codebook, ratios, time_in_turn, write
 from torch import Tensor
 
+from lqsep.core.inference.posterior import PosteriorState, SequencePosterior
 from lqsep.core.likelihoods.sum_table import SumTableIndex
-from lqsep.core.posterior import PosteriorState, SequencePosterior
 from lqsep.plugins.codebook_sum.likelihood import BoundCodebookSum
 from lqsep.plugins.codebook_sum.table import build_sum_table
 from lqsep.plugins.samplers.weights import systematic

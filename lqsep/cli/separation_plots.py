@@ -102,8 +102,8 @@ class SeparationPlots(TrackPart):
     def _draw_step(self, result: SegmentResult) -> None:
         import torch
 
+        from lqsep.core.inference.step_scores import step_scores
         from lqsep.core.plotting_matrices import plot_step
-        from lqsep.core.step_scores import step_scores
 
         codes = result.candidates.codes[:, ranking(result)[0]]
         frame = codes.shape[1] // 2

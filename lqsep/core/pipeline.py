@@ -29,6 +29,8 @@ from lqsep.core.audio.mono import to_mono
 from lqsep.core.audio.resampling import resample
 from lqsep.core.config import PipelineConfig, check_two_sources, load_config
 from lqsep.core.errors import DeviceMemoryError
+from lqsep.core.inference.batches import BatchLimit, in_batches
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.data import (
     Candidates,
@@ -44,9 +46,7 @@ from lqsep.core.interfaces.prior import Prior
 from lqsep.core.interfaces.refiner import RefineContext, Refiner
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.interfaces.selector import Selector
-from lqsep.core.memory import BatchLimit, in_batches
 from lqsep.core.model_directory import Model, build_model, find_config, model_name
-from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
 from lqsep.core.sampled_stretch import SampledStretch
 from lqsep.core.separation_run import OnProgress, SeparationRun

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from jaxtyping import Float
 from torch import Tensor
 
+from lqsep.core.inference.step_scores import StepScores
 from lqsep.core.plotting import new_figure, save_figure
-from lqsep.core.step_scores import StepScores
 
 # Colours reach from the best value to this many nats below: less than 1e-8 of its probability.
 _RANGE = 20.0

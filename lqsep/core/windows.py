@@ -2,7 +2,7 @@
 
 A segment is a stretch of audio that is separated at a time, so that memory does not grow with the
 file. Consecutive segments overlap and are cross-faded. (Windows over a prior's context are another
-matter, handled in `lqsep.core.posterior`.)
+matter, handled in `lqsep.core.inference.posterior`.)
 """
 
 from __future__ import annotations

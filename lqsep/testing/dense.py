@@ -1,6 +1,6 @@
 """The posterior with every pair of codes listed, in float64: slow, plain, to compare with.
 
-Nothing here is shared with `lqsep.core.posterior`.
+Nothing here is shared with `lqsep.core.inference.posterior`.
 """
 
 from __future__ import annotations

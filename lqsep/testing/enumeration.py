@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from lqsep.core.filters import Filters
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.prior import Prior
-from lqsep.core.posterior import SequencePosterior
 
 # Joint sequences that an enumeration may list: some tens of megabytes.
 _MOST_SEQUENCES = 1 << 20

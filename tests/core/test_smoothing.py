@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lqsep.core import forward_backward
-from lqsep.core import markov_steps as markov_steps_module
 from lqsep.core.errors import EmptySupportError
-from lqsep.core.forward_backward import smooth
-from lqsep.core.markov_steps import CarefulSteps, ScaledSteps, markov_steps
-from lqsep.core.posterior_state import MarkovPosterior
+from lqsep.core.inference import forward_backward
+from lqsep.core.inference import markov_steps as markov_steps_module
+from lqsep.core.inference.forward_backward import smooth
+from lqsep.core.inference.markov_steps import CarefulSteps, ScaledSteps, markov_steps
+from lqsep.core.inference.state import MarkovPosterior
 from lqsep.testing.toys import random_posterior
 
 

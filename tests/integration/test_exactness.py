@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from lqsep.core.filters import Filters
-from lqsep.core.frame_distribution import FrameDistribution
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.frame_distribution import FrameDistribution
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.likelihood import BoundLikelihood
 from lqsep.core.likelihoods.dense import DenseLikelihood
 from lqsep.core.likelihoods.sparse import SparseLikelihood
 from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
-from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.testing.dense import dense_greedy, dense_step, dense_values

@@ -8,10 +8,10 @@ half each is symmetric. Tolerances are those that float32 leaves at values of a 
 import pytest
 import torch
 
-from lqsep.core.filters import Filters, filter_table
-from lqsep.core.frame_distribution import FrameDistribution
+from lqsep.core.inference.filters import Filters, filter_table
+from lqsep.core.inference.frame_distribution import FrameDistribution
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
-from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable
 from lqsep.plugins.samplers.ancestral import AncestralSampler

@@ -6,10 +6,10 @@ import resource
 import pytest
 import torch
 
-from lqsep.core.filters import Filters
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.likelihood import BoundLikelihood
 from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
-from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.samplers.rejection import RejectionSampler

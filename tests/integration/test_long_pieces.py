@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from lqsep import Separator
-from lqsep.core.filters import Filters
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
-from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable
 from lqsep.plugins.samplers.ancestral import AncestralSampler

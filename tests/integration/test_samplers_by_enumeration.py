@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lqsep.core.filters import Filters
-from lqsep.core.posterior import SequencePosterior
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.samplers.rejection import RejectionSampler

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
+    from lqsep.core.inference.posterior import SequencePosterior
     from lqsep.core.interfaces.data import Candidates
-    from lqsep.core.posterior import SequencePosterior
 
 OnFrame = Callable[[int, int], None]
 """Called as ``on_frame(frames_done, frames_total)``."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lqsep.core.filters import Filters
+from lqsep.core.inference.batches import BatchLimit, in_batches
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
-from lqsep.core.memory import BatchLimit, in_batches
-from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.checks import check_counts
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from lqsep.core.filters import Filters
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
-from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.checks import check_counts
 
 

@@ -8,7 +8,7 @@ from lqsep.core.spec import ComponentConfig
 
 
 class FilterConfig(ComponentConfig):
-    """Which codes may be chosen; see `lqsep.core.filters.Filters`."""
+    """Which codes may be chosen; see `lqsep.core.inference.filters.Filters`."""
 
     temperature: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="Divides the priors' log-probabilities"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lqsep.core.assemble import BuildContext
-from lqsep.core.filters import Filters
+from lqsep.core.inference.filters import Filters
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.samplers.config import (

@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.forward_backward import Smoothed, smooth
+from lqsep.core.inference.forward_backward import Smoothed, smooth
+from lqsep.core.inference.posterior import SequencePosterior
+from lqsep.core.inference.state import MarkovPosterior
 from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
-from lqsep.core.posterior import SequencePosterior
-from lqsep.core.posterior_state import MarkovPosterior
 from lqsep.plugins.samplers.checks import check_counts
 from lqsep.plugins.samplers.progress import Progress
 
@@ -27,7 +27,7 @@ _ROUNDING = 1e-6
 class ForwardBackwardSampler(Sampler):
     """Independent draws from the posterior of whole sequences, with its marginals and evidence.
 
-    Every pair of codes of every frame is looked at, see `lqsep.core.forward_backward`. After a
+    Every pair of codes of every frame is looked at, see `lqsep.core.inference.forward_backward`. After a
     pass the likelihood may adapt to the mixture by the marginals, and a pass with the adapted one
     follows. A round that lowers the sum of log evidence and log prior of the adaptation is undone,
     with a warning. Of a prompt with several rows the first one counts, for all candidates. Codes

@@ -10,12 +10,12 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from lqsep.core.errors import EmptySupportError
-from lqsep.core.evidence_bound import log_evidence_bound
-from lqsep.core.filters import Filters
+from lqsep.core.inference.batches import BatchLimit, in_batches
+from lqsep.core.inference.bounds import log_evidence_bound
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
-from lqsep.core.memory import BatchLimit, in_batches
-from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.ancestral import concatenate
 from lqsep.plugins.samplers.checks import check_counts
 from lqsep.plugins.samplers.progress import Progress
@@ -27,7 +27,7 @@ class RejectionSampler(Sampler):
 
     A proposal is an ancestral draw; its importance weight, posterior over proposal, is the
     exponential of its running log evidence. It is accepted with probability weight / bound, the
-    bound being certified (`lqsep.core.evidence_bound`), so that accepted proposals are independent
+    bound being certified (`lqsep.core.inference.bounds`), so that accepted proposals are independent
     draws from the posterior. Over many frames hardly any is accepted: when ``max_rounds`` rounds
     gave too few, as many candidates as asked for are drawn from all proposals by weight instead,
     with replacement, and the candidates say so in ``warnings``. A likelihood that looks at past

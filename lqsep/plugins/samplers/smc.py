@@ -10,11 +10,11 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from lqsep.core.errors import EmptySupportError
-from lqsep.core.filters import Filters
+from lqsep.core.inference.batches import BatchLimit, in_batches
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
-from lqsep.core.memory import BatchLimit, in_batches
-from lqsep.core.posterior import SequencePosterior
 from lqsep.plugins.samplers.ancestral import concatenate
 from lqsep.plugins.samplers.checks import check_counts
 from lqsep.plugins.samplers.progress import Progress

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from lqsep.core.inference.batches import BatchLimit, in_batches
 from lqsep.core.interfaces.codec import Codec
-from lqsep.core.memory import BatchLimit, in_batches
 
 Window = Literal["constant", "increment"]
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lqsep.core.errors import ShapeError
-from lqsep.core.filters import Filters
-from lqsep.core.frame_distribution import FrameDistribution
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.frame_distribution import FrameDistribution
 from lqsep.core.likelihoods.bilinear import BilinearLikelihood, GramMatrix
 from lqsep.core.likelihoods.dense import DenseLikelihood
 

@@ -10,8 +10,8 @@ from lqsep.core.assemble import BuildContext, build
 from lqsep.core.checkpoints import save_weights
 from lqsep.core.config import parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError, IncompatibleComponentsError
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
-from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 from lqsep.plugins.counts import plugin

@@ -8,8 +8,8 @@ import torch
 
 from lqsep.core.assemble import BuildContext, build
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
-from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 from lqsep.plugins.gaussian_sum import plugin

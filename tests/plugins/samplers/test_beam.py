@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lqsep.core.assemble import BuildContext
-from lqsep.core.filters import Filters
-from lqsep.core.posterior import SequencePosterior
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 from lqsep.plugins.samplers import plugin

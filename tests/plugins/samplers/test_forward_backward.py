@@ -6,8 +6,8 @@ import torch
 
 from lqsep.core.assemble import BuildContext
 from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import DecodedCandidates
-from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 from lqsep.plugins.samplers import plugin

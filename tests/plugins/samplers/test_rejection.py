@@ -7,10 +7,10 @@ import torch
 
 from lqsep.core.assemble import BuildContext
 from lqsep.core.errors import EmptySupportError
-from lqsep.core.evidence_bound import log_evidence_bound
-from lqsep.core.filters import Filters
+from lqsep.core.inference.bounds import log_evidence_bound
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import DecodedCandidates
-from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 from lqsep.plugins.samplers import plugin

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lqsep.core.assemble import BuildContext, build
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
-from lqsep.core.posterior import SequencePosterior
 from lqsep.core.registry import Registry
 from lqsep.core.spec import Kind
 from lqsep.plugins.samplers.ancestral import AncestralSampler

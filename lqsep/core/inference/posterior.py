@@ -1,6 +1,6 @@
 """The posterior over joint code sequences: priors and likelihood together, frame by frame.
 
-Frame by frame, `lqsep.core.frame_distribution` draws and searches among the joint codes of one
+Frame by frame, `lqsep.core.inference.frame_distribution` draws and searches among the joint codes of one
 frame; here the hypotheses, their scores and the priors' states run along the sequence.
 
 Reference: Mancusi et al. 2021, arXiv:2110.05313, section 3.
@@ -15,13 +15,13 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lqsep.core.errors import EmptySupportError, IncompatibleComponentsError, ShapeError
-from lqsep.core.filters import Filters
-from lqsep.core.frame_distribution import FrameDistribution
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.frame_distribution import FrameDistribution
+from lqsep.core.inference.prior_windows import window_start
+from lqsep.core.inference.state import Draw, MarkovPosterior, PosteriorState
 from lqsep.core.interfaces.data import Candidates
 from lqsep.core.interfaces.likelihood import BoundLikelihood
 from lqsep.core.interfaces.prior import Prior
-from lqsep.core.posterior_state import Draw, MarkovPosterior, PosteriorState
-from lqsep.core.prior_windows import window_start
 
 __all__ = ["Draw", "MarkovPosterior", "PosteriorState", "SequencePosterior"]
 
@@ -166,7 +166,7 @@ class SequencePosterior:
         """The ``k`` best continuations by one frame over all hypotheses, best first.
 
         They are ranked by ``state.score`` plus the filtered priors and the likelihood of the next
-        frame. The search is exact, see `lqsep.core.joint_search`.
+        frame. The search is exact, see `lqsep.core.inference.joint_search`.
 
         Returns:
             The row that each continues, and its joint codes; fewer than ``k`` when fewer are

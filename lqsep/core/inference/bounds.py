@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lqsep.core.filters import Filters, filter_table
-from lqsep.core.posterior import SequencePosterior
-from lqsep.core.posterior_state import MarkovPosterior
+from lqsep.core.inference.filters import Filters, filter_table
+from lqsep.core.inference.posterior import SequencePosterior
+from lqsep.core.inference.state import MarkovPosterior
 
 # What the float32 tables and sums of one frame may lift its log Z above the exact value.
 _ROUNDING = 1e-5

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lqsep.core.filters import Filters
-from lqsep.core.joint_search import JointTable, pairs_kept
+from lqsep.core.inference.filters import Filters
+from lqsep.core.inference.joint_search import JointTable, pairs_kept
 from lqsep.core.likelihoods.dense import DenseLikelihood
 from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 
@@ -54,8 +54,8 @@ KINDS = [{}, {"shared": False}, {"sums": True}, {"scale": 0.1}, {"scale": 30.0}]
 @pytest.mark.parametrize("k", [1, 2, 10, 100])
 @pytest.mark.parametrize("rows_at_once", [1, 4, 10**4])
 def test_best_equals_sorting(kind, k, rows_at_once, monkeypatch):
-    monkeypatch.setattr("lqsep.core.joint_search._PAIRS_AT_ONCE", rows_at_once * 9)
-    monkeypatch.setattr("lqsep.core.joint_search._PAIRS_AT_FIRST", 2 * 9)
+    monkeypatch.setattr("lqsep.core.inference.joint_search._PAIRS_AT_ONCE", rows_at_once * 9)
+    monkeypatch.setattr("lqsep.core.inference.joint_search._PAIRS_AT_FIRST", 2 * 9)
     for seed in range(4):
         table = random_table(seed, **kind)
         found, scores = table.best(k), every_pair(table)
@@ -82,8 +82,8 @@ def test_above_equals_comparing(kind):
 
 def test_search_looks_at_few_rows(monkeypatch):
     """With chunks of four rows a peaked table is done after the first ones."""
-    monkeypatch.setattr("lqsep.core.joint_search._PAIRS_AT_ONCE", 4 * 64)
-    monkeypatch.setattr("lqsep.core.joint_search._PAIRS_AT_FIRST", 4 * 64)
+    monkeypatch.setattr("lqsep.core.inference.joint_search._PAIRS_AT_ONCE", 4 * 64)
+    monkeypatch.setattr("lqsep.core.inference.joint_search._PAIRS_AT_FIRST", 4 * 64)
     table = random_table(0, n_rows=8, sizes=(64, 64), scale=5.0)
     # Nearly flat, so that the bound has to know how low its best is.
     table.log_p1.div_(1000).copy_(table.log_p1.log_softmax(1))
@@ -155,7 +155,7 @@ def test_joint_top_k_keeps_ties():
 @pytest.mark.parametrize("scale", [0.1, 2.0])
 def test_joint_top_p(top_p, scale, monkeypatch):
     # So that the list has to grow.
-    monkeypatch.setattr("lqsep.core.joint_search._FIRST_PAIRS", 2)
+    monkeypatch.setattr("lqsep.core.inference.joint_search._FIRST_PAIRS", 2)
     for seed in range(3):
         table = random_table(seed, n_rows=1, scale=scale)
         table.score.zero_()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from lqsep.core.frame_distribution import FrameDistribution
+from lqsep.core.inference.frame_distribution import FrameDistribution
 from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
 from lqsep.core.interfaces.prior import PriorState
 

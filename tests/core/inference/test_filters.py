@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lqsep.core.filters import Filters, filter_table, kept_by_top_k, kept_by_top_p
+from lqsep.core.inference.filters import Filters, filter_table, kept_by_top_k, kept_by_top_p
 
 
 def table(*rows):

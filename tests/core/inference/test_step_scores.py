@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lqsep.core.step_scores import step_scores
+from lqsep.core.inference.step_scores import step_scores
 from lqsep.testing.toys import random_posterior
 
 

@@ -7,7 +7,7 @@ hypothesis's past), a pair of codes has
 
 The K x K pairs are never listed per hypothesis. A pair is drawn in two exact stages,
 ``p(i) ~ exp(a_i + log sum_j exp(b_j + log L_ij))`` and ``p(j | i) ~ exp(b_j + log L_ij)``, and the
-best pairs are found by `lqsep.core.joint_search`.
+best pairs are found by `lqsep.core.inference.joint_search`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from lqsep.core.filters import Filters, filter_table
+from lqsep.core.inference.filters import Filters, filter_table
+from lqsep.core.inference.joint_search import JointTable, Pairs, pairs_kept
 from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
-from lqsep.core.joint_search import JointTable, Pairs, pairs_kept
 
 
 class FrameDistribution:

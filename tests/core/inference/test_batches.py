@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 
-from lqsep.core.memory import BatchLimit, in_batches
+from lqsep.core.inference.batches import BatchLimit, in_batches
 
 
 def needing(most: int, calls: list[tuple[int, int]]):

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from lqsep.core.filters import Filters
+from lqsep.core.inference.filters import Filters
 from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
 
 # Pairs evaluated at once: 256 rows of a codebook of 2048, 4 MB in float64; and at first.

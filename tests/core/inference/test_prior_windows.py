@@ -1,6 +1,6 @@
 import pytest
 
-from lqsep.core.prior_windows import window_start
+from lqsep.core.inference.prior_windows import window_start
 
 
 def windows_by_hand(total, max_frames):

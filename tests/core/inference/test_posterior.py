@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from lqsep.core import frame_distribution
 from lqsep.core.errors import EmptySupportError, IncompatibleComponentsError, ShapeError
-from lqsep.core.filters import Filters, filter_table
-from lqsep.core.frame_distribution import _pick, pick_by_cdf
+from lqsep.core.inference import frame_distribution
+from lqsep.core.inference.filters import Filters, filter_table
+from lqsep.core.inference.frame_distribution import _pick, pick_by_cdf
+from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.likelihood import BoundLikelihood
-from lqsep.core.posterior import SequencePosterior
 from lqsep.testing.dense import dense_step, dense_values
 from lqsep.testing.toys import (
     DenseBound,

@@ -25,10 +25,10 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lqsep.core.errors import EmptySupportError
-from lqsep.core.frame_distribution import pick_by_weight
+from lqsep.core.inference.frame_distribution import pick_by_weight
+from lqsep.core.inference.markov_steps import MarkovSteps, markov_steps
+from lqsep.core.inference.state import MarkovPosterior
 from lqsep.core.interfaces.data import FrameScores
-from lqsep.core.markov_steps import MarkovSteps, markov_steps
-from lqsep.core.posterior_state import MarkovPosterior
 
 # Bytes of messages and likelihoods up to which all frames are one block.
 _ALL_AT_ONCE = 1 << 28

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from lqsep.core.posterior import SequencePosterior
+from lqsep.core.inference.posterior import SequencePosterior
 
 
 @dataclass(frozen=True)
