@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 
 from lqsep import Registry, load_model
-from lqsep.core.assemble import BuildContext, build
 from lqsep.core.audio_pool import AudioPool, stem_level
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.spec import Kind
 from lqsep.core.signal.metrics import sdr
-from lqsep.core.spec import Kind
 from lqsep.plugins.datasets.config import TrackFoldersConfig
 
 FIGURES = {

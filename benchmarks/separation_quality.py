@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 
 from lqsep import Registry, Separator
-from lqsep.core.assemble import BuildContext, build
 from lqsep.core.baselines import HpssSetting, hpss, oracle_masks, share_mixture
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.spec import Kind
 from lqsep.core.signal.metrics import windowed_sdr
-from lqsep.core.spec import Kind
 from lqsep.plugins.datasets.config import TrackFoldersConfig
 
 

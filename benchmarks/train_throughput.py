@@ -36,11 +36,11 @@ from torch import Tensor, nn
 
 from lqsep.cli.train_presets import PRESETS, load_recipe
 from lqsep.core.audio_pool import AudioPool, stem_level
-from lqsep.core.config import PipelineConfig, parse_settings
+from lqsep.core.components.config import PipelineConfig, parse_settings
+from lqsep.core.components.registry import Registry
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.core.model_directory import resolve_device
 from lqsep.core.optimizers import JukeboxAdam
-from lqsep.core.registry import Registry
 from lqsep.core.training import Task, fit
 from lqsep.core.training_settings import LoopSettings
 from lqsep.plugins.lqvae import factory as lqvae

@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lqsep.core.config import PipelineConfig, load_config
+    from lqsep.core.components.config import PipelineConfig, load_config
+    from lqsep.core.components.registry import Registry
+    from lqsep.core.components.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
     from lqsep.core.errors import LqsepError
     from lqsep.core.interfaces.data import Separation
     from lqsep.core.model_directory import Model, load_model
     from lqsep.core.pipeline import Separator
-    from lqsep.core.registry import Registry
-    from lqsep.core.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
 
 __version__ = "0.1.0"
 
@@ -36,17 +36,17 @@ __all__ = [
 ]
 
 _LAZY = {
-    "ComponentConfig": "lqsep.core.spec",
-    "ComponentSpec": "lqsep.core.spec",
-    "Kind": "lqsep.core.spec",
+    "ComponentConfig": "lqsep.core.components.spec",
+    "ComponentSpec": "lqsep.core.components.spec",
+    "Kind": "lqsep.core.components.spec",
     "LqsepError": "lqsep.core.errors",
     "Model": "lqsep.core.model_directory",
-    "PipelineConfig": "lqsep.core.config",
-    "Registry": "lqsep.core.registry",
+    "PipelineConfig": "lqsep.core.components.config",
+    "Registry": "lqsep.core.components.registry",
     "Separation": "lqsep.core.interfaces.data",
     "Separator": "lqsep.core.pipeline",
-    "hookimpl": "lqsep.core.spec",
-    "load_config": "lqsep.core.config",
+    "hookimpl": "lqsep.core.components.spec",
+    "load_config": "lqsep.core.components.config",
     "load_model": "lqsep.core.model_directory",
 }
 

@@ -19,11 +19,11 @@ import torch
 import lqsep
 from lqsep.cli.config_template import TEMPLATE
 from lqsep.cli.main import COMMANDS, cli
-from lqsep.core.assemble import BuildContext, build
 from lqsep.core.audio.files import read_audio, write_audio
-from lqsep.core.config import parse_config, parse_settings
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.config import parse_config, parse_settings
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.training_settings import LoopSettings
 
 ROOT = Path(__file__).resolve().parent.parent

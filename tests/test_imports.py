@@ -47,7 +47,10 @@ def test_light_commands_stay_light(arguments: list[str]) -> None:
 
 def test_importing_lqsep_is_light() -> None:
     assert (
-        heavy_modules("--version", first="import lqsep, lqsep.core.config, lqsep.core.assemble")
+        heavy_modules(
+            "--version",
+            first="import lqsep, lqsep.core.components.config, lqsep.core.components.assemble",
+        )
         == []
     )
 

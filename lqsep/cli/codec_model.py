@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lqsep.core.assemble import BuildContext
-    from lqsep.core.config import PipelineConfig
+    from lqsep.core.components.assemble import BuildContext
+    from lqsep.core.components.config import PipelineConfig
+    from lqsep.core.components.registry import Registry
     from lqsep.core.interfaces.codec import Codec
-    from lqsep.core.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ def open_codec_model(
     import torch
 
     from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
-    from lqsep.core.assemble import BuildContext, build
-    from lqsep.core.config import check_two_sources
+    from lqsep.core.components.assemble import BuildContext, build
+    from lqsep.core.components.config import check_two_sources
+    from lqsep.core.components.registry import Registry
+    from lqsep.core.components.spec import Kind
     from lqsep.core.errors import CheckpointError
     from lqsep.core.model_directory import MODEL_FILE, resolve_device
-    from lqsep.core.registry import Registry
-    from lqsep.core.spec import Kind
 
     if not (directory / MODEL_FILE).is_file():
         raise CheckpointError(

@@ -12,9 +12,9 @@ from pydantic.fields import FieldInfo
 
 from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.tables import print_table
+from lqsep.core.components.registry import RegisteredComponent, Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import PluginError
-from lqsep.core.registry import RegisteredComponent, Registry
-from lqsep.core.spec import Kind
 
 _KIND = click.Choice([kind.value for kind in Kind])
 _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple of"}

@@ -13,9 +13,9 @@ from lqsep.cli.config_template import TEMPLATE
 from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import set_option
 from lqsep.cli.pipeline_options import PipelineChanges, PipelineSource, read_pipeline
-from lqsep.core.config import PipelineConfig, check_two_sources
+from lqsep.core.components.config import PipelineConfig, check_two_sources
+from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError
-from lqsep.core.registry import Registry
 
 _name_option = click.option("-n", "--name", help="A shipped model's name or a model directory.")
 

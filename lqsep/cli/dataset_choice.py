@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqsep.core.config import apply_override, parse_settings
+from lqsep.core.components.config import apply_override, parse_settings
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 
 if TYPE_CHECKING:
     from lqsep.core.interfaces.dataset import Dataset
@@ -41,7 +41,7 @@ class DatasetChoice:
         """
         import torch
 
-        from lqsep.core.assemble import BuildContext, build
+        from lqsep.core.components.assemble import BuildContext, build
 
         found = registry.find(Kind.DATASET, self.type)
         fields = found.spec.config.model_fields

@@ -145,7 +145,7 @@ def _audio_formats() -> list[str]:
 
 
 def _plugins() -> dict[str, Any]:
-    from lqsep.core.registry import Registry
+    from lqsep.core.components.registry import Registry
 
     registry = Registry.discover()
     counts: dict[str, int] = {}

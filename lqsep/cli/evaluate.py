@@ -44,18 +44,18 @@ from lqsep.cli.pipeline_flags import (
 )
 from lqsep.cli.progress import ProgressBars
 from lqsep.cli.workers import run_in_processes
-from lqsep.core.config import check_two_sources
+from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
 from lqsep.core.new_file import write_text
 
 if TYPE_CHECKING:
-    from lqsep.core.config import PipelineConfig
+    from lqsep.core.components.config import PipelineConfig
+    from lqsep.core.components.registry import Registry
     from lqsep.core.evaluation.items import EvaluationItem
     from lqsep.core.evaluation.protocols import Protocol
     from lqsep.core.evaluation.summary import Summary
     from lqsep.core.interfaces.dataset import Dataset
-    from lqsep.core.registry import Registry
 
 # Settings that begin so are the data set's, the others the pipeline's.
 _DATASET = "dataset."
@@ -151,8 +151,8 @@ def _evaluate(
         )
     use_one_thread()
 
+    from lqsep.core.components.registry import Registry
     from lqsep.core.evaluation.baselines_of import fit_baselines
-    from lqsep.core.registry import Registry
 
     registry = Registry.discover()
     changes = pipeline_changes(
@@ -208,11 +208,11 @@ def _pipeline_settings(config: PipelineConfig, device: str, registry: Registry) 
     """What decides the stems: codec, configuration, kind of device, versions."""
     import torch
 
-    from lqsep.core.assemble import BuildContext, build
-    from lqsep.core.config import file_hashes
+    from lqsep.core.components.assemble import BuildContext, build
+    from lqsep.core.components.config import file_hashes
+    from lqsep.core.components.spec import Kind
     from lqsep.core.model_directory import resolve_device
     from lqsep.core.report import versions
-    from lqsep.core.spec import Kind
 
     context = BuildContext(
         device=resolve_device(device),

@@ -32,11 +32,11 @@ def export_model(name: str, output: Path) -> list[Path]:
         CheckpointError: The model cannot be loaded, or ``output`` holds something already.
         IncompatibleComponentsError: Not two sources, or a part is none that the reference has.
     """
-    from lqsep.core.config import load_config
+    from lqsep.core.components.config import load_config
+    from lqsep.core.components.registry import Registry
     from lqsep.core.model_directory import build_model, find_config, model_name
     from lqsep.core.new_directory import new_directory
     from lqsep.core.pickled_checkpoint import write_pickle
-    from lqsep.core.registry import Registry
     from lqsep.plugins.codebook_sum.reference_table import reference_table
 
     registry, path = Registry.discover(), find_config(name)

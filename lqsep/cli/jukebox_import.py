@@ -94,10 +94,10 @@ def import_model(
         DeviceError: The device is not available.
     """
     from lqsep.core.checkpoints import save_weights
-    from lqsep.core.config import parse_config
+    from lqsep.core.components.config import parse_config
+    from lqsep.core.components.registry import Registry
     from lqsep.core.model_directory import update_model_toml
     from lqsep.core.new_directory import new_directory
-    from lqsep.core.registry import Registry
     from lqsep.plugins.codebook_sum.table import save_table
 
     gains = files.source_gains()

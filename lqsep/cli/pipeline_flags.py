@@ -10,7 +10,7 @@ import click
 
 from lqsep.cli.options import Seconds, SourceValue, set_option
 from lqsep.cli.pipeline_options import PipelineChanges, PipelineSource, read_pipeline
-from lqsep.core.registry import Registry
+from lqsep.core.components.registry import Registry
 
 DEFAULT_MODEL = "drums-bass"
 

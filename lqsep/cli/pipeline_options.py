@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lqsep.cli.options import did_you_mean
-from lqsep.core.config import (
+from lqsep.core.components.config import (
     PipelineConfig,
     apply_override,
     get_table,
@@ -16,9 +16,9 @@ from lqsep.core.config import (
     read_toml,
     replace_component,
 )
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError, PluginError
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 
 NO_REFINER = "none"
 

@@ -48,7 +48,7 @@ from lqsep.cli.separate_run import (
 )
 from lqsep.cli.separate_worker import TrackSetup
 from lqsep.cli.workers import run_in_processes
-from lqsep.core.config import check_two_sources
+from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -168,8 +168,8 @@ def _separate(
     use_one_thread()
 
     from lqsep.core.audio.files import READABLE_EXTENSIONS
+    from lqsep.core.components.registry import Registry
     from lqsep.core.model_directory import resolve_device
-    from lqsep.core.registry import Registry
 
     resolve_device(device)
     if plots:

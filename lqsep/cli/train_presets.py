@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lqsep.core.config import PipelineConfig, apply_override, load_config, parse_config, read_toml
-from lqsep.core.registry import Registry
+from lqsep.core.components.config import (
+    PipelineConfig,
+    apply_override,
+    load_config,
+    parse_config,
+    read_toml,
+)
+from lqsep.core.components.registry import Registry
 
 _FOLDER = Path(__file__).resolve().parent.parent / "presets"
 

@@ -19,7 +19,7 @@ _LINE_EVERY_S = 30.0
 
 
 class TrainingProgress:
-    """Shows what trainers report (`lqsep.core.assemble.TrainContext.report`).
+    """Shows what trainers report (`lqsep.core.components.assemble.TrainContext.report`).
 
     Dictionaries with ``event`` ``progress`` (``name``, ``step``, ``steps``, ``done``, ``eta_s``,
     ``steps_per_s`` and other rates, ``loss``), ``encoding`` (likewise, but for the loss),

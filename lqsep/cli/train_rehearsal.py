@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lqsep.core.assemble import TrainContext
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.training_settings import LoopSettings
 
 _STEPS = 2

@@ -69,8 +69,8 @@ class WorkerSetup(ABC, Generic[Task, Result]):
         Raises:
             LqsepError: As `lqsep.Separator.from_pretrained`.
         """
+        from lqsep.core.components.registry import Registry
         from lqsep.core.pipeline import Separator
-        from lqsep.core.registry import Registry
 
         registry = Registry.discover()
         config = self.pipeline.parse(registry)

@@ -25,9 +25,17 @@ from typing import Any
 import tomli_w
 import torch
 
-from lqsep.core.assemble import BuildContext, build
 from lqsep.core.checkpoints import file_hash
-from lqsep.core.config import PipelineConfig, file_hashes, get_table, load_config, read_toml
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.config import (
+    PipelineConfig,
+    file_hashes,
+    get_table,
+    load_config,
+    read_toml,
+)
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import (
     CheckpointError,
     ConfigError,
@@ -37,8 +45,6 @@ from lqsep.core.errors import (
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.prior import Prior
 from lqsep.core.new_file import new_file, system_words
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 
 MODEL_FILE = "model.toml"
 

@@ -23,11 +23,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.core.assemble import build
 from lqsep.core.audio.mixtures import ArrayReader, FileReader, MixtureReader
 from lqsep.core.audio.mono import to_mono
 from lqsep.core.audio.resampling import resample
-from lqsep.core.config import PipelineConfig, check_two_sources, load_config
+from lqsep.core.components.assemble import build
+from lqsep.core.components.config import PipelineConfig, check_two_sources, load_config
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import DeviceMemoryError
 from lqsep.core.inference.batches import BatchLimit, in_batches
 from lqsep.core.inference.posterior import SequencePosterior
@@ -47,10 +49,8 @@ from lqsep.core.interfaces.refiner import RefineContext, Refiner
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.model_directory import Model, build_model, find_config, model_name
-from lqsep.core.registry import Registry
 from lqsep.core.sampled_stretch import SampledStretch
 from lqsep.core.separation_run import OnProgress, SeparationRun
-from lqsep.core.spec import Kind
 from lqsep.core.stage_clock import StageClock
 from lqsep.core.windows import Segment
 

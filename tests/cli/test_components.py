@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from lqsep.cli.components import field_rows
 from lqsep.cli.main import run
 from lqsep.cli.tables import plain_lines
-from lqsep.core.registry import Registry
-from lqsep.core.spec import ComponentConfig, Kind
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import ComponentConfig, Kind
 
 
 def install(folder: Path, distribution: str, module: str, source: str) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from lqsep.cli.config_template import TEMPLATE
 from lqsep.cli.main import run
-from lqsep.core.config import load_config, parse_config
-from lqsep.core.registry import Registry
+from lqsep.core.components.config import load_config, parse_config
+from lqsep.core.components.registry import Registry
 
 
 def test_the_template_is_a_valid_configuration() -> None:

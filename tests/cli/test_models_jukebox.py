@@ -13,7 +13,7 @@ import torch
 from lqsep import load_model
 from lqsep.cli.main import run
 from lqsep.core.checkpoints import read_header
-from lqsep.core.config import read_toml
+from lqsep.core.components.config import read_toml
 from lqsep.core.model_directory import verify_model
 from lqsep.plugins.codebook_sum.table import load_table
 from lqsep.plugins.lqvae.config import LQVAEConfig

@@ -12,6 +12,7 @@ from lqsep.cli.inputs import find_inputs
 from lqsep.cli.main import run
 from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
 from lqsep.core.audio.files import audio_info, write_audio
+from lqsep.core.components.registry import Registry
 from lqsep.core.errors import AudioError, CheckpointError, ConfigError
 from lqsep.core.model_directory import (
     declared_hashes,
@@ -19,7 +20,6 @@ from lqsep.core.model_directory import (
     shipped_models,
     update_model_toml,
 )
-from lqsep.core.registry import Registry
 
 
 class Lqsep:

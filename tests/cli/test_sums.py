@@ -9,12 +9,12 @@ import torch
 
 from lqsep import load_model
 from lqsep.cli.main import run
-from lqsep.core.assemble import build
 from lqsep.core.audio.files import write_audio
-from lqsep.core.config import read_toml
+from lqsep.core.components.assemble import build
+from lqsep.core.components.config import read_toml
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.model_directory import update_model_toml, verify_model
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import build_sum_table, load_table
 

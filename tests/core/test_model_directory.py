@@ -7,7 +7,7 @@ import torch
 
 from lqsep import Registry, load_model
 from lqsep.core.checkpoints import load_weights, save_weights
-from lqsep.core.config import read_toml
+from lqsep.core.components.config import read_toml
 from lqsep.core.errors import (
     CheckpointError,
     ConfigError,
@@ -90,7 +90,7 @@ def test_sizes_that_do_not_fit_are_refused(model):
 
 
 def test_priors_of_another_size_are_all_named():
-    from lqsep.core.config import parse_config
+    from lqsep.core.components.config import parse_config
     from lqsep.core.model_directory import build_model
 
     registry = Registry.from_plugins(lqsep=_Mismatched())

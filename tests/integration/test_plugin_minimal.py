@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.assemble import BuildContext, build
 from lqsep.core.audio.files import read_audio, write_audio
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.interfaces.prior import Prior
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 from lqsep.testing.contracts import PriorContract
 from lqsep.testing.toys import AddingCodec
 

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lqsep.core.assemble import BuildContext, build
 from lqsep.core.audio.resampling import resample
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.evaluation.sound import at_gain
 from lqsep.core.interfaces.data import DecodedCandidates
 from lqsep.core.interfaces.selector import Selector
-from lqsep.core.registry import Registry
 from lqsep.core.signal.metrics import candidate_sdr
-from lqsep.core.spec import Kind
 
 # Values resampled at a time: 32 MB in single precision.
 _BLOCK = 1 << 23

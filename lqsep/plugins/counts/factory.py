@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import check_codec_fingerprint
-from lqsep.core.config import check_two_sources
+from lqsep.core.components.assemble import BuildContext
+from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.plugins.counts.config import CountsConfig

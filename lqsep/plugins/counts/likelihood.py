@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from lqsep.core.config import check_two_sources, same_gains
+from lqsep.core.components.config import check_two_sources, same_gains
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lqsep.core.spec import ComponentConfig
+from lqsep.core.components.spec import ComponentConfig
 
 
 class GaussianSumConfig(ComponentConfig):

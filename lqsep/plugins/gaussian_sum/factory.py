@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import check_codec_fingerprint
-from lqsep.core.config import check_two_sources
+from lqsep.core.components.assemble import BuildContext
+from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import CheckpointError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.plugins.gaussian_sum.calibration import load_calibration

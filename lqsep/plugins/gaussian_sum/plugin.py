@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lqsep.core.spec import ComponentSpec, Kind, hookimpl
+from lqsep.core.components.spec import ComponentSpec, Kind, hookimpl
 from lqsep.plugins.gaussian_sum.config import GaussianSumConfig
 
 

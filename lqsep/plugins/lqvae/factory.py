@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import load_weights
+from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import CheckpointError
 from lqsep.plugins.lqvae.codec import LQVAECodec, load_inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig

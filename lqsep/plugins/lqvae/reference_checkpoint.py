@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lqsep.core.checkpoints import name_mismatch, shape_mismatch
-from lqsep.core.config import parse_settings
+from lqsep.core.components.config import parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError
 from lqsep.core.pickled_checkpoint import PickledCheckpoint
 from lqsep.plugins.lqvae.codec import inference_tensors

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from lqsep.core import processes
-from lqsep.core.assemble import TrainContext
 from lqsep.core.audio_pool import AudioPool, Reading, stem_level
 from lqsep.core.checkpoints import save_weights
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.training import Task, autocast, fit

@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import (
     Weights,
     check_codec_fingerprint,
     load_weights,
     save_weights,
 )
+from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.plugins.ngram.config import NgramConfig
 from lqsep.plugins.ngram.counts import NgramCounts, count_ngrams

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from lqsep.core.assemble import TrainContext
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.encode_dataset import encode_source
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.wave_variation import Variation

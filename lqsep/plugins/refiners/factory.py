@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lqsep.core.assemble import BuildContext
+from lqsep.core.components.assemble import BuildContext
 from lqsep.plugins.refiners.config import ConsistencyConfig, WienerConfig
 from lqsep.plugins.refiners.consistency import ConsistencyRefiner
 from lqsep.plugins.refiners.wiener import WienerRefiner

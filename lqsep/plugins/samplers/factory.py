@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lqsep.core.assemble import BuildContext
+from lqsep.core.components.assemble import BuildContext
 from lqsep.core.inference.filters import Filters
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lqsep.core.spec import ComponentConfig
+from lqsep.core.components.spec import ComponentConfig
 
 
 class RejectionConfig(ComponentConfig):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lqsep.core.assemble import BuildContext
+from lqsep.core.components.assemble import BuildContext
 from lqsep.plugins.selectors.best import BestSelector
 from lqsep.plugins.selectors.config import BestConfig, MeanConfig, RejectionConfig
 from lqsep.plugins.selectors.mean import MeanSelector

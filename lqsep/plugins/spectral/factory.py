@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lqsep.core.assemble import BuildContext
+from lqsep.core.components.assemble import BuildContext
 from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.config import SpectralConfig
 from lqsep.plugins.spectral.features import SpectralFeatures

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lqsep.core.assemble import BuildContext
-from lqsep.core.config import check_two_sources
+from lqsep.core.components.assemble import BuildContext
+from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.plugins.spectral.adaptation import EqualiserPrior
 from lqsep.plugins.spectral.log_sum import LogSumLikelihood

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.assemble import TrainContext
 from lqsep.core.audio_pool import AudioPool, stem_level
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.errors import AudioError
 from lqsep.core.wave_variation import Variation
 from lqsep.plugins.spectral.book import SpectralBook

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import check_codec_fingerprint, load_module, load_weights
+from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.plugins.transformer.config import TransformerConfig

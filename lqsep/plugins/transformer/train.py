@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lqsep.core import processes
-from lqsep.core.assemble import TrainContext
 from lqsep.core.checkpoints import save_weights
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.training import Task, autocast, fit
 from lqsep.plugins.transformer.config import TransformerConfig

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.core.assemble import TrainContext
 from lqsep.core.audio_pool import AudioPool, Reading, stem_level
 from lqsep.core.code_cache import cached_codes, data_hash
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.encode_dataset import encode_source
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lqsep.core.assemble import BuildContext
-from lqsep.core.config import check_two_sources
+from lqsep.core.components.assemble import BuildContext
+from lqsep.core.components.config import check_two_sources
 from lqsep.plugins.waveform.config import WaveformConfig
 from lqsep.plugins.waveform.likelihood import WaveformLikelihood
 

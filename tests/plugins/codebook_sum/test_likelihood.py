@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core.assemble import BuildContext, build
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.interfaces.data import EncodedMixture
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 from lqsep.plugins.codebook_sum import plugin
 from lqsep.plugins.codebook_sum.config import CodebookSumConfig
 from lqsep.plugins.codebook_sum.likelihood import BoundCodebookSum, CodebookSumLikelihood

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.assemble import BuildContext, build
 from lqsep.core.audio.files import write_audio
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import AudioError, ConfigError
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 from lqsep.plugins.datasets import plugin
 from lqsep.plugins.datasets.folders import FolderDataset
 from lqsep.plugins.datasets.layouts import find_stem_folders, find_track_folders

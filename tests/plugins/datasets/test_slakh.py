@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.assemble import BuildContext, build
 from lqsep.core.audio.files import AudioReader, write_audio
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import AudioError, ConfigError
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 from lqsep.plugins.datasets import plugin
 from lqsep.plugins.datasets.slakh import SlakhDataset, find_slakh_tracks, slakh_splits
 from lqsep.plugins.datasets.slakh_metadata import read_slakh_folder

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core.assemble import BuildContext, build
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 from lqsep.plugins.gaussian_sum import plugin
 from lqsep.plugins.gaussian_sum.calibration import Calibration, save_calibration
 from lqsep.plugins.gaussian_sum.config import GaussianSumConfig

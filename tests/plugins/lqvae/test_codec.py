@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import file_hash, save_weights
+from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import CheckpointError, ShapeError
 from lqsep.plugins.lqvae.codec import LQVAECodec, inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig

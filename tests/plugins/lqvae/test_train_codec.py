@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.assemble import BuildContext, TrainContext
 from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.checkpoints import load_weights
+from lqsep.core.components.assemble import BuildContext, TrainContext
 from lqsep.core.errors import AudioError, CheckpointError, LqsepError
 from lqsep.core.interfaces.dataset import Track
 from lqsep.plugins.datasets.synthetic import SyntheticDataset

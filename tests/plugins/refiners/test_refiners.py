@@ -3,8 +3,10 @@ import dataclasses
 import pytest
 import torch
 
-from lqsep.core.assemble import BuildContext, build
 from lqsep.core.audio.resampling import resample
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.interfaces.data import (
     Candidates,
     DecodedCandidates,
@@ -13,8 +15,6 @@ from lqsep.core.interfaces.data import (
     Selection,
 )
 from lqsep.core.interfaces.refiner import RefineContext
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.refiners import plugin
 from lqsep.plugins.refiners.consistency import ConsistencyRefiner

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core.assemble import BuildContext
+from lqsep.core.components.assemble import BuildContext
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import DecodedCandidates
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 from lqsep.plugins.samplers import plugin
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.config import SMCConfig

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lqsep.core.assemble import BuildContext, build
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.spectral import pair_model, plugin
 from lqsep.plugins.spectral.book import SpectralBook

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lqsep.core.assemble import BuildContext
 from lqsep.core.checkpoints import load_weights, save_weights
+from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError, ShapeError
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.codec import SpectralCodec

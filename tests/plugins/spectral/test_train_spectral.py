@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from lqsep.cli.main import cli
-from lqsep.core.assemble import BuildContext, TrainContext
 from lqsep.core.checkpoints import load_weights
+from lqsep.core.components.assemble import BuildContext, TrainContext
 from lqsep.core.errors import AudioError
 from lqsep.core.model_directory import load_model, verify_model
 from lqsep.plugins.datasets.synthetic import SyntheticDataset

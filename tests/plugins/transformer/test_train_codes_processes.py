@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lqsep.core import processes
-from lqsep.core.assemble import TrainContext
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.interfaces.dataset import Track
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.transformer.train_codes import make_windows

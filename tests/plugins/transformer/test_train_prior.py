@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from lqsep.core.assemble import BuildContext, TrainContext
 from lqsep.core.audio_pool import AudioPool
 from lqsep.core.checkpoints import load_weights
+from lqsep.core.components.assemble import BuildContext, TrainContext
 from lqsep.core.errors import AudioError, CheckpointError, IncompatibleComponentsError
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.transformer.config import TransformerConfig

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from lqsep.cli.main import run
-from lqsep.core.assemble import BuildContext, build
 from lqsep.core.audio.files import read_audio, write_audio
-from lqsep.core.config import parse_settings
+from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.config import parse_settings
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
-from lqsep.core.registry import Registry
-from lqsep.core.spec import Kind
 from lqsep.plugins.lqvae.codec import LQVAECodec
 from lqsep.plugins.lqvae.model import LQVAE
 from lqsep.plugins.lqvae.reference_names import from_reference

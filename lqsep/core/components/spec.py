@@ -77,11 +77,11 @@ class ComponentSpec:
         name: Lower-case letters, digits and hyphens; the name that users write.
         config: Its pydantic model.
         factory: ``"module:callable"``, called as ``factory(config, context)`` with a
-            `lqsep.core.assemble.BuildContext`.
+            `lqsep.core.components.assemble.BuildContext`.
         summary: One line for ``lqsep components``.
         api_version: The plugin interface the plugin was written for.
         trainer: ``"module:callable"``, called as ``trainer(config, train_config, context)`` with a
-            `lqsep.core.assemble.TrainContext`; None when the component is not trained.
+            `lqsep.core.components.assemble.TrainContext`; None when the component is not trained.
         train_config: The pydantic model of the trainer's settings.
 
     Raises:

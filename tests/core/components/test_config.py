@@ -4,7 +4,12 @@ import pytest
 from pydantic import Field
 
 from lqsep import ComponentConfig, ComponentSpec, Kind, Registry, hookimpl
-from lqsep.core.config import apply_override, load_config, parse_config, replace_component
+from lqsep.core.components.config import (
+    apply_override,
+    load_config,
+    parse_config,
+    replace_component,
+)
 from lqsep.core.errors import ConfigError
 
 

@@ -43,9 +43,9 @@ from pydantic import (
     field_validator,
 )
 
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import ComponentConfig, Kind
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError, PluginError
-from lqsep.core.registry import Registry
-from lqsep.core.spec import ComponentConfig, Kind
 
 # 115 days: beyond any recording, and counts of samples stay far from overflowing.
 MAX_SECONDS = 1e7

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lqsep.core.spec import ComponentConfig, ComponentSpec, Kind
+from lqsep.core.components.spec import ComponentConfig, ComponentSpec, Kind
 
 
 class ConstantConfig(ComponentConfig):

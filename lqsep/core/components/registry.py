@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import pluggy
 
+from lqsep.core.components.spec import PROJECT, SUPPORTED_API_VERSIONS, ComponentSpec, Hooks, Kind
 from lqsep.core.errors import AmbiguousComponentError, UnknownComponentError
-from lqsep.core.spec import PROJECT, SUPPORTED_API_VERSIONS, ComponentSpec, Hooks, Kind
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import lqsep.plugins
+from lqsep.core.components.registry import PluginProblem, Registry
+from lqsep.core.components.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
 from lqsep.core.errors import AmbiguousComponentError, UnknownComponentError
-from lqsep.core.registry import PluginProblem, Registry
-from lqsep.core.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
 
 
 class ToyConfig(ComponentConfig):

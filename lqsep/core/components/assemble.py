@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lqsep.core.components.registry import RegisteredComponent
+from lqsep.core.components.spec import ComponentConfig, Kind
 from lqsep.core.errors import IncompatiblePluginError, LqsepError, PluginError
-from lqsep.core.registry import RegisteredComponent
-from lqsep.core.spec import ComponentConfig, Kind
 
 if TYPE_CHECKING:
     import torch
