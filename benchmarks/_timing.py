@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from lqsep.core.new_file import write_text
+from lqsep.core.store.new_file import write_text
 
 Job = Callable[[], object]
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lqsep.core.components.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
     from lqsep.core.errors import LqsepError
     from lqsep.core.interfaces.data import Separation
-    from lqsep.core.model_directory import Model, load_model
     from lqsep.core.pipeline import Separator
+    from lqsep.core.store.model_directory import Model, load_model
 
 __version__ = "0.1.0"
 
@@ -40,14 +40,14 @@ _LAZY = {
     "ComponentSpec": "lqsep.core.components.spec",
     "Kind": "lqsep.core.components.spec",
     "LqsepError": "lqsep.core.errors",
-    "Model": "lqsep.core.model_directory",
+    "Model": "lqsep.core.store.model_directory",
     "PipelineConfig": "lqsep.core.components.config",
     "Registry": "lqsep.core.components.registry",
     "Separation": "lqsep.core.interfaces.data",
     "Separator": "lqsep.core.pipeline",
     "hookimpl": "lqsep.core.components.spec",
     "load_config": "lqsep.core.components.config",
-    "load_model": "lqsep.core.model_directory",
+    "load_model": "lqsep.core.store.model_directory",
 }
 
 

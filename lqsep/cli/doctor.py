@@ -164,7 +164,7 @@ def _plugins() -> dict[str, Any]:
 def _models() -> list[dict[str, Any]]:
     """The shipped models, each checked against its sha256 sums."""
     try:
-        from lqsep.core.model_directory import shipped_models, verify_model
+        from lqsep.core.store.model_directory import shipped_models, verify_model
     except ImportError:  # reported with the package
         return []
     models = []

@@ -47,7 +47,7 @@ from lqsep.cli.workers import run_in_processes
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
-from lqsep.core.new_file import write_text
+from lqsep.core.store.new_file import write_text
 
 if TYPE_CHECKING:
     from lqsep.core.components.config import PipelineConfig
@@ -211,8 +211,8 @@ def _pipeline_settings(config: PipelineConfig, device: str, registry: Registry) 
     from lqsep.core.components.assemble import BuildContext, build
     from lqsep.core.components.config import file_hashes
     from lqsep.core.components.spec import Kind
-    from lqsep.core.model_directory import resolve_device
     from lqsep.core.report import versions
+    from lqsep.core.store.model_directory import resolve_device
 
     context = BuildContext(
         device=resolve_device(device),

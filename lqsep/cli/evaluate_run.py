@@ -13,7 +13,7 @@ from lqsep.cli.dataset_choice import DatasetChoice
 from lqsep.cli.workers import OnProgress, WorkerSetup
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError, LqsepError
-from lqsep.core.new_file import write_text
+from lqsep.core.store.new_file import write_text
 
 if TYPE_CHECKING:
     from lqsep.core.evaluation.baselines_of import Baselines

@@ -14,7 +14,7 @@ from lqsep.plugins.codebook_sum.config import SUMS_FILE
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lqsep.core.model_directory import Model
+    from lqsep.core.store.model_directory import Model
     from lqsep.plugins.lqvae.codec import LQVAECodec
 
 
@@ -34,9 +34,9 @@ def export_model(name: str, output: Path) -> list[Path]:
     """
     from lqsep.core.components.config import load_config
     from lqsep.core.components.registry import Registry
-    from lqsep.core.model_directory import build_model, find_config, model_name
-    from lqsep.core.new_directory import new_directory
-    from lqsep.core.pickled_checkpoint import write_pickle
+    from lqsep.core.store.model_directory import build_model, find_config, model_name
+    from lqsep.core.store.new_directory import new_directory
+    from lqsep.core.store.pickled_checkpoint import write_pickle
     from lqsep.plugins.codebook_sum.reference_table import reference_table
 
     registry, path = Registry.discover(), find_config(name)
@@ -101,7 +101,7 @@ def _codec(model: Model) -> LQVAECodec:
 
 def _table(model: Model) -> Tensor | None:
     """The table of sums that the model's likelihood reads, or that lies beside the model."""
-    from lqsep.core.checkpoints import check_codec_fingerprint
+    from lqsep.core.store.weights import check_codec_fingerprint
     from lqsep.plugins.codebook_sum.table import load_table
 
     name = getattr(model.config.likelihood, "table", None)
@@ -122,7 +122,7 @@ def _origin(path: Path) -> tuple[dict[str, Any], int]:
     Raises:
         CheckpointError: They cannot be read.
     """
-    from lqsep.core.checkpoints import read_header
+    from lqsep.core.store.weights import read_header
 
     metadata = read_header(path).metadata
     try:

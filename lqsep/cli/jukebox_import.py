@@ -15,7 +15,7 @@ from lqsep.plugins.codebook_sum.config import SUMS_FILE
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lqsep.core.pickled_checkpoint import PickledCheckpoint
+    from lqsep.core.store.pickled_checkpoint import PickledCheckpoint
 
 DEFAULT_GAIN = 0.5
 
@@ -93,11 +93,11 @@ def import_model(
         ConfigError: Not two sources, or a name or gain that is none.
         DeviceError: The device is not available.
     """
-    from lqsep.core.checkpoints import save_weights
     from lqsep.core.components.config import parse_config
     from lqsep.core.components.registry import Registry
-    from lqsep.core.model_directory import update_model_toml
-    from lqsep.core.new_directory import new_directory
+    from lqsep.core.store.model_directory import update_model_toml
+    from lqsep.core.store.new_directory import new_directory
+    from lqsep.core.store.weights import save_weights
     from lqsep.plugins.codebook_sum.table import save_table
 
     gains = files.source_gains()
@@ -132,8 +132,8 @@ class _Parts:
 
 
 def _read_parts(files: JukeboxFiles, gains: Mapping[str, float]) -> _Parts:
-    from lqsep.core.checkpoints import fingerprint
-    from lqsep.core.pickled_checkpoint import read_checkpoint
+    from lqsep.core.store.pickled_checkpoint import read_checkpoint
+    from lqsep.core.store.weights import fingerprint
     from lqsep.plugins.lqvae.reference_checkpoint import read_codec
     from lqsep.plugins.transformer.factory import checkpoint_name
     from lqsep.plugins.transformer.reference_checkpoint import read_prior
@@ -200,7 +200,7 @@ def _checked_table(
     on_block: Callable[[int, int], None] | None,
 ) -> Tensor:
     """The table of the file, if its entries are the sums' nearest codes at these gains."""
-    from lqsep.core.model_directory import resolve_device
+    from lqsep.core.store.model_directory import resolve_device
     from lqsep.plugins.codebook_sum.reference_table import read_reference_table, wrong_entries
 
     table = read_reference_table(path, len(codebook))
@@ -232,7 +232,7 @@ def _origin(checkpoint: PickledCheckpoint) -> dict[str, str]:
 
 def _description(files: JukeboxFiles) -> dict[str, Any]:
     """``[model]``: what is known of a model that was imported."""
-    from lqsep.core.checkpoints import file_hash
+    from lqsep.core.store.weights import file_hash
 
     def described(path: Path) -> dict[str, str]:
         return {"file": path.name, "sha256": file_hash(path)}

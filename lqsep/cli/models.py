@@ -26,7 +26,7 @@ def list_models() -> None:
     and how both were measured.
     """
     from lqsep.core.components.config import read_toml
-    from lqsep.core.model_directory import shipped_models
+    from lqsep.core.store.model_directory import shipped_models
 
     facts = []
     for directory in shipped_models().values():
@@ -44,7 +44,7 @@ def show(name: str) -> None:
     """All that is known of a model: NAME is a shipped model, a directory or a .toml file."""
     from lqsep.core.components.config import get_table, read_toml
     from lqsep.core.errors import ConfigError
-    from lqsep.core.model_directory import find_config
+    from lqsep.core.store.model_directory import find_config
 
     path = find_config(name)
     data = read_toml(path)
@@ -70,7 +70,7 @@ def show(name: str) -> None:
 @click.pass_context
 def verify(context: click.Context, name: str | None) -> None:
     """Check every file of a model against its sha256; of all shipped models without NAME."""
-    from lqsep.core.model_directory import shipped_models, verify_model
+    from lqsep.core.store.model_directory import shipped_models, verify_model
 
     if name is not None:
         files = verify_model(name)
@@ -122,7 +122,7 @@ def _facts(path: Path, data: Mapping[str, Any]) -> dict[str, object]:
         data: Its content.
     """
     from lqsep.core.components.config import get_table
-    from lqsep.core.model_directory import model_name
+    from lqsep.core.store.model_directory import model_name
 
     model = get_table(data, "model", path)
     quality = get_table(model, "metrics", path).get("test_sdr_db")

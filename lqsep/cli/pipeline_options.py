@@ -85,7 +85,7 @@ def read_pipeline(
         CheckpointError: There is no such model.
         ConfigError: The file cannot be read, or a change does not fit the pipeline.
     """
-    from lqsep.core.model_directory import find_config, model_name
+    from lqsep.core.store.model_directory import find_config, model_name
 
     path = Path(name) if is_file else find_config(name)
     data = read_toml(path)

@@ -173,7 +173,7 @@ def build_sums(
     """
     from lqsep.cli.codec_model import open_codec_model
     from lqsep.core.errors import ConfigError
-    from lqsep.core.model_directory import MODEL_FILE, update_model_toml
+    from lqsep.core.store.model_directory import MODEL_FILE, update_model_toml
     from lqsep.plugins.codebook_sum.factory import shared_codebook
     from lqsep.plugins.codebook_sum.table import build_sum_table, save_table
 

@@ -80,7 +80,7 @@ def calibrate(
     import torch
 
     from lqsep.cli.codec_model import open_codec_model
-    from lqsep.core.model_directory import update_model_toml
+    from lqsep.core.store.model_directory import update_model_toml
     from lqsep.plugins.gaussian_sum.calibration import (
         Calibration,
         measure_noise,

@@ -16,18 +16,18 @@ from pydantic import BaseModel
 from lqsep.cli.options import did_you_mean
 from lqsep.cli.train_presets import load_recipe
 from lqsep.cli.train_progress import TrainingProgress
-from lqsep.core.checkpoints import read_header
 from lqsep.core.components.assemble import BuildContext, TrainContext, build, import_target
 from lqsep.core.components.config import PipelineConfig, parse_settings
 from lqsep.core.components.registry import RegisteredComponent, Registry
 from lqsep.core.components.spec import ComponentConfig, Kind
 from lqsep.core.errors import CheckpointError, ConfigError, LqsepError, PluginError
-from lqsep.core.model_directory import (
+from lqsep.core.store.model_directory import (
     MODEL_FILE,
     declared_hashes,
     resolve_device,
     update_model_toml,
 )
+from lqsep.core.store.weights import read_header
 from lqsep.core.training_settings import LoopSettings
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from torch import Tensor
 from lqsep.core import processes
 from lqsep.core.errors import AudioError, CheckpointError
 from lqsep.core.interfaces.dataset import Dataset
-from lqsep.core.new_directory import new_directory
-from lqsep.core.new_file import new_file
+from lqsep.core.store.new_directory import new_directory
+from lqsep.core.store.new_file import new_file
 
 _VERSION = 1
 _CODES, _INDEX, _KEY = "codes.npy", "index.json", "key.json"

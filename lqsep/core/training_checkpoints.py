@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from lqsep.core.errors import CheckpointError, first_line
-from lqsep.core.new_file import new_file, system_words
+from lqsep.core.store.new_file import new_file, system_words
 
 
 class CheckpointFolder:

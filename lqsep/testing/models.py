@@ -12,7 +12,7 @@ from lqsep.core.components.assemble import BuildContext, TrainContext, build, im
 from lqsep.core.components.config import parse_config, parse_settings
 from lqsep.core.components.registry import RegisteredComponent, Registry
 from lqsep.core.components.spec import ComponentConfig, Kind
-from lqsep.core.model_directory import update_model_toml
+from lqsep.core.store.model_directory import update_model_toml
 
 # 8000 Hz, 64 samples per frame, 8 codes: separates a second in well under a second.
 TINY: dict[str, Any] = {

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.core.checkpoints import fingerprint
 from lqsep.core.errors import ShapeError
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.codec import Codec, CodecInfo
@@ -21,6 +20,7 @@ from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.core.interfaces.prior import Prior, PriorInfo
 from lqsep.core.likelihoods.dense import DenseLikelihood
+from lqsep.core.store.weights import fingerprint
 from lqsep.testing.enumeration import ExactPosterior, enumerate_posterior
 
 __all__ = [

@@ -11,7 +11,7 @@ from lqsep import load_model
 from lqsep.cli.main import run
 from lqsep.core.audio.files import read_audio, write_audio
 from lqsep.core.components.config import read_toml
-from lqsep.core.model_directory import update_model_toml, verify_model
+from lqsep.core.store.model_directory import update_model_toml, verify_model
 from lqsep.plugins.counts.store import load_counts
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.testing.models import make_tiny_model

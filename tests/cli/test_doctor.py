@@ -100,7 +100,9 @@ def test_a_faulty_plugin_of_others_is_listed_and_no_failure(
 def test_a_damaged_shipped_model_is_a_failure(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lqsep.core.model_directory.shipped_models", lambda: {"tiny": tiny_model})
+    monkeypatch.setattr(
+        "lqsep.core.store.model_directory.shipped_models", lambda: {"tiny": tiny_model}
+    )
     model = document(capsys)["models"][0]
     assert (model["name"], model["error"]) == ("tiny", None)
     (tiny_model / "codec.safetensors").unlink()

@@ -9,8 +9,8 @@ import pytest
 
 from lqsep.cli import models
 from lqsep.cli.main import run
-from lqsep.core import model_directory
-from lqsep.core.model_directory import shipped_models
+from lqsep.core.store import model_directory
+from lqsep.core.store.model_directory import shipped_models
 
 
 @pytest.fixture

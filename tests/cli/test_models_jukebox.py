@@ -12,9 +12,9 @@ import torch
 
 from lqsep import load_model
 from lqsep.cli.main import run
-from lqsep.core.checkpoints import read_header
 from lqsep.core.components.config import read_toml
-from lqsep.core.model_directory import verify_model
+from lqsep.core.store.model_directory import verify_model
+from lqsep.core.store.weights import read_header
 from lqsep.plugins.codebook_sum.table import load_table
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model as build_codec_model

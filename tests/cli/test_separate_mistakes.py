@@ -14,7 +14,7 @@ from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
 from lqsep.core.audio.files import audio_info, write_audio
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import AudioError, CheckpointError, ConfigError
-from lqsep.core.model_directory import (
+from lqsep.core.store.model_directory import (
     declared_hashes,
     find_config,
     shipped_models,
@@ -209,7 +209,9 @@ def test_a_model_table_that_is_none(
     lqsep: Lqsep, tiny_model: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tiny_model / "model.toml").write_text("model = 3\n")
-    monkeypatch.setattr("lqsep.core.model_directory.shipped_models", lambda: {"tiny": tiny_model})
+    monkeypatch.setattr(
+        "lqsep.core.store.model_directory.shipped_models", lambda: {"tiny": tiny_model}
+    )
     name = () if command == "list" else (tiny_model,)
     says = f"{tiny_model}/model.toml: expected a table [model], got 3"
     lqsep.fails("models", command, *name, code=2, says=says)

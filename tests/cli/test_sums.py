@@ -14,7 +14,7 @@ from lqsep.core.components.assemble import build
 from lqsep.core.components.config import read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
-from lqsep.core.model_directory import update_model_toml, verify_model
+from lqsep.core.store.model_directory import update_model_toml, verify_model
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import build_sum_table, load_table
 

@@ -18,10 +18,10 @@ from lqsep.cli.main import run
 from lqsep.cli.train_presets import PRESETS, load_recipe
 from lqsep.cli.train_progress import TrainingProgress
 from lqsep.core.audio.files import write_audio
-from lqsep.core.checkpoints import file_hash, load_weights
 from lqsep.core.components.config import parse_settings, read_toml
 from lqsep.core.components.registry import Registry
-from lqsep.core.model_directory import load_model, verify_model
+from lqsep.core.store.model_directory import load_model, verify_model
+from lqsep.core.store.weights import file_hash, load_weights
 from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from lqsep.core.checkpoints import load_weights
+from lqsep.core.store.weights import load_weights
 from lqsep.testing.models import TINY
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lqsep.cli.main import run
-from lqsep.core.checkpoints import load_weights
+from lqsep.core.store.weights import load_weights
 
 # Long enough for a context of 8192 codes.
 DATA = '{ type = "synthetic", n_tracks = 2, duration_s = 30.0, sample_rate = 22050 }'

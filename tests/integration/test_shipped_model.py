@@ -14,9 +14,9 @@ from lqsep import Separator
 from lqsep.cli.main import run
 from lqsep.core.audio.files import read_audio
 from lqsep.core.inference.markov_steps import ScaledSteps, markov_steps
-from lqsep.core.model_directory import shipped_models
 from lqsep.core.separation_run import WHOLE_S
 from lqsep.core.signal.metrics import windowed_sdr
+from lqsep.core.store.model_directory import shipped_models
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import lqsep
-from lqsep.core.checkpoints import fingerprint, load_weights
-from lqsep.core.model_directory import verify_model
+from lqsep.core.store.model_directory import verify_model
+from lqsep.core.store.weights import fingerprint, load_weights
 from lqsep.testing.models import make_tiny_model
 
 

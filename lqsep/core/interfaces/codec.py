@@ -44,7 +44,7 @@ class Codec(ABC):
     """Whether `analyse` takes many minutes without needing much more than its result."""
     fingerprint: str
     """sha256 over the sorted (name, dtype, shape, bytes) of the tensors; see
-    `lqsep.core.checkpoints.fingerprint`."""
+    `lqsep.core.store.weights.fingerprint`."""
 
     @abstractmethod
     def codebook_size(self, source: int) -> int:

@@ -6,11 +6,11 @@ import logging
 
 import torch
 
-from lqsep.core.checkpoints import check_codec_fingerprint
 from lqsep.core.components.assemble import BuildContext
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
+from lqsep.core.store.weights import check_codec_fingerprint
 from lqsep.plugins.codebook_sum.config import SUMS_FILE, CodebookSumConfig, DeltaConfig
 from lqsep.plugins.codebook_sum.delta import DeltaLikelihood
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood

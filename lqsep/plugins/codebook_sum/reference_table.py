@@ -14,7 +14,7 @@ from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.pickled_checkpoint import read_pickle
+from lqsep.core.store.pickled_checkpoint import read_pickle
 from lqsep.plugins.codebook_sum.table import OnBlock, build_sum_table
 
 # Pairs whose distances are computed at a time.

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
-from lqsep.core.checkpoints import load_weights, save_weights
 from lqsep.core.errors import CheckpointError, ShapeError
+from lqsep.core.store.weights import load_weights, save_weights
 
 # torch finds a minimum much faster than its place, so the minimum of each group of codes is taken
 # first, then the place of the best group and the place inside it.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lqsep.core.checkpoints import check_codec_fingerprint
 from lqsep.core.components.assemble import BuildContext
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
+from lqsep.core.store.weights import check_codec_fingerprint
 from lqsep.plugins.counts.config import CountsConfig
 from lqsep.plugins.counts.lass import load_lass_counts
 from lqsep.plugins.counts.likelihood import CountsLikelihood

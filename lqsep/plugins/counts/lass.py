@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lqsep.core.checkpoints import file_hash
 from lqsep.core.errors import CheckpointError
+from lqsep.core.store.weights import file_hash
 from lqsep.plugins.counts.store import TripleCounts, check_exists, checked, not_counts
 
 Array = npt.NDArray[Any]

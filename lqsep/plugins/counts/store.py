@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from lqsep.core.checkpoints import load_weights, save_weights
 from lqsep.core.errors import CheckpointError
+from lqsep.core.store.weights import load_weights, save_weights
 
 # Of the published system's files.
 LASS_SUFFIX = ".npz"

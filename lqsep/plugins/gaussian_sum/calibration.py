@@ -13,10 +13,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lqsep.core.audio_pool import AudioPool, stem_level
-from lqsep.core.checkpoints import load_weights, save_weights
 from lqsep.core.errors import CheckpointError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.store.weights import load_weights, save_weights
 
 CovarianceKind = Literal["full", "diagonal"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from lqsep.core.checkpoints import check_codec_fingerprint
 from lqsep.core.components.assemble import BuildContext
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import CheckpointError
 from lqsep.core.interfaces.codec import Codec
+from lqsep.core.store.weights import check_codec_fingerprint
 from lqsep.plugins.gaussian_sum.calibration import load_calibration
 from lqsep.plugins.gaussian_sum.config import GaussianSumConfig
 from lqsep.plugins.gaussian_sum.likelihood import GaussianSumLikelihood

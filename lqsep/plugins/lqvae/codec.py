@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lqsep.core.audio_pool import mixture_scale
-from lqsep.core.checkpoints import fingerprint, name_mismatch, shape_mismatch
 from lqsep.core.errors import CheckpointError, ShapeError
 from lqsep.core.interfaces.codec import Codec, CodecInfo
 from lqsep.core.interfaces.data import EncodedMixture
+from lqsep.core.store.weights import fingerprint, name_mismatch, shape_mismatch
 from lqsep.plugins.lqvae.model import LQVAE
 
 # Running averages and flags of the quantisers serve training only.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lqsep.core.checkpoints import load_weights
 from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import CheckpointError
+from lqsep.core.store.weights import load_weights
 from lqsep.plugins.lqvae.codec import LQVAECodec, load_inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.model import LQVAE

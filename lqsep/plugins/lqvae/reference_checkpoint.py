@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lqsep.core.checkpoints import name_mismatch, shape_mismatch
 from lqsep.core.components.config import parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError
-from lqsep.core.pickled_checkpoint import PickledCheckpoint
+from lqsep.core.store.pickled_checkpoint import PickledCheckpoint
+from lqsep.core.store.weights import name_mismatch, shape_mismatch
 from lqsep.plugins.lqvae.codec import inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from lqsep.core import processes
 from lqsep.core.audio_pool import AudioPool, Reading, stem_level
-from lqsep.core.checkpoints import save_weights
 from lqsep.core.components.assemble import TrainContext
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.store.weights import save_weights
 from lqsep.core.training import Task, autocast, fit
 from lqsep.plugins.lqvae.codec import inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig

@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from lqsep.core.checkpoints import (
+from lqsep.core.components.assemble import BuildContext
+from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
+from lqsep.core.store.weights import (
     Weights,
     check_codec_fingerprint,
     load_weights,
     save_weights,
 )
-from lqsep.core.components.assemble import BuildContext
-from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.plugins.ngram.config import NgramConfig
 from lqsep.plugins.ngram.counts import NgramCounts, count_ngrams
 from lqsep.plugins.ngram.prior import NgramPrior

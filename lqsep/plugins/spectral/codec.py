@@ -9,10 +9,10 @@ from jaxtyping import Complex, Float, Int64
 from torch import Tensor
 
 from lqsep.core.audio_pool import mixture_scale
-from lqsep.core.checkpoints import fingerprint
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
 from lqsep.core.interfaces.codec import Codec, CodecInfo
 from lqsep.core.interfaces.data import EncodedMixture
+from lqsep.core.store.weights import fingerprint
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.features import SpectralFeatures
 

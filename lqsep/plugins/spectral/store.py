@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lqsep.core.checkpoints import load_weights, name_mismatch, save_weights, shape_mismatch
 from lqsep.core.errors import CheckpointError
+from lqsep.core.store.weights import load_weights, name_mismatch, save_weights, shape_mismatch
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.codec import codec_tensors
 from lqsep.plugins.spectral.features import SpectralFeatures

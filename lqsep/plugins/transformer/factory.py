@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.checkpoints import check_codec_fingerprint, load_module, load_weights
 from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
+from lqsep.core.store.weights import check_codec_fingerprint, load_module, load_weights
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.model import TransformerModel
 from lqsep.plugins.transformer.prior import TransformerPrior

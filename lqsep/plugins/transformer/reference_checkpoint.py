@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lqsep.core.checkpoints import name_mismatch, shape_mismatch
 from lqsep.core.components.config import parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError
-from lqsep.core.pickled_checkpoint import PickledCheckpoint
+from lqsep.core.store.pickled_checkpoint import PickledCheckpoint
+from lqsep.core.store.weights import name_mismatch, shape_mismatch
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model
 from lqsep.plugins.transformer.model import TransformerModel

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lqsep.core.checkpoints import load_weights, save_weights
 from lqsep.core.errors import CheckpointError, ShapeError
+from lqsep.core.store.weights import load_weights, save_weights
 from lqsep.plugins.codebook_sum.table import (
     build_sum_table,
     load_table,

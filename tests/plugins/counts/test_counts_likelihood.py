@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core.checkpoints import save_weights
 from lqsep.core.components.assemble import BuildContext, build
 from lqsep.core.components.config import parse_settings
 from lqsep.core.components.registry import Registry
@@ -14,6 +13,7 @@ from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, ConfigError, IncompatibleComponentsError
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
+from lqsep.core.store.weights import save_weights
 from lqsep.plugins.counts import plugin
 from lqsep.plugins.counts.config import CountsConfig
 from lqsep.plugins.counts.likelihood import CountsLikelihood

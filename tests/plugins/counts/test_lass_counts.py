@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.checkpoints import file_hash
 from lqsep.core.errors import CheckpointError
+from lqsep.core.store.weights import file_hash
 from lqsep.plugins.counts.lass import load_lass_counts
 from lqsep.plugins.counts.store import TripleCounts
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.checkpoints import save_weights
 from lqsep.core.errors import CheckpointError
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.dataset import Dataset, Track
+from lqsep.core.store.weights import save_weights
 from lqsep.plugins.gaussian_sum.calibration import (
     Calibration,
     load_calibration,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lqsep.core.checkpoints import file_hash, save_weights
 from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import CheckpointError, ShapeError
+from lqsep.core.store.weights import file_hash, save_weights
 from lqsep.plugins.lqvae.codec import LQVAECodec, inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_codec, build_model

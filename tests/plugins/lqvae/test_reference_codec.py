@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.pickled_checkpoint import PickledCheckpoint, read_checkpoint
+from lqsep.core.store.pickled_checkpoint import PickledCheckpoint, read_checkpoint
 from lqsep.plugins.lqvae.codec import inference_tensors, load_inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model

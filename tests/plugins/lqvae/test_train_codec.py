@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from lqsep.core.audio_pool import AudioPool, stem_level
-from lqsep.core.checkpoints import load_weights
 from lqsep.core.components.assemble import BuildContext, TrainContext
 from lqsep.core.errors import AudioError, CheckpointError, LqsepError
 from lqsep.core.interfaces.dataset import Track
+from lqsep.core.store.weights import load_weights
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_codec, build_model

@@ -10,8 +10,8 @@ import torch
 
 from lqsep.core import processes
 from lqsep.core.audio_pool import AudioPool
-from lqsep.core.checkpoints import load_weights
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.store.weights import load_weights
 from lqsep.core.training import fit
 from lqsep.core.training_checkpoints import CheckpointFolder
 from lqsep.plugins.datasets.synthetic import SyntheticDataset

@@ -6,11 +6,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from lqsep.core.checkpoints import load_weights, read_header, save_weights
 from lqsep.core.components.assemble import BuildContext, TrainContext, build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError, ShapeError
+from lqsep.core.store.weights import load_weights, read_header, save_weights
 from lqsep.plugins.ngram import plugin
 from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
 from lqsep.plugins.ngram.counts import NgramCounts, count_ngrams

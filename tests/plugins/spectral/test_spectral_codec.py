@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lqsep.core.checkpoints import load_weights, save_weights
 from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError, ShapeError
+from lqsep.core.store.weights import load_weights, save_weights
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.config import SpectralConfig

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from lqsep.cli.main import cli
-from lqsep.core.checkpoints import load_weights
 from lqsep.core.components.assemble import BuildContext, TrainContext
 from lqsep.core.errors import AudioError
-from lqsep.core.model_directory import load_model, verify_model
+from lqsep.core.store.model_directory import load_model, verify_model
+from lqsep.core.store.weights import load_weights
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.spectral.codec import SpectralCodec, nearest_codes
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.pickled_checkpoint import PickledCheckpoint, read_checkpoint
+from lqsep.core.store.pickled_checkpoint import PickledCheckpoint, read_checkpoint
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model
 from lqsep.plugins.transformer.reference_checkpoint import read_prior, reference_prior

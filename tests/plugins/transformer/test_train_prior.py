@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from lqsep.core.audio_pool import AudioPool
-from lqsep.core.checkpoints import load_weights
 from lqsep.core.components.assemble import BuildContext, TrainContext
 from lqsep.core.errors import AudioError, CheckpointError, IncompatibleComponentsError
+from lqsep.core.store.weights import load_weights
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_prior

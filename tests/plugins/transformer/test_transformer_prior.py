@@ -2,11 +2,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from lqsep.core.checkpoints import save_weights
 from lqsep.core.components.assemble import BuildContext, build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError, ShapeError
+from lqsep.core.store.weights import save_weights
 from lqsep.plugins.transformer import plugin
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model

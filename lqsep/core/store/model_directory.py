@@ -25,7 +25,6 @@ from typing import Any
 import tomli_w
 import torch
 
-from lqsep.core.checkpoints import file_hash
 from lqsep.core.components.assemble import BuildContext, build
 from lqsep.core.components.config import (
     PipelineConfig,
@@ -44,7 +43,8 @@ from lqsep.core.errors import (
 )
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.prior import Prior
-from lqsep.core.new_file import new_file, system_words
+from lqsep.core.store.new_file import new_file, system_words
+from lqsep.core.store.weights import file_hash
 
 MODEL_FILE = "model.toml"
 

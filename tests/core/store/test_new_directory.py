@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.new_directory import new_directory
+from lqsep.core.store.new_directory import new_directory
 
 
 @pytest.mark.parametrize("name", ["new", "empty", "deep/er/new"])

@@ -14,7 +14,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.new_file import new_file, system_words
+from lqsep.core.store.new_file import new_file, system_words
 
 
 @dataclass(frozen=True)

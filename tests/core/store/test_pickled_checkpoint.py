@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.pickled_checkpoint import read_checkpoint, read_pickle, write_pickle
+from lqsep.core.store.pickled_checkpoint import read_checkpoint, read_pickle, write_pickle
 
 
 def save(path: Path, content: Any, *, old: bool = False) -> Path:

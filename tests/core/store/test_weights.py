@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core.checkpoints import (
+from lqsep.core.errors import CheckpointError
+from lqsep.core.store.weights import (
     check_codec_fingerprint,
     fingerprint,
     load_module,
@@ -14,7 +15,6 @@ from lqsep.core.checkpoints import (
     read_header,
     save_weights,
 )
-from lqsep.core.errors import CheckpointError
 
 
 def tensors():

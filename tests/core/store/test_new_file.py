@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lqsep.core.errors import AudioError
-from lqsep.core.new_file import new_file, system_words, write_text
+from lqsep.core.store.new_file import new_file, system_words, write_text
 
 
 @pytest.fixture

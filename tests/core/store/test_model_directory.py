@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from lqsep import Registry, load_model
-from lqsep.core.checkpoints import load_weights, save_weights
 from lqsep.core.components.config import read_toml
 from lqsep.core.errors import (
     CheckpointError,
@@ -14,13 +13,14 @@ from lqsep.core.errors import (
     DeviceError,
     IncompatibleComponentsError,
 )
-from lqsep.core.model_directory import (
+from lqsep.core.store.model_directory import (
     find_config,
     model_name,
     resolve_device,
     update_model_toml,
     verify_model,
 )
+from lqsep.core.store.weights import load_weights, save_weights
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_sizes_that_do_not_fit_are_refused(model):
 
 def test_priors_of_another_size_are_all_named():
     from lqsep.core.components.config import parse_config
-    from lqsep.core.model_directory import build_model
+    from lqsep.core.store.model_directory import build_model
 
     registry = Registry.from_plugins(lqsep=_Mismatched())
     config = parse_config(
