@@ -39,10 +39,10 @@ from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.components.config import PipelineConfig, parse_settings
 from lqsep.core.components.registry import Registry
 from lqsep.core.interfaces.dataset import Dataset, Track
-from lqsep.core.optimizers import JukeboxAdam
 from lqsep.core.store.model_directory import resolve_device
-from lqsep.core.training import Task, fit
-from lqsep.core.training_settings import LoopSettings
+from lqsep.core.training.loop import Task, fit
+from lqsep.core.training.optimizers import JukeboxAdam
+from lqsep.core.training.settings import LoopSettings
 from lqsep.plugins.lqvae import factory as lqvae
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.train import CodecTask

@@ -24,7 +24,7 @@ from lqsep.core.components.assemble import BuildContext, build
 from lqsep.core.components.config import parse_config, parse_settings
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
-from lqsep.core.training_settings import LoopSettings
+from lqsep.core.training.settings import LoopSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.training_settings import LoopSettings
+from lqsep.core.training.settings import LoopSettings
 
 _STEPS = 2
 
@@ -38,7 +38,7 @@ def rehearse(
         Projected duration, memory, and size of a checkpoint, in one line; empty in all processes
         but the first.
     """
-    from lqsep.core import processes
+    from lqsep.core.training import processes
 
     short = settings.model_copy(
         update={

@@ -28,7 +28,7 @@ from lqsep.core.store.model_directory import (
     update_model_toml,
 )
 from lqsep.core.store.weights import read_header
-from lqsep.core.training_settings import LoopSettings
+from lqsep.core.training.settings import LoopSettings
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def opened_run(device: str, resume: bool, **choices: Any) -> Iterator[TrainRun]:
     Takes what `TrainRun.open` takes; the first process alone shows progress. Workers that torchrun
     starts again after a failure resume.
     """
-    from lqsep.core import processes
+    from lqsep.core.training import processes
 
     if (choices["config_path"] is None) == (choices["preset"] is None):
         raise click.UsageError("expected either --config FILE or --preset NAME")
@@ -181,7 +181,7 @@ class TrainRun:
         default_name: str,
         context: TrainContext,
     ) -> None:
-        from lqsep.core import processes
+        from lqsep.core.training import processes
 
         spec = registered.spec
         if spec.trainer is None or spec.train_config is None:

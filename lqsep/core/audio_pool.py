@@ -14,8 +14,8 @@ from torch import Tensor
 from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
-from lqsep.core.mapped_waves import held_once
-from lqsep.core.training_settings import AudioLoopSettings
+from lqsep.core.training.settings import AudioLoopSettings
+from lqsep.core.training.shared_tensors import held_once
 
 # A stem this quiet (RMS, -80 dB) is taken as silence and not brought to any level.
 _SILENT_RMS = 1e-4
@@ -65,7 +65,7 @@ class AudioPool:
         blend: Clips of stereo tracks weigh left and right at random, evenly from one alone to the
             other, instead of equally.
         held_together: All processes make this pool, and those of one machine hold one copy of the
-            waves, see `lqsep.core.mapped_waves`; collective then.
+            waves, see `lqsep.core.training.shared_tensors`; collective then.
 
     Attributes:
         waves: Per source, one wave (``samples``) per track, its channels averaged.

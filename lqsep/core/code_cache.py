@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 
-from lqsep.core import processes
 from lqsep.core.errors import AudioError, CheckpointError
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.store.new_directory import new_directory
 from lqsep.core.store.new_file import new_file
+from lqsep.core.training import processes
 
 _VERSION = 1
 _CODES, _INDEX, _KEY = "codes.npy", "index.json", "key.json"
@@ -41,7 +41,7 @@ def cached_codes(
 ) -> list[Int32[Tensor, " _frames"]]:
     """The sequences in ``folder``, encoded first where they are missing or stale.
 
-    Collective, see `lqsep.core.processes`: the first process encodes, all of them read.
+    Collective, see `lqsep.core.training.processes`: the first process encodes, all of them read.
 
     Args:
         folder: Of this cache alone; replaced when stale.

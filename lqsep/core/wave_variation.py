@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lqsep.core.signal.fast_lengths import fast_length
-from lqsep.core.training_settings import VariationSettings
+from lqsep.core.training.settings import VariationSettings
 
 # Bells of an equaliser, and their widths in octaves.
 _BELLS = 3

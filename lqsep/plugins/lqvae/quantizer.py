@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lqsep.core import processes
 from lqsep.core.errors import ConfigError, ShapeError
+from lqsep.core.training import processes
 
 # Rows of the distance matrix computed at once: 8192 rows by 2048 codes are 64 MiB in float32.
 _ROWS_PER_CHUNK = 8192
@@ -314,7 +314,7 @@ def joint_random_rows(
         vectors: This process's rows, equally many in all of them.
         count: Number of rows to draw.
         items: Batch items that the rows belong to, each with the same number of rows; the items
-            of the joint batch are dealt out by `lqsep.core.processes.share`.
+            of the joint batch are dealt out by `lqsep.core.training.processes.share`.
         generator: Of the first process, on the device of ``vectors``.
     """
     n_processes, rank = processes.count(), processes.rank()

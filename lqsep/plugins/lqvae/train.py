@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from lqsep.core import processes
 from lqsep.core.audio_pool import AudioPool, Reading, stem_level
 from lqsep.core.components.assemble import TrainContext
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.store.weights import save_weights
-from lqsep.core.training import Task, autocast, fit
+from lqsep.core.training import processes
+from lqsep.core.training.loop import Task, autocast, fit
 from lqsep.plugins.lqvae.codec import inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model

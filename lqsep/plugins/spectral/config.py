@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from lqsep.core.components.spec import ComponentConfig
-from lqsep.core.training_settings import VariationSettings
+from lqsep.core.training.settings import VariationSettings
 
 
 class SpectralConfig(ComponentConfig):

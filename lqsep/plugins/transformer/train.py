@@ -17,11 +17,11 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from lqsep.core import processes
 from lqsep.core.components.assemble import TrainContext
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.store.weights import save_weights
-from lqsep.core.training import Task, autocast, fit
+from lqsep.core.training import processes
+from lqsep.core.training.loop import Task, autocast, fit
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model, checkpoint_name, codec_codebook
 from lqsep.plugins.transformer.model import TransformerModel

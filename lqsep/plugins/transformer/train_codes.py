@@ -17,7 +17,7 @@ from lqsep.core.encode_dataset import encode_source
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
-from lqsep.core.mapped_waves import held_once
+from lqsep.core.training.shared_tensors import held_once
 from lqsep.core.wave_variation import Variation
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 

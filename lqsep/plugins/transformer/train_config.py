@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lqsep.core.training_settings import AudioLoopSettings
+from lqsep.core.training.settings import AudioLoopSettings
 
 
 class TransformerTrainConfig(AudioLoopSettings):

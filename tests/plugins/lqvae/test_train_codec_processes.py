@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core import processes
 from lqsep.core.audio_pool import AudioPool
 from lqsep.core.components.assemble import TrainContext
 from lqsep.core.store.weights import load_weights
-from lqsep.core.training import fit
-from lqsep.core.training_checkpoints import CheckpointFolder
+from lqsep.core.training import processes
+from lqsep.core.training.checkpoints import CheckpointFolder
+from lqsep.core.training.loop import fit
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core import processes
 from lqsep.core.components.assemble import TrainContext
 from lqsep.core.interfaces.dataset import Track
+from lqsep.core.training import processes
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.transformer.train_codes import make_windows
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig

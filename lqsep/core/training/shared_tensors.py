@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from lqsep.core import processes
 from lqsep.core.errors import AudioError
+from lqsep.core.training import processes
 
 
 def held_once(
     tensors: Iterable[Shaped[Tensor, " _length"]],
 ) -> list[Shaped[Tensor, " _length"]]:
-    """The tensors, made by one process of every machine; collective, see `lqsep.core.processes`.
+    """The tensors, made by one process of every machine; collective, see `lqsep.core.training.processes`.
 
     A single process has them in memory. Several have them in a file of the temporary folder, whose
     name is removed as soon as all of them map it: it goes with the last process.

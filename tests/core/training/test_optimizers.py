@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lqsep.core.optimizers import JukeboxAdam, WeightAverage
-from lqsep.core.training import Task, fit
-from lqsep.core.training_settings import LoopSettings
+from lqsep.core.training.loop import Task, fit
+from lqsep.core.training.optimizers import JukeboxAdam, WeightAverage
+from lqsep.core.training.settings import LoopSettings
 
 # Recorded and recomputed in float32, after at most 8 steps of size 3e-4 on values around 1.
 _ATOL = 1e-6

@@ -165,7 +165,7 @@ def _accelerator(device: torch.device) -> Any:
         raise ConfigError(
             "training with several processes needs accelerate: pip install 'lqsep[train]'"
         ) from error
-    # Networks choose their own precision, see `lqsep.core.training.autocast`.
+    # Networks choose their own precision, see `lqsep.core.training.loop.autocast`.
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="no",

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from lqsep.core.errors import CheckpointError, ConfigError, LqsepError
-from lqsep.core.training import FitResult, Task, fit
-from lqsep.core.training_checkpoints import CheckpointFolder
-from lqsep.core.training_settings import LoopSettings
+from lqsep.core.training.checkpoints import CheckpointFolder
+from lqsep.core.training.loop import FitResult, Task, fit
+from lqsep.core.training.settings import LoopSettings
 
 SETTINGS = LoopSettings(
     steps=20, learning_rate=0.05, warmup_steps=4, log_every=1, validate_every=5, checkpoint_every=5

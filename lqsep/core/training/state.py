@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from lqsep.core import processes
 from lqsep.core.errors import CheckpointError, first_line
-from lqsep.core.optimizers import JukeboxAdam, WeightAverage
-from lqsep.core.training_settings import LoopSettings
+from lqsep.core.training import processes
+from lqsep.core.training.optimizers import JukeboxAdam, WeightAverage
+from lqsep.core.training.settings import LoopSettings
 
 _VERSION = 2
 
@@ -89,7 +89,7 @@ class TrainingState:
         return settings.learning_rate * (floor + (1 - floor) * cosine)
 
     def to_save(self) -> dict[str, Any]:
-        """The state for a checkpoint; collective, see `lqsep.core.processes`."""
+        """The state for a checkpoint; collective, see `lqsep.core.training.processes`."""
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         return {
             "version": _VERSION,

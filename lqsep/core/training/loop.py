@@ -6,7 +6,7 @@ the loop draws comes from torch's global generator and from the generator handed
 both are part of a checkpoint, so on a CPU a resumed run gives the numbers of an unbroken one
 (unless ``max_minutes`` makes the learning rate follow the clock).
 
-Several processes (`lqsep.core.processes`) each work on their share of a joint batch, and take the
+Several processes (`lqsep.core.training.processes`) each work on their share of a joint batch, and take the
 same number of steps; gradients are averaged, and the first process alone writes and reports.
 """
 
@@ -26,12 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lqsep.core import processes
 from lqsep.core.errors import CheckpointError, ConfigError, LqsepError
-from lqsep.core.metrics_log import MetricsLog
-from lqsep.core.training_checkpoints import CheckpointFolder
-from lqsep.core.training_settings import LoopSettings
-from lqsep.core.training_state import TrainingState
+from lqsep.core.training import processes
+from lqsep.core.training.checkpoints import CheckpointFolder
+from lqsep.core.training.metrics_log import MetricsLog
+from lqsep.core.training.settings import LoopSettings
+from lqsep.core.training.state import TrainingState
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -52,7 +52,7 @@ class Task(ABC):
         """Loss of the next batch, and figures to report.
 
         The generator (CPU) is the same in all processes: draw the joint batch with it, and work on
-        this process's `lqsep.core.processes.share` of it. Loss and figures are means over that
+        this process's `lqsep.core.training.processes.share` of it. Loss and figures are means over that
         share. The global generator differs between processes.
         """
 
@@ -104,7 +104,7 @@ def fit(
     report: Report,
     identity: Mapping[str, str] | None = None,
 ) -> FitResult:
-    """Train ``task.model`` in place; collective, see `lqsep.core.processes`.
+    """Train ``task.model`` in place; collective, see `lqsep.core.training.processes`.
 
     Args:
         task: The work.

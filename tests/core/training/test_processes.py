@@ -14,11 +14,11 @@ import torch
 
 from lqsep.cli.errors import run_command
 from lqsep.cli.options import GlobalOptions
-from lqsep.core import processes
 from lqsep.core.audio_pool import AudioPool
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
-from lqsep.core.mapped_waves import held_once
+from lqsep.core.training import processes
+from lqsep.core.training.shared_tensors import held_once
 
 
 class Noise(Dataset):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lqsep.core.errors import ConfigError, LqsepError
-from lqsep.core.metrics_log import MetricsLog, _start_trackers
+from lqsep.core.training.metrics_log import MetricsLog, _start_trackers
 
 
 def open_log(folder: Path, *, after_step: int = 0, trackers: tuple[str, ...] = ()) -> MetricsLog:
