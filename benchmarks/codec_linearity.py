@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from lqsep import Registry, load_model
-from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.components.assemble import BuildContext, build
 from lqsep.core.components.spec import Kind
+from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.signal.metrics import sdr
 from lqsep.plugins.datasets.config import TrackFoldersConfig
 

@@ -35,9 +35,9 @@ from _timing import arguments, machine, ratios, summary, wait, write
 from torch import Tensor, nn
 
 from lqsep.cli.train_presets import PRESETS, load_recipe
-from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.components.config import PipelineConfig, parse_settings
 from lqsep.core.components.registry import Registry
+from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.core.store.model_directory import resolve_device
 from lqsep.core.training.loop import Task, fit

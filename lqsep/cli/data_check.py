@@ -15,7 +15,7 @@ from lqsep.cli.progress import ProgressBars
 from lqsep.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from lqsep.core.data_check import DataReport
+    from lqsep.core.corpus.checks import DataReport
 
 
 @click.command()
@@ -48,7 +48,7 @@ def check(
     sources and splits, then one line per problem: errors hinder or falsify training and evaluation,
     warnings may be meant. Exits with 1 when there are errors.
     """
-    from lqsep.core.data_check import check_data
+    from lqsep.core.corpus.checks import check_data
     from lqsep.plugins.datasets.scan import scan
 
     quiet = current_options().quiet

@@ -97,7 +97,7 @@ class _Encoding:
 
     def of_some(self, context: TrainContext) -> TrainContext:
         """The context with few tracks, the longest ones."""
-        from lqsep.core.some_tracks import durations, longest_tracks
+        from lqsep.core.corpus.subsets import durations, longest_tracks
 
         some = longest_tracks(context.dataset, _TRACKS)
         self._longer = sum(durations(context.dataset)) / max(sum(durations(some)), 1e-9)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lqsep.core.audio.files import write_audio
-from lqsep.core.data_check import (
+from lqsep.core.corpus.checks import (
     CLIPPED_RUN,
     SILENT_RMS,
     DataFile,

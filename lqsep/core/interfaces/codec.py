@@ -39,7 +39,7 @@ class Codec(ABC):
     info: CodecInfo
     level: float | None = None
     """RMS to which `analyse` brings the mixture; None = as it is. Stems for training a prior stand
-    at ``level / hypot(gains)``, see `lqsep.core.audio_pool.stem_level`."""
+    at ``level / hypot(gains)``, see `lqsep.core.corpus.audio_pool.stem_level`."""
     takes_whole_inputs: bool = False
     """Whether `analyse` takes many minutes without needing much more than its result."""
     fingerprint: str

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class VariationSettings(BaseModel):
-    """How far varied copies of training audio differ, see `lqsep.core.wave_variation`."""
+    """How far varied copies of training audio differ, see `lqsep.core.corpus.variation`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 

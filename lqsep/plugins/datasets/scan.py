@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lqsep.core.data_check import DataFile, DataListing, DataProblem
+from lqsep.core.corpus.checks import DataFile, DataListing, DataProblem
 from lqsep.core.errors import AudioError, ConfigError
 from lqsep.plugins.datasets.layouts import MIXTURE, is_audio
 from lqsep.plugins.datasets.slakh import find_slakh_tracks, slakh_splits

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lqsep.core.audio_pool import AudioPool, stem_level
+from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.errors import CheckpointError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset

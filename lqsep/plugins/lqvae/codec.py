@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from lqsep.core.audio_pool import mixture_scale
+from lqsep.core.corpus.audio_pool import mixture_scale
 from lqsep.core.errors import CheckpointError, ShapeError
 from lqsep.core.interfaces.codec import Codec, CodecInfo
 from lqsep.core.interfaces.data import EncodedMixture

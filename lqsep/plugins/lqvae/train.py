@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from lqsep.core.audio_pool import AudioPool, Reading, stem_level
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.corpus.audio_pool import AudioPool, Reading, stem_level
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.store.weights import save_weights

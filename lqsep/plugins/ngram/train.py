@@ -11,9 +11,9 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.encode_dataset import encode_source
+from lqsep.core.corpus.encoding import encode_source
+from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.wave_variation import Variation
 from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
 from lqsep.plugins.ngram.factory import checkpoint_name, count_prior, save_counts
 from lqsep.plugins.ngram.prior import NgramPrior

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Complex, Float, Int64
 from torch import Tensor
 
-from lqsep.core.audio_pool import mixture_scale
+from lqsep.core.corpus.audio_pool import mixture_scale
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
 from lqsep.core.interfaces.codec import Codec, CodecInfo
 from lqsep.core.interfaces.data import EncodedMixture

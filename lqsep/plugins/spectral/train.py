@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.corpus.audio_pool import AudioPool, stem_level
+from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
-from lqsep.core.wave_variation import Variation
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.codec import nearest_codes
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig

@@ -10,15 +10,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.core.audio_pool import AudioPool, Reading, stem_level
-from lqsep.core.code_cache import cached_codes, data_hash
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.encode_dataset import encode_source
+from lqsep.core.corpus.audio_pool import AudioPool, Reading, stem_level
+from lqsep.core.corpus.code_cache import cached_codes, data_hash
+from lqsep.core.corpus.encoding import encode_source
+from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.training.shared_tensors import held_once
-from lqsep.core.wave_variation import Variation
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 
 # Clips encoded to count how often each code occurs, where nothing is encoded before.

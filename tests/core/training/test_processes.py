@@ -14,7 +14,7 @@ import torch
 
 from lqsep.cli.errors import run_command
 from lqsep.cli.options import GlobalOptions
-from lqsep.core.audio_pool import AudioPool
+from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.core.training import processes

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.audio_pool import AudioPool, stem_level
 from lqsep.core.components.assemble import BuildContext, TrainContext
+from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.errors import AudioError, CheckpointError, LqsepError
 from lqsep.core.interfaces.dataset import Track
 from lqsep.core.store.weights import load_weights

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core.audio_pool import AudioPool
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.store.weights import load_weights
 from lqsep.core.training import processes
 from lqsep.core.training.checkpoints import CheckpointFolder

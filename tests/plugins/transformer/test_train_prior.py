@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from lqsep.core.audio_pool import AudioPool
 from lqsep.core.components.assemble import BuildContext, TrainContext
+from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.errors import AudioError, CheckpointError, IncompatibleComponentsError
 from lqsep.core.store.weights import load_weights
 from lqsep.plugins.datasets.synthetic import SyntheticDataset

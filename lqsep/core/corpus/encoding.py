@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.core.audio_pool import STRICT, AudioPool, Reading, stem_level
+from lqsep.core.corpus.audio_pool import STRICT, AudioPool, Reading, stem_level
+from lqsep.core.corpus.variation import Variation
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
-from lqsep.core.wave_variation import Variation
 
 # Seconds encoded at a time: convolutional codecs need some hundred bytes per sample.
 _CHUNK_S = 60.0

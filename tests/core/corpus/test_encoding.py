@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from lqsep.core.audio.resampling import resample
-from lqsep.core.encode_dataset import encode_source
+from lqsep.core.corpus.encoding import encode_source
+from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
-from lqsep.core.wave_variation import Variation
 from lqsep.testing.toys import AddingCodec
 
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ def test_stems_stand_at_the_level_of_the_codec(codec):
 def test_long_tracks_are_encoded_in_parts(codec, monkeypatch):
     wave = levels(*range(5), *range(5))
     # Two and a half frames: parts start at whole frames.
-    monkeypatch.setattr("lqsep.core.encode_dataset._CHUNK_S", 2.5 * 4 / 8000)
+    monkeypatch.setattr("lqsep.core.corpus.encoding._CHUNK_S", 2.5 * 4 / 8000)
     sizes = []
     plain = codec.encode
     codec.encode = lambda wave, source: (sizes.append(wave.shape[-1]), plain(wave, source))[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.audio_pool import AudioPool, Reading, stem_level
+from lqsep.core.corpus.audio_pool import AudioPool, Reading, stem_level
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core import code_cache
-from lqsep.core.code_cache import cached_codes, data_hash
+from lqsep.core.corpus import code_cache
+from lqsep.core.corpus.code_cache import cached_codes, data_hash
 from lqsep.core.errors import AudioError, CheckpointError
 from lqsep.core.interfaces.dataset import Dataset, Track
 

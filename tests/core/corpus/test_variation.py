@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lqsep.core.wave_variation import Variation
+from lqsep.core.corpus.variation import Variation
 
 RATE = 22_050
 
