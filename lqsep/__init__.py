@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lqsep.core.components.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
     from lqsep.core.errors import LqsepError
     from lqsep.core.interfaces.data import Separation
-    from lqsep.core.pipeline import Separator
+    from lqsep.core.separation.separator import Separator
     from lqsep.core.store.model_directory import Model, load_model
 
 __version__ = "0.1.0"
@@ -44,7 +44,7 @@ _LAZY = {
     "PipelineConfig": "lqsep.core.components.config",
     "Registry": "lqsep.core.components.registry",
     "Separation": "lqsep.core.interfaces.data",
-    "Separator": "lqsep.core.pipeline",
+    "Separator": "lqsep.core.separation.separator",
     "hookimpl": "lqsep.core.components.spec",
     "load_config": "lqsep.core.components.config",
     "load_model": "lqsep.core.store.model_directory",

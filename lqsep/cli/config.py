@@ -129,6 +129,6 @@ def _default_checkpoints(parsed: PipelineConfig) -> Iterator[tuple[str, str]]:
 
 
 def _assemble(parsed: PipelineConfig, registry: Registry, source: PipelineSource) -> None:
-    from lqsep.core.pipeline import Separator
+    from lqsep.core.separation.separator import Separator
 
     Separator.from_config(parsed, registry=registry, device="cpu", name=source.name)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lqsep.core.evaluation.items import EvaluationItem
     from lqsep.core.evaluation.protocols import Protocol
     from lqsep.core.interfaces.dataset import Dataset
-    from lqsep.core.pipeline import Separator
+    from lqsep.core.separation.separator import Separator
 
 ITEMS = "items"
 EXAMPLES = "examples"

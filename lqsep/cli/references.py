@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.pipeline import Separator
-    from lqsep.core.separation_run import SeparationRun, StemBlock
+    from lqsep.core.separation.run import SeparationRun, StemBlock
+    from lqsep.core.separation.separator import Separator
     from lqsep.core.signal.running_scores import RunningScore
 
 # Estimates and references, as evaluations name them too.
@@ -129,7 +129,7 @@ def opened(
         AudioError: A file cannot be read, has channels that do not fit, or has no samples there.
     """
     from lqsep.core.audio.mixtures import FileReader
-    from lqsep.core.references import SumReader, conform
+    from lqsep.core.separation.references import SumReader, conform
 
     with ExitStack() as files:
         recordings = []
@@ -177,7 +177,7 @@ class ReferenceScores(TrackPart):
     def __init__(
         self, separator: Separator, run: SeparationRun, readers: Mapping[str, MixtureReader]
     ) -> None:
-        from lqsep.core.windows import CrossFader
+        from lqsep.core.separation.segments import CrossFader
 
         self._separator = separator
         self._readers = readers
@@ -245,7 +245,7 @@ class ReferenceScores(TrackPart):
         import torch
         from torch.nn.functional import pad
 
-        from lqsep.core.references import codec_round_trip
+        from lqsep.core.separation.references import codec_round_trip
 
         segment, separator = block.segment, self._separator
         length, trips = segment.stop - segment.start, []

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from lqsep.core.audio.mixtures import MixtureReader
     from lqsep.core.interfaces.data import SegmentResult
-    from lqsep.core.pipeline import Separator
-    from lqsep.core.separation_run import SeparationRun, StemBlock
+    from lqsep.core.separation.run import SeparationRun, StemBlock
+    from lqsep.core.separation.separator import Separator
 
 
 class CandidateStems(AudioFiles):
@@ -31,7 +31,7 @@ class CandidateStems(AudioFiles):
     def __init__(
         self, separator: Separator, run: SeparationRun, output: OutputSettings, track: str
     ) -> None:
-        from lqsep.core.windows import CrossFader
+        from lqsep.core.separation.segments import CrossFader
 
         self._separator = separator
         self._reader: MixtureReader = run.reader

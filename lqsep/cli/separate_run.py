@@ -23,8 +23,8 @@ from lqsep.cli.track_parts import StemFiles, TrackPart
 from lqsep.core.errors import AudioError, LqsepError
 
 if TYPE_CHECKING:
-    from lqsep.core.pipeline import Separator
-    from lqsep.core.separation_run import SeparationRun
+    from lqsep.core.separation.run import SeparationRun
+    from lqsep.core.separation.separator import Separator
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from lqsep.core.audio.mixtures import MixtureReader
     from lqsep.core.interfaces.data import DecodedCandidates, SegmentResult
-    from lqsep.core.pipeline import Separator
-    from lqsep.core.separation_run import SeparationRun, StemBlock
+    from lqsep.core.separation.run import SeparationRun, StemBlock
+    from lqsep.core.separation.separator import Separator
 
 # Spectrograms show this much from the beginning, which bounds what is held in memory.
 _SHOWN_S = 30.0

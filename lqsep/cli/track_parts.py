@@ -14,7 +14,7 @@ from lqsep.core.errors import AudioError
 if TYPE_CHECKING:
     from lqsep.core.audio.files import AudioWriter
     from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.separation_run import StemBlock
+    from lqsep.core.separation.run import StemBlock
 
 
 class TrackPart:

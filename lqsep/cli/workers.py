@@ -27,7 +27,7 @@ from lqsep.cli.pipeline_options import PipelineSource
 from lqsep.core.errors import LqsepError
 
 if TYPE_CHECKING:
-    from lqsep.core.pipeline import Separator
+    from lqsep.core.separation.separator import Separator
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class WorkerSetup(ABC, Generic[Task, Result]):
             LqsepError: As `lqsep.Separator.from_pretrained`.
         """
         from lqsep.core.components.registry import Registry
-        from lqsep.core.pipeline import Separator
+        from lqsep.core.separation.separator import Separator
 
         registry = Registry.discover()
         config = self.pipeline.parse(registry)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lqsep.core.plotting import new_figure, save_figure
-from lqsep.core.report import SegmentReport
+from lqsep.core.separation.report import SegmentReport
 
 # Of the reports' curves, see `lqsep.core.signal.disagreement`.
 _WINDOW_S = 1.0

@@ -6,7 +6,7 @@ import pytest
 from lqsep.core import plotting_disagreement
 from lqsep.core.errors import ConfigError
 from lqsep.core.plotting_disagreement import joined_curve, plot_disagreement
-from lqsep.core.report import SegmentReport
+from lqsep.core.separation.report import SegmentReport
 
 matplotlib_image = pytest.importorskip("matplotlib.image")
 

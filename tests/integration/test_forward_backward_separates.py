@@ -6,7 +6,7 @@ import torch
 
 from lqsep.cli.main import run
 from lqsep.core.audio.files import write_audio
-from lqsep.core.pipeline import Separator
+from lqsep.core.separation.separator import Separator
 from lqsep.plugins.ngram.counts import NgramCounts, count_ngrams
 from lqsep.plugins.ngram.prior import NgramPrior
 from lqsep.plugins.samplers.forward_backward import ForwardBackwardSampler

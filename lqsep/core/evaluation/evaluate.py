@@ -31,8 +31,8 @@ from lqsep.core.evaluation.stopwatch import Stopwatch
 from lqsep.core.evaluation.track_run import separate_track
 from lqsep.core.interfaces.data import Mixture, SegmentResult
 from lqsep.core.interfaces.dataset import Dataset
-from lqsep.core.pipeline import Separator
-from lqsep.core.separation_run import segment_generator
+from lqsep.core.separation.run import segment_generator
+from lqsep.core.separation.separator import Separator
 from lqsep.core.signal.metrics import candidate_sdr
 
 SCHEMA_VERSION = 1

@@ -11,8 +11,8 @@ from torch import Tensor
 from lqsep.core.evaluation.raw_candidates import best_stems
 from lqsep.core.evaluation.sound import ItemSound
 from lqsep.core.evaluation.stopwatch import Stopwatch
-from lqsep.core.pipeline import Separator
-from lqsep.core.windows import CrossFader
+from lqsep.core.separation.segments import CrossFader
+from lqsep.core.separation.separator import Separator
 
 Stems = Float[Tensor, "sources channels samples"]
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from lqsep.core.report import SeparationReport
+    from lqsep.core.separation.report import SeparationReport
 
 Decode = Callable[[Tensor], Tensor]
 """``decode(rows)``: the waves of some candidates, ``sources chosen channels samples``."""

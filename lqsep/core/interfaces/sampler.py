@@ -20,7 +20,7 @@ class Sampler(ABC):
     """Sees a `SequencePosterior` and nothing else."""
 
     takes_whole_inputs: bool = False
-    """Whether it shall be given up to `lqsep.core.separation_run.WHOLE_S` seconds at once, cut into
+    """Whether it shall be given up to `lqsep.core.separation.run.WHOLE_S` seconds at once, cut into
     segments only when codes become sound, where the codec takes whole inputs too. Its candidates
     then need ``frame_scores``."""
 

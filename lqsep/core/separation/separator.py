@@ -48,11 +48,11 @@ from lqsep.core.interfaces.prior import Prior
 from lqsep.core.interfaces.refiner import RefineContext, Refiner
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.interfaces.selector import Selector
-from lqsep.core.sampled_stretch import SampledStretch
-from lqsep.core.separation_run import OnProgress, SeparationRun
-from lqsep.core.stage_clock import StageClock
+from lqsep.core.separation.clock import StageClock
+from lqsep.core.separation.run import OnProgress, SeparationRun
+from lqsep.core.separation.segments import Segment
+from lqsep.core.separation.stretch import SampledStretch
 from lqsep.core.store.model_directory import Model, build_model, find_config, model_name
-from lqsep.core.windows import Segment
 
 logger = logging.getLogger(__name__)
 

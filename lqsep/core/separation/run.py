@@ -17,13 +17,13 @@ from lqsep.core.audio.mono import read_mono
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.data import Candidates, Mixture, SegmentResult
 from lqsep.core.interfaces.sampler import OnFrame
-from lqsep.core.report import InputReport, SegmentReport, SeparationReport
+from lqsep.core.separation.report import InputReport, SegmentReport, SeparationReport
+from lqsep.core.separation.segments import CrossFader, Segment, SegmentPlan, plan_segments
 from lqsep.core.signal.disagreement import disagreement
-from lqsep.core.windows import CrossFader, Segment, SegmentPlan, plan_segments
 
 if TYPE_CHECKING:
-    from lqsep.core.pipeline import Separator
-    from lqsep.core.sampled_stretch import SampledStretch
+    from lqsep.core.separation.separator import Separator
+    from lqsep.core.separation.stretch import SampledStretch
 
 OnProgress = Callable[[float, float], None]
 """Called as ``on_progress(done_s, total_s)``, in seconds of audio."""

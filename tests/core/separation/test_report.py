@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lqsep.core.errors import AudioError
-from lqsep.core.report import InputReport, SegmentReport, SeparationReport
+from lqsep.core.separation.report import InputReport, SegmentReport, SeparationReport
 
 
 def report():

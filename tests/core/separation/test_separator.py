@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core import separation_run
 from lqsep.core.audio.files import write_audio
 from lqsep.core.audio.mono import is_mid_silent
 from lqsep.core.errors import AudioError, DeviceError, DeviceMemoryError
 from lqsep.core.interfaces.data import Mixture, Selection
 from lqsep.core.interfaces.refiner import Refiner
 from lqsep.core.interfaces.selector import Selector
-from lqsep.core.pipeline import Separator
-from lqsep.core.windows import CrossFader
+from lqsep.core.separation import run as separation_run
+from lqsep.core.separation.segments import CrossFader
+from lqsep.core.separation.separator import Separator
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.samplers.forward_backward import ForwardBackwardSampler

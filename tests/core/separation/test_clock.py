@@ -2,8 +2,8 @@
 
 import pytest
 
-from lqsep.core import stage_clock
-from lqsep.core.stage_clock import StageClock
+from lqsep.core.separation import clock as stage_clock
+from lqsep.core.separation.clock import StageClock
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lqsep.core.interfaces.codec import CodecInfo
-from lqsep.core.windows import CrossFader, blocks, plan_segments
+from lqsep.core.separation.segments import CrossFader, blocks, plan_segments
 
 CODEC = CodecInfo(sample_rate=11025, channels=1, hop_length=64, embedding_dim=8)
 

@@ -7,7 +7,7 @@ import torch
 from lqsep.core.audio.mixtures import ArrayReader
 from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
-from lqsep.core.references import ResampledReader, SumReader, codec_round_trip, conform
+from lqsep.core.separation.references import ResampledReader, SumReader, codec_round_trip, conform
 from lqsep.testing.toys import AddingCodec
 
 
