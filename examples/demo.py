@@ -17,7 +17,7 @@ from rich.progress import Progress
 from lqsep import Separator
 from lqsep.core.audio.files import read_audio
 from lqsep.core.baselines import hpss, share_mixture
-from lqsep.core.plotting import plot_spectrograms
+from lqsep.core.plotting.spectrograms import plot_spectrograms
 from lqsep.core.signal.metrics import windowed_sdr
 
 EXAMPLE = Path(__file__).parent / "audio" / "drums-bass"

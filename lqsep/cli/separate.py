@@ -269,7 +269,7 @@ def _check_plots() -> None:
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    from lqsep.core.plotting import new_figure
+    from lqsep.core.plotting.spectrograms import new_figure
 
     new_figure(1, 1)
 

@@ -71,8 +71,8 @@ class SeparationPlots(TrackPart):
     def finish(self) -> None:
         import torch
 
-        from lqsep.core.plotting import plot_spectrograms
-        from lqsep.core.plotting_disagreement import plot_disagreement
+        from lqsep.core.plotting.disagreement import plot_disagreement
+        from lqsep.core.plotting.spectrograms import plot_spectrograms
 
         separator = self._separator
         references = {
@@ -103,7 +103,7 @@ class SeparationPlots(TrackPart):
         import torch
 
         from lqsep.core.inference.step_scores import step_scores
-        from lqsep.core.plotting_matrices import plot_step
+        from lqsep.core.plotting.matrices import plot_step
 
         codes = result.candidates.codes[:, ranking(result)[0]]
         frame = codes.shape[1] // 2
@@ -115,7 +115,7 @@ class SeparationPlots(TrackPart):
         plot_step(scores, separator.sources, self._files["step.png"].part, time_s=time_s)
 
     def _draw_pairs(self, result: SegmentResult) -> None:
-        from lqsep.core.plotting_matrices import plot_pairs
+        from lqsep.core.plotting.matrices import plot_pairs
         from lqsep.plugins.selectors.rejection import joint_scores
 
         shown = ranking(result)[:_MOST_CANDIDATES].sort().values

@@ -49,7 +49,7 @@ def test_references_are_drawn_beside_the_stems(toy_run, mix, toy_stems):
 
 def test_long_mixtures_are_drawn_from_their_beginning(toy_run, mix, toy_stems, monkeypatch):
     """So that what is held in memory does not grow with them."""
-    from lqsep.core import plotting
+    from lqsep.core.plotting import spectrograms as plotting
 
     drawn = []
     original = plotting.plot_spectrograms
@@ -69,7 +69,7 @@ def test_long_mixtures_are_drawn_from_their_beginning(toy_run, mix, toy_stems, m
 
 
 def test_the_disagreement_is_drawn_of_the_whole_as_the_report_says_it(toy_run, mix, monkeypatch):
-    from lqsep.core import plotting_disagreement
+    from lqsep.core.plotting import disagreement as plotting_disagreement
 
     drawn = []
     original = plotting_disagreement.plot_disagreement

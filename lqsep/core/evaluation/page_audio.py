@@ -16,7 +16,7 @@ import soundfile
 from lqsep.core.audio.files import audio_info, read_audio, write_audio
 from lqsep.core.errors import AudioError
 from lqsep.core.evaluation.evaluate import Media
-from lqsep.core.plotting import plot_spectrograms
+from lqsep.core.plotting.spectrograms import plot_spectrograms
 
 # Of an excerpt at most; and of all excerpts of a page together, as 16-bit samples before coding.
 MAX_SECONDS = 12.0

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.inference.step_scores import StepScores
-from lqsep.core.plotting import new_figure, save_figure
+from lqsep.core.plotting.spectrograms import new_figure, save_figure
 
 # Colours reach from the best value to this many nats below: less than 1e-8 of its probability.
 _RANGE = 20.0

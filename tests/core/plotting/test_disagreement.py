@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lqsep.core import plotting_disagreement
 from lqsep.core.errors import ConfigError
-from lqsep.core.plotting_disagreement import joined_curve, plot_disagreement
+from lqsep.core.plotting import disagreement as plotting_disagreement
+from lqsep.core.plotting.disagreement import joined_curve, plot_disagreement
 from lqsep.core.separation.report import SegmentReport
 
 matplotlib_image = pytest.importorskip("matplotlib.image")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lqsep.core.plotting import new_figure, save_figure
+from lqsep.core.plotting.spectrograms import new_figure, save_figure
 from lqsep.core.separation.report import SegmentReport
 
 # Of the reports' curves, see `lqsep.core.signal.disagreement`.

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lqsep.core.errors import ConfigError, ShapeError
-from lqsep.core.plotting import _band_edges, _log_spectrum, plot_spectrograms
+from lqsep.core.plotting.spectrograms import _band_edges, _log_spectrum, plot_spectrograms
 
 matplotlib_image = pytest.importorskip("matplotlib.image")
 RATE = 8000
@@ -76,6 +76,6 @@ def test_without_matplotlib(tmp_path, monkeypatch):
 
 
 def test_matplotlib_is_imported_on_use_only():
-    code = "import sys, lqsep.core.plotting; print('matplotlib' in sys.modules)"
+    code = "import sys, lqsep.core.plotting.spectrograms; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.stdout == "False\n", done.stderr

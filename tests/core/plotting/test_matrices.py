@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core import plotting_matrices
 from lqsep.core.errors import ConfigError
 from lqsep.core.inference.step_scores import step_scores
-from lqsep.core.plotting_matrices import plot_pairs, plot_step
+from lqsep.core.plotting import matrices as plotting_matrices
+from lqsep.core.plotting.matrices import plot_pairs, plot_step
 from lqsep.testing.toys import random_posterior
 
 matplotlib_image = pytest.importorskip("matplotlib.image")

@@ -1,0 +1,4 @@
+"""Pictures: spectrograms, disagreement over time, joint matrices.
+
+Imports ``separation`` and what lies below it.
+"""
