@@ -14,7 +14,7 @@ import torch
 from _timing import arguments, machine, ratios, time_in_turn, write
 
 from lqsep.core.evaluation.evaluate import SCORED_SAMPLES
-from lqsep.core.evaluation.museval_metrics import museval_metrics
+from lqsep.core.evaluation.museval import museval_metrics
 from lqsep.core.evaluation.sound import CHUNK_SAMPLES
 from lqsep.core.signal.metrics import candidate_sdr
 

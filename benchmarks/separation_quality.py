@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from lqsep import Registry, Separator
-from lqsep.core.baselines import HpssSetting, hpss, oracle_masks, share_mixture
 from lqsep.core.components.assemble import BuildContext, build
 from lqsep.core.components.spec import Kind
+from lqsep.core.evaluation.baselines import HpssSetting, hpss, oracle_masks, share_mixture
 from lqsep.core.signal.metrics import windowed_sdr
 from lqsep.plugins.datasets.config import TrackFoldersConfig
 

@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from lqsep import Separator
 from lqsep.core.audio.files import read_audio
-from lqsep.core.baselines import hpss, share_mixture
+from lqsep.core.evaluation.baselines import hpss, share_mixture
 from lqsep.core.plotting.spectrograms import plot_spectrograms
 from lqsep.core.signal.metrics import windowed_sdr
 

@@ -294,8 +294,8 @@ def _write_summary(
     Raises:
         LqsepError: No item has a result.
     """
-    from lqsep.core.evaluation.page import render_page
-    from lqsep.core.evaluation.page_audio import Example
+    from lqsep.core.evaluation.page.document import render_page
+    from lqsep.core.evaluation.page.sounds import Example
     from lqsep.core.evaluation.summary import summarise, to_csv, to_markdown
 
     read = [read_result(out, task.item.item) for task in tasks]

@@ -101,7 +101,7 @@ def run_item(
 
 def _score(separator: Separator, dataset: Dataset, task: ItemTask, setup: ItemSetup) -> None:
     from lqsep.core.evaluation.evaluate import evaluate_item
-    from lqsep.core.evaluation.page_audio import save_example
+    from lqsep.core.evaluation.page.sounds import save_example
 
     result, media = evaluate_item(
         separator,
@@ -124,7 +124,7 @@ def item_path(out: Path, item: str) -> Path:
 
 def is_done(out: Path, task: ItemTask, sources: Sequence[str]) -> bool:
     """Whether an item has its result, and its sounds where they are wanted."""
-    from lqsep.core.evaluation.page_audio import Example
+    from lqsep.core.evaluation.page.sounds import Example
 
     if not item_path(out, task.item.item).is_file():
         return False

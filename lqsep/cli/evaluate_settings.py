@@ -91,7 +91,7 @@ def with_baselines(settings: Mapping[str, Any], baselines: Baselines | None) -> 
 
 def known_baselines(settings: Mapping[str, Any] | None) -> Baselines | None:
     """What `with_baselines` kept."""
-    from lqsep.core.baselines import HpssSetting
+    from lqsep.core.evaluation.baselines import HpssSetting
     from lqsep.core.evaluation.baselines_of import Baselines
 
     fitted = (settings or {}).get(_FITTED)

@@ -11,8 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.audio.resampling import resample
-from lqsep.core.baselines import HpssSetting, best_hpss, hpss, oracle_masks, share_mixture
 from lqsep.core.errors import AudioError, LqsepError
+from lqsep.core.evaluation.baselines import (
+    HpssSetting,
+    best_hpss,
+    hpss,
+    oracle_masks,
+    share_mixture,
+)
 from lqsep.core.evaluation.items import load_item, plan_track
 from lqsep.core.evaluation.protocols import Protocol
 from lqsep.core.evaluation.sound import ItemSound, at_gain

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.evaluation.museval_metrics import museval_metrics
+from lqsep.core.evaluation.museval import museval_metrics
 from lqsep.core.signal.metrics import silent_windows, windowed_sdr, windowed_si_sdr
 
 Stems = Float[Tensor, "sources channels samples"]

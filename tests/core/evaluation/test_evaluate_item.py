@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lqsep import Separator
-from lqsep.core.baselines import HpssSetting, best_hpss
 from lqsep.core.errors import AudioError
+from lqsep.core.evaluation.baselines import HpssSetting, best_hpss
 from lqsep.core.evaluation.baselines_of import (
     Baselines,
     baseline_stems,
@@ -17,7 +17,7 @@ from lqsep.core.evaluation.baselines_of import (
 )
 from lqsep.core.evaluation.evaluate import evaluate_item
 from lqsep.core.evaluation.items import load_item, plan_items
-from lqsep.core.evaluation.museval_metrics import museval_metrics
+from lqsep.core.evaluation.museval import museval_metrics
 from lqsep.core.evaluation.protocols import LQVAE2021, MUSEVAL_V4, PROTOCOLS, SI_SDR
 from lqsep.core.evaluation.raw_candidates import best_scores, pick, score_candidates
 from lqsep.core.evaluation.scores import si_sdr_scores, track_scores

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lqsep.core.errors import ConfigError, ShapeError
-from lqsep.core.evaluation.museval_metrics import METRICS, load_bss_eval, museval_metrics
+from lqsep.core.evaluation.museval import METRICS, load_bss_eval, museval_metrics
 from lqsep.core.signal.metrics import candidate_sdr, windowed_sdr
 
 WINDOW = 44_100

@@ -14,17 +14,17 @@ import pytest
 import soundfile
 
 from lqsep.core.audio.files import read_audio
-from lqsep.core.evaluation import page_audio
-from lqsep.core.evaluation.page import render_page
-from lqsep.core.evaluation.page_audio import (
+from lqsep.core.evaluation.page import sounds as page_audio
+from lqsep.core.evaluation.page.charts import box, box_plot
+from lqsep.core.evaluation.page.document import render_page
+from lqsep.core.evaluation.page.sounds import (
     Example,
     excerpt_seconds,
     read_excerpt,
     save_example,
     sound_data,
 )
-from lqsep.core.evaluation.page_charts import box, box_plot
-from lqsep.core.evaluation.page_style import STYLE
+from lqsep.core.evaluation.page.style import STYLE
 from lqsep.core.evaluation.summary import summarise
 
 RATE = 8000

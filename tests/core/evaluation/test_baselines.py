@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from lqsep.core.baselines import (
+from lqsep.core.errors import ShapeError
+from lqsep.core.evaluation.baselines import (
     HPSS_GRID,
     _median_filter,
     best_hpss,
@@ -9,7 +10,6 @@ from lqsep.core.baselines import (
     oracle_masks,
     share_mixture,
 )
-from lqsep.core.errors import ShapeError
 from lqsep.core.signal.metrics import sdr, windowed_sdr
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 
@@ -60,7 +60,7 @@ def test_median_filter(monkeypatch):
         for step in range(20):
             near = [values[row, min(max(step + k, 0), 19)] for k in range(-2, 3)]
             assert found[row, step] == sorted(near)[2]
-    monkeypatch.setattr("lqsep.core.baselines._MAX_SORTED", 1)
+    monkeypatch.setattr("lqsep.core.evaluation.baselines._MAX_SORTED", 1)
     assert torch.equal(_median_filter(values, 5), found)
 
 

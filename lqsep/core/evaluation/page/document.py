@@ -12,15 +12,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from lqsep.core.evaluation.page_audio import (
+from lqsep.core.evaluation.page.charts import box_plot
+from lqsep.core.evaluation.page.sounds import (
     Example,
     excerpt_seconds,
     read_excerpt,
     sound_data,
     spectrogram_data,
 )
-from lqsep.core.evaluation.page_charts import box_plot
-from lqsep.core.evaluation.page_style import STYLE
+from lqsep.core.evaluation.page.style import STYLE
 from lqsep.core.evaluation.protocols import find_protocol
 from lqsep.core.evaluation.summary import ALL_SOURCES, METRIC_NAMES, Summary, SummaryRow
 
