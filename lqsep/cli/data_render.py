@@ -118,8 +118,8 @@ def render(
     from lqsep.core.errors import LqsepError
 
     try:
-        from lqsep.core.rendering.instruments import HeldOut
-        from lqsep.core.rendering.render import render_dataset
+        from lqsep.plugins.rendering.instruments import HeldOut
+        from lqsep.plugins.rendering.render import render_dataset
     except ModuleNotFoundError as error:
         if error.name != "mido":
             raise

@@ -19,19 +19,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.errors import AudioError, ConfigError, ShapeError
-from lqsep.core.spectral import (
-    magnitude_convergence,
-    magnitude_distance,
-    multi_magnitude_distance,
-    multi_magnitudes,
-    stft_magnitude,
-)
 from lqsep.plugins.lqvae.model import LQVAE
 from lqsep.plugins.lqvae.quantizer import (
     Quantizer,
     QuantizerMetrics,
     QuantizerResult,
     Replacement,
+)
+from lqsep.plugins.lqvae.spectra import (
+    magnitude_convergence,
+    magnitude_distance,
+    multi_magnitude_distance,
+    multi_magnitudes,
+    stft_magnitude,
 )
 
 PairGains = tuple[float, float] | tuple[Tensor, Tensor]

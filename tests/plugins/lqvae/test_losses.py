@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from lqsep.core.errors import AudioError, ConfigError, ShapeError
-from lqsep.core.spectral import multispectral_loss
 from lqsep.plugins.lqvae.losses import (
     Bandwidth,
     LossWeights,
@@ -22,6 +21,7 @@ from lqsep.plugins.lqvae.losses import (
 from lqsep.plugins.lqvae.model import LQVAE
 from lqsep.plugins.lqvae.quantizer import Quantizer
 from lqsep.plugins.lqvae.reference_names import own_name
+from lqsep.plugins.lqvae.spectra import multispectral_loss
 
 LEVELS = (0, 1, 2)
 LOSS_RTOL = 2e-5

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lqsep.core.errors import ConfigError
-from lqsep.core.rendering import genres
-from lqsep.core.rendering.genres import GENRES, Genre, Layer
+from lqsep.plugins.rendering import genres
+from lqsep.plugins.rendering.genres import GENRES, Genre, Layer
 
 BASS_PROGRAMS = tuple(range(32, 40))
 """The General MIDI bass programs, numbered from 0."""

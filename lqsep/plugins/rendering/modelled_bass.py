@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lqsep.core.rendering.compose import Note, Part
-from lqsep.core.rendering.modelled import Sound, add_sound, decay, draw_between
-from lqsep.core.rendering.synth import SYNTH_SAMPLE_RATE, resample
+from lqsep.plugins.rendering.compose import Note, Part
+from lqsep.plugins.rendering.modelled import Sound, add_sound, decay, draw_between
+from lqsep.plugins.rendering.synth import SYNTH_SAMPLE_RATE, resample
 
 # Basses are computed at this rate, with harmonics up to nearly half of it.
 _BASS_RATE = 11025

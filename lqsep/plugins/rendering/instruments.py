@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lqsep.core.errors import ConfigError, LqsepError
-from lqsep.core.rendering import compose, synth
+from lqsep.plugins.rendering import compose, synth
 
 Offer = dict[int, dict[Path, tuple[int, ...]]]
 """Programs by SoundFont, by General MIDI number."""

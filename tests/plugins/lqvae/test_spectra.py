@@ -9,9 +9,9 @@ import jaxtyping
 import pytest
 import torch
 
-from lqsep.core import spectral
 from lqsep.core.errors import ConfigError, ShapeError
-from lqsep.core.spectral import StftSize, stft_magnitude
+from lqsep.plugins.lqvae import spectra as spectral
+from lqsep.plugins.lqvae.spectra import StftSize, stft_magnitude
 
 # With run-time checks of annotations on, a tensor of the wrong rank fails there already.
 WRONG_SHAPE = (ShapeError, jaxtyping.TypeCheckError)

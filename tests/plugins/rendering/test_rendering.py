@@ -15,10 +15,19 @@ import pytest
 import soundfile
 
 from lqsep.core.errors import ConfigError, LqsepError
-from lqsep.core.rendering import augment, compose, genres, instruments, midi, render, stems, synth
-from lqsep.core.rendering.instruments import HeldOut, Instruments
-from lqsep.core.rendering.modelled_bass import play_bass
-from lqsep.core.rendering.modelled_drums import play_drums
+from lqsep.plugins.rendering import (
+    augment,
+    compose,
+    genres,
+    instruments,
+    midi,
+    render,
+    stems,
+    synth,
+)
+from lqsep.plugins.rendering.instruments import HeldOut, Instruments
+from lqsep.plugins.rendering.modelled_bass import play_bass
+from lqsep.plugins.rendering.modelled_drums import play_drums
 
 SMALL_SOUNDFONT = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
 

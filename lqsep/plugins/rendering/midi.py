@@ -8,7 +8,7 @@ from pathlib import Path
 import mido
 
 from lqsep.core.errors import LqsepError
-from lqsep.core.rendering.compose import BASS_PROGRAMS, Note, Part
+from lqsep.plugins.rendering.compose import BASS_PROGRAMS, Note, Part
 
 DRUM_CHANNEL = 9
 """General MIDI percussion: channel 10 for people, 9 in the file."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lqsep.core.rendering.compose import Note
+from lqsep.plugins.rendering.compose import Note
 
 Sound = npt.NDArray[np.float64]
 

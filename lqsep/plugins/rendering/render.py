@@ -29,10 +29,10 @@ import soundfile
 
 import lqsep
 from lqsep.core.errors import AudioError, ConfigError, LqsepError
-from lqsep.core.rendering import augment, compose, midi, synth
-from lqsep.core.rendering.instruments import HeldOut, Instruments, choice_for, find_instruments
-from lqsep.core.rendering.stems import StemPlan, plan_stem, synthesise_stem
 from lqsep.core.store.new_file import write_text
+from lqsep.plugins.rendering import augment, compose, midi, synth
+from lqsep.plugins.rendering.instruments import HeldOut, Instruments, choice_for, find_instruments
+from lqsep.plugins.rendering.stems import StemPlan, plan_stem, synthesise_stem
 
 SPLITS = ("train", "validation", "test")
 STEMS = ("drums", "bass")

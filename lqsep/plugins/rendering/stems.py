@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from lqsep.core.errors import LqsepError
-from lqsep.core.rendering import augment, compose, genres, midi, synth
-from lqsep.core.rendering.compose import Part
-from lqsep.core.rendering.instruments import Choice, Instruments
-from lqsep.core.rendering.modelled_bass import play_bass
-from lqsep.core.rendering.modelled_drums import play_drums
+from lqsep.plugins.rendering import augment, compose, genres, midi, synth
+from lqsep.plugins.rendering.compose import Part
+from lqsep.plugins.rendering.instruments import Choice, Instruments
+from lqsep.plugins.rendering.modelled_bass import play_bass
+from lqsep.plugins.rendering.modelled_drums import play_drums
 
 # A stem below this RMS means a SoundFont without that instrument: rests alone do not get so low.
 _SILENCE_RMS = 1e-4

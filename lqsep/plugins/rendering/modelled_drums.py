@@ -9,10 +9,10 @@ from itertools import islice
 
 import numpy as np
 
-from lqsep.core.rendering import genres
-from lqsep.core.rendering.compose import Note, Part
-from lqsep.core.rendering.modelled import Sound, add_sound, decay, draw_between
-from lqsep.core.rendering.synth import SYNTH_SAMPLE_RATE
+from lqsep.plugins.rendering import genres
+from lqsep.plugins.rendering.compose import Note, Part
+from lqsep.plugins.rendering.modelled import Sound, add_sound, decay, draw_between
+from lqsep.plugins.rendering.synth import SYNTH_SAMPLE_RATE
 
 # Hits of a drum are computed for this many velocities, twice each: no two sound the same.
 _N_VELOCITIES, _N_TAKES = 3, 2
