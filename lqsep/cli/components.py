@@ -10,8 +10,8 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from lqsep.cli.console.tables import print_table
 from lqsep.cli.lazy import LazyGroup
-from lqsep.cli.tables import print_table
 from lqsep.core.components.registry import RegisteredComponent, Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import PluginError

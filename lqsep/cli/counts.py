@@ -60,7 +60,7 @@ def counts(
     meet is stored in MODEL_DIR/counts.safetensors, whose hash goes into model.toml. The likelihood
     counts reads it.
     """
-    from lqsep.cli.progress import ProgressBars
+    from lqsep.cli.console.progress import ProgressBars
 
     recordings = DatasetChoice(dataset, data, split)
     path = directory / COUNTS_FILE if output is None else output

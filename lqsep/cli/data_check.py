@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lqsep.cli.interrupts import Interrupts
+from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.console.progress import ProgressBars
+from lqsep.cli.console.tables import print_table
 from lqsep.cli.options import current_options, jobs_option, split_names
-from lqsep.cli.progress import ProgressBars
-from lqsep.cli.tables import print_table
 
 if TYPE_CHECKING:
     from lqsep.core.corpus.checks import DataReport

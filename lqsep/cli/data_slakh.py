@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lqsep.cli.interrupts import Interrupts
+from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.options import SourceValue, current_options, jobs_option, split_names
-from lqsep.cli.progress import ProgressBars
 from lqsep.core.errors import ConfigError
 
 if TYPE_CHECKING:

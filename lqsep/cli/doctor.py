@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from lqsep.cli.tables import print_table
+from lqsep.cli.console.tables import print_table
 from lqsep.core.errors import LqsepError
 
 _PACKAGES = (

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.dataset_choice import DatasetChoice
 from lqsep.cli.evaluate_run import (
     EXAMPLES,
@@ -31,7 +33,6 @@ from lqsep.cli.evaluate_settings import (
     read_settings,
     with_baselines,
 )
-from lqsep.cli.interrupts import Interrupts
 from lqsep.cli.options import current_options, jobs_option, seed_option
 from lqsep.cli.outputs import check_writable
 from lqsep.cli.pipeline_flags import (
@@ -42,7 +43,6 @@ from lqsep.cli.pipeline_flags import (
     read_chosen_pipeline,
     use_one_thread,
 )
-from lqsep.cli.progress import ProgressBars
 from lqsep.cli.workers import run_in_processes
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError, LqsepError

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from lqsep.cli.console.tables import print_table
 from lqsep.cli.lazy import LazyCommand, LazyGroup
-from lqsep.cli.tables import print_table
 from lqsep.core.errors import LqsepError
 
 

@@ -71,8 +71,8 @@ def import_jukebox(
     from the checkpoints. Each prior must carry the codec's own codebooks, and a table of sums must
     fit the codebook and the gains: its rows are codes of the first source.
     """
+    from lqsep.cli.console.progress import ProgressBars
     from lqsep.cli.jukebox_import import JukeboxFiles, import_model
-    from lqsep.cli.progress import ProgressBars
 
     files = JukeboxFiles(
         codec=codec,

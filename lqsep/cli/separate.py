@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from lqsep.cli.console.interrupts import Interrupts
 from lqsep.cli.inputs import find_inputs, track_names
-from lqsep.cli.interrupts import Interrupts
 from lqsep.cli.options import (
     Seconds,
     SourceValue,

@@ -105,7 +105,7 @@ def sums(
     MODEL_DIR/calibration.safetensors, which the likelihood gaussian-sum reads. The model's
     likelihood is not changed.
     """
-    from lqsep.cli.progress import ProgressBars
+    from lqsep.cli.console.progress import ProgressBars
 
     _check_flags(is_calibration)
     with ProgressBars(enabled=False if current_options().quiet else None) as bars:

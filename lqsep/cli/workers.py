@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from lqsep.cli.interrupts import Interrupts
+from lqsep.cli.console.interrupts import Interrupts
 from lqsep.cli.options import GlobalOptions
 from lqsep.cli.pipeline_options import PipelineSource
 from lqsep.core.errors import LqsepError

@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from lqsep.cli.components import field_rows
+from lqsep.cli.console.tables import plain_lines
 from lqsep.cli.main import run
-from lqsep.cli.tables import plain_lines
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import ComponentConfig, Kind
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lqsep.cli import progress
-from lqsep.cli.progress import ProgressBars
+from lqsep.cli.console import progress
+from lqsep.cli.console.progress import ProgressBars
 
 
 @pytest.fixture

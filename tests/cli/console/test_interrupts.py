@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lqsep.cli.interrupts import Interrupts
+from lqsep.cli.console.interrupts import Interrupts
 
 
 def test_ctrl_c_is_a_keyboard_interrupt() -> None:

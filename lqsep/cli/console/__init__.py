@@ -1,0 +1,1 @@
+"""What a terminal is shown: progress, tables, and what Ctrl-C does."""
