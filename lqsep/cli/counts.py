@@ -112,7 +112,7 @@ def make_counts(
     """
     import torch
 
-    from lqsep.cli.codec_model import open_codec_model
+    from lqsep.cli.pipeline.codec_model import open_codec_model
     from lqsep.core.store.model_directory import update_model_toml
     from lqsep.plugins.counts.counting import count_codes
     from lqsep.plugins.counts.factory import shared_codebook_size

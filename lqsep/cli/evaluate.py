@@ -35,7 +35,7 @@ from lqsep.cli.evaluate_settings import (
 )
 from lqsep.cli.options import current_options, jobs_option, seed_option
 from lqsep.cli.outputs import check_writable
-from lqsep.cli.pipeline_flags import (
+from lqsep.cli.pipeline.flags import (
     check_model_flags,
     model_flags,
     pipeline_changes,

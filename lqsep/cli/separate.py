@@ -29,7 +29,7 @@ from lqsep.cli.outputs import (
     check_template,
     check_writable,
 )
-from lqsep.cli.pipeline_flags import (
+from lqsep.cli.pipeline.flags import (
     check_model_flags,
     model_flags,
     pipeline_changes,

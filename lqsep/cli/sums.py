@@ -171,7 +171,7 @@ def build_sums(
         DeviceError: The device is not available.
         IncompatibleComponentsError: There are not two sources with one codebook.
     """
-    from lqsep.cli.codec_model import open_codec_model
+    from lqsep.cli.pipeline.codec_model import open_codec_model
     from lqsep.core.errors import ConfigError
     from lqsep.core.store.model_directory import MODEL_FILE, update_model_toml
     from lqsep.plugins.codebook_sum.factory import shared_codebook

@@ -79,7 +79,7 @@ def calibrate(
     """
     import torch
 
-    from lqsep.cli.codec_model import open_codec_model
+    from lqsep.cli.pipeline.codec_model import open_codec_model
     from lqsep.core.store.model_directory import update_model_toml
     from lqsep.plugins.gaussian_sum.calibration import (
         Calibration,

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from lqsep.cli.console.interrupts import Interrupts
 from lqsep.cli.options import GlobalOptions
-from lqsep.cli.pipeline_options import PipelineSource
+from lqsep.cli.pipeline.changes import PipelineSource
 from lqsep.core.errors import LqsepError
 
 if TYPE_CHECKING:

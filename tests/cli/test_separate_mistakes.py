@@ -10,7 +10,7 @@ import pytest
 
 from lqsep.cli.inputs import find_inputs
 from lqsep.cli.main import run
-from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
+from lqsep.cli.pipeline.changes import PipelineChanges, read_pipeline
 from lqsep.core.audio.files import audio_info, write_audio
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import AudioError, CheckpointError, ConfigError

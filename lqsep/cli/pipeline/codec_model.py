@@ -37,7 +37,7 @@ def open_codec_model(
     """
     import torch
 
-    from lqsep.cli.pipeline_options import PipelineChanges, read_pipeline
+    from lqsep.cli.pipeline.changes import PipelineChanges, read_pipeline
     from lqsep.core.components.assemble import BuildContext, build
     from lqsep.core.components.config import check_two_sources
     from lqsep.core.components.registry import Registry

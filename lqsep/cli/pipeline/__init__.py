@@ -1,0 +1,1 @@
+"""The flags that choose a model and change its pipeline."""
