@@ -9,7 +9,7 @@ import click
 
 from lqsep.cli.dataset_choice import DatasetChoice
 from lqsep.cli.options import current_options, seed_option
-from lqsep.cli.outputs import check_target
+from lqsep.cli.separate.outputs import check_target
 
 COUNTS_FILE = "counts.safetensors"
 

@@ -34,7 +34,6 @@ from lqsep.cli.evaluate_settings import (
     with_baselines,
 )
 from lqsep.cli.options import current_options, jobs_option, seed_option
-from lqsep.cli.outputs import check_writable
 from lqsep.cli.pipeline.flags import (
     check_model_flags,
     model_flags,
@@ -43,6 +42,7 @@ from lqsep.cli.pipeline.flags import (
     read_chosen_pipeline,
     use_one_thread,
 )
+from lqsep.cli.separate.outputs import check_writable
 from lqsep.cli.workers import run_in_processes
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError, LqsepError

@@ -15,7 +15,7 @@ from lqsep.cli.options import GlobalOptions, add_global_options
 
 COMMANDS = {
     "separate": LazyCommand(
-        "lqsep.cli.separate:separate", "Separate audio files into their sources."
+        "lqsep.cli.separate.command:separate", "Separate audio files into their sources."
     ),
     "evaluate": LazyCommand("lqsep.cli.evaluate:evaluate", "Score a model on a data set."),
     "train": LazyCommand("lqsep.cli.train:train", "Train a codec or a prior."),

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from lqsep.cli.options import Seconds, SourceValue, current_options, seed_option
-from lqsep.cli.outputs import check_target
+from lqsep.cli.separate.outputs import check_target
 from lqsep.plugins.codebook_sum.config import SUMS_FILE
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lqsep.cli.dataset_choice import DatasetChoice
-from lqsep.cli.outputs import check_target
+from lqsep.cli.separate.outputs import check_target
 
 if TYPE_CHECKING:
     from lqsep.plugins.gaussian_sum.calibration import Calibration, CovarianceKind

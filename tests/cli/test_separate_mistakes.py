@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lqsep.cli.inputs import find_inputs
 from lqsep.cli.main import run
 from lqsep.cli.pipeline.changes import PipelineChanges, read_pipeline
+from lqsep.cli.separate.inputs import find_inputs
 from lqsep.core.audio.files import audio_info, write_audio
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import AudioError, CheckpointError, ConfigError

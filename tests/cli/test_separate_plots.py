@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from lqsep.cli import separation_plots
+from lqsep.cli.separate import plots as separation_plots
 
 matplotlib_image = pytest.importorskip("matplotlib.image")
 

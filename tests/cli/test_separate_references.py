@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lqsep.cli.references import Reference, mixture_name
+from lqsep.cli.separate.references import Reference, mixture_name
 from lqsep.core.audio.files import audio_info
 from lqsep.core.signal.metrics import sdr, si_sdr, windowed_sdr
 

@@ -13,8 +13,8 @@ from lqsep.cli.console.interrupts import Interrupts
 from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.console.tables import print_table
 from lqsep.cli.options import current_options
-from lqsep.cli.references import score_table
-from lqsep.cli.separate_run import Track, TrackResult
+from lqsep.cli.separate.references import score_table
+from lqsep.cli.separate.run import Track, TrackResult
 
 SCORE_TITLE = "dB; median of windows of 1 s, and of the whole:"
 

@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from lqsep.cli.console.interrupts import Interrupts
-from lqsep.cli.inputs import find_inputs, track_names
 from lqsep.cli.options import (
     Seconds,
     SourceValue,
@@ -21,14 +20,6 @@ from lqsep.cli.options import (
     seed_option,
     split_names,
 )
-from lqsep.cli.outputs import (
-    DEFAULT_TEMPLATE,
-    OutputSettings,
-    check_distinct,
-    check_format,
-    check_template,
-    check_writable,
-)
 from lqsep.cli.pipeline.flags import (
     check_model_flags,
     model_flags,
@@ -37,16 +28,25 @@ from lqsep.cli.pipeline.flags import (
     read_chosen_pipeline,
     use_one_thread,
 )
-from lqsep.cli.references import check_references, mixture_name
-from lqsep.cli.separate_results import Results
-from lqsep.cli.separate_run import (
+from lqsep.cli.separate.inputs import find_inputs, track_names
+from lqsep.cli.separate.outputs import (
+    DEFAULT_TEMPLATE,
+    OutputSettings,
+    check_distinct,
+    check_format,
+    check_template,
+    check_writable,
+)
+from lqsep.cli.separate.references import check_references, mixture_name
+from lqsep.cli.separate.results import Results
+from lqsep.cli.separate.run import (
     Track,
     TrackResult,
     TrackSettings,
     check_input,
     references_of,
 )
-from lqsep.cli.separate_worker import TrackSetup
+from lqsep.cli.separate.worker import TrackSetup
 from lqsep.cli.workers import run_in_processes
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError

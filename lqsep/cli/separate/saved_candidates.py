@@ -11,8 +11,8 @@ from __future__ import annotations
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from lqsep.cli.outputs import CANDIDATE_TABLE, OutputSettings
-from lqsep.cli.track_parts import AudioFiles, PendingFile, TrackPart
+from lqsep.cli.separate.outputs import CANDIDATE_TABLE, OutputSettings
+from lqsep.cli.separate.track_parts import AudioFiles, PendingFile, TrackPart
 from lqsep.core.errors import AudioError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
-from lqsep.cli.inputs import REPORT_FILE
 from lqsep.cli.options import did_you_mean
+from lqsep.cli.separate.inputs import REPORT_FILE
 from lqsep.core.errors import ConfigError
 
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"

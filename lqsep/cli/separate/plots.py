@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lqsep.cli.outputs import PLOTS, OutputSettings
-from lqsep.cli.saved_candidates import ranking
-from lqsep.cli.track_parts import PendingFile, TrackPart
+from lqsep.cli.separate.outputs import PLOTS, OutputSettings
+from lqsep.cli.separate.saved_candidates import ranking
+from lqsep.cli.separate.track_parts import PendingFile, TrackPart
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lqsep.cli.outputs import OutputSettings, remove_empty
-from lqsep.cli.references import OpenReferences, Reference, ReferenceScores, opened
-from lqsep.cli.saved_candidates import CandidateStems, CandidateTable
-from lqsep.cli.separation_plots import SeparationPlots
-from lqsep.cli.track_parts import StemFiles, TrackPart
+from lqsep.cli.separate.outputs import OutputSettings, remove_empty
+from lqsep.cli.separate.plots import SeparationPlots
+from lqsep.cli.separate.references import OpenReferences, Reference, ReferenceScores, opened
+from lqsep.cli.separate.saved_candidates import CandidateStems, CandidateTable
+from lqsep.cli.separate.track_parts import StemFiles, TrackPart
 from lqsep.core.errors import AudioError, LqsepError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqsep.cli.options import did_you_mean
-from lqsep.cli.track_parts import TrackPart
+from lqsep.cli.separate.track_parts import TrackPart
 from lqsep.core.errors import ConfigError
 
 if TYPE_CHECKING:

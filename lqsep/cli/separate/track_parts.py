@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqsep.cli.outputs import MIXTURE, RESIDUAL, OutputSettings
+from lqsep.cli.separate.outputs import MIXTURE, RESIDUAL, OutputSettings
 from lqsep.core.errors import AudioError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lqsep.cli.separate_run import Track, TrackResult, TrackSettings, failed, run_track
+from lqsep.cli.separate.run import Track, TrackResult, TrackSettings, failed, run_track
 from lqsep.cli.workers import OnProgress, WorkerSetup
 
 
