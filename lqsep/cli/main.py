@@ -17,7 +17,7 @@ COMMANDS = {
     "separate": LazyCommand(
         "lqsep.cli.separate.command:separate", "Separate audio files into their sources."
     ),
-    "evaluate": LazyCommand("lqsep.cli.evaluate:evaluate", "Score a model on a data set."),
+    "evaluate": LazyCommand("lqsep.cli.evaluate.command:evaluate", "Score a model on a data set."),
     "train": LazyCommand("lqsep.cli.train:train", "Train a codec or a prior."),
     "sums": LazyCommand(
         "lqsep.cli.sums:sums", "Build a model's table of code sums, measure their noise."

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lqsep.cli.evaluate import evaluate
+from lqsep.cli.evaluate.command import evaluate
 from lqsep.core.audio.files import read_audio, write_audio
 
 ROOT = Path(__file__).resolve().parents[2]

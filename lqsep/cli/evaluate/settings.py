@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqsep.cli.evaluate_run import EXAMPLES, ITEMS
+from lqsep.cli.evaluate.run import EXAMPLES, ITEMS
 from lqsep.core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import click
 from lqsep.cli.console.interrupts import Interrupts
 from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.dataset_choice import DatasetChoice
-from lqsep.cli.evaluate_run import (
+from lqsep.cli.evaluate.run import (
     EXAMPLES,
     ItemResult,
     ItemSetup,
@@ -23,7 +23,7 @@ from lqsep.cli.evaluate_run import (
     is_done,
     read_result,
 )
-from lqsep.cli.evaluate_settings import (
+from lqsep.cli.evaluate.settings import (
     SCHEMA_VERSION,
     SETTINGS_FILE,
     SUMMARY_FILES,
