@@ -34,7 +34,7 @@ import torch
 from _timing import arguments, machine, ratios, summary, wait, write
 from torch import Tensor, nn
 
-from lqsep.cli.train_presets import PRESETS, load_recipe
+from lqsep.cli.train.presets import PRESETS, load_recipe
 from lqsep.core.components.config import PipelineConfig, parse_settings
 from lqsep.core.components.registry import Registry
 from lqsep.core.corpus.audio_pool import AudioPool, stem_level

@@ -18,12 +18,12 @@ COMMANDS = {
         "lqsep.cli.separate.command:separate", "Separate audio files into their sources."
     ),
     "evaluate": LazyCommand("lqsep.cli.evaluate.command:evaluate", "Score a model on a data set."),
-    "train": LazyCommand("lqsep.cli.train:train", "Train a codec or a prior."),
+    "train": LazyCommand("lqsep.cli.train.command:train", "Train a codec or a prior."),
     "sums": LazyCommand(
-        "lqsep.cli.sums:sums", "Build a model's table of code sums, measure their noise."
+        "lqsep.cli.train.sums:sums", "Build a model's table of code sums, measure their noise."
     ),
     "counts": LazyCommand(
-        "lqsep.cli.counts:counts", "Count which codes of mixtures and sources meet."
+        "lqsep.cli.train.counts:counts", "Count which codes of mixtures and sources meet."
     ),
     "data": LazyCommand("lqsep.cli.data:data", "Make, convert and check data sets."),
     "models": LazyCommand("lqsep.cli.models:models", "List, verify, import and export models."),

@@ -116,7 +116,7 @@ def sums(
         if not is_calibration:
             message = str(build_sums(directory, gains, device, show))
         else:
-            from lqsep.cli.sums_calibrate import CalibrationSettings, calibrate
+            from lqsep.cli.train.sums_calibrate import CalibrationSettings, calibrate
 
             assert data is not None
             settings = CalibrationSettings(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lqsep.cli.options import current_options, set_option
-from lqsep.cli.train_presets import PRESETS
+from lqsep.cli.train.presets import PRESETS
 
 
 def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,7 +65,7 @@ def train() -> None:
 @_common_options
 def codec(**choices: Any) -> None:
     """Train the codec on the sounds of all sources."""
-    from lqsep.cli.train_run import opened_run
+    from lqsep.cli.train.run import opened_run
 
     with opened_run(**choices) as run:
         run.train_codec()
@@ -76,7 +76,7 @@ def codec(**choices: Any) -> None:
 @click.option("--source", metavar="NAME", help="Train this source's prior.  [all, in turn]")
 def prior(source: str | None, **choices: Any) -> None:
     """Train the priors of the sources on the codes of a trained codec."""
-    from lqsep.cli.train_run import opened_run
+    from lqsep.cli.train.run import opened_run
 
     with opened_run(**choices) as run:
         for name in run.chosen_sources(source):

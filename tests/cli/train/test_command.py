@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from lqsep.cli.main import run
-from lqsep.cli.train_presets import PRESETS, load_recipe
-from lqsep.cli.train_progress import TrainingProgress
+from lqsep.cli.train.presets import PRESETS, load_recipe
+from lqsep.cli.train.progress import TrainingProgress
 from lqsep.core.audio.files import write_audio
 from lqsep.core.components.config import parse_settings, read_toml
 from lqsep.core.components.registry import Registry

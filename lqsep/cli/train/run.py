@@ -14,8 +14,8 @@ import click
 from pydantic import BaseModel
 
 from lqsep.cli.options import did_you_mean
-from lqsep.cli.train_presets import load_recipe
-from lqsep.cli.train_progress import TrainingProgress
+from lqsep.cli.train.presets import load_recipe
+from lqsep.cli.train.progress import TrainingProgress
 from lqsep.core.components.assemble import BuildContext, TrainContext, build, import_target
 from lqsep.core.components.config import PipelineConfig, parse_settings
 from lqsep.core.components.registry import RegisteredComponent, Registry
@@ -251,7 +251,7 @@ def _rehearse(
     section: str,
     context: TrainContext,
 ) -> None:
-    from lqsep.cli.train_rehearsal import rehearse
+    from lqsep.cli.train.rehearsal import rehearse
 
     if not isinstance(train_config, LoopSettings):
         raise ConfigError(f"--dry-run: the trainer for {section} does not work in steps")

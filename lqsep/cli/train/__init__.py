@@ -1,0 +1,1 @@
+"""``lqsep train``, and the likelihoods' ``lqsep sums`` and ``lqsep counts``."""
