@@ -25,7 +25,7 @@ COMMANDS = {
     "counts": LazyCommand(
         "lqsep.cli.train.counts:counts", "Count which codes of mixtures and sources meet."
     ),
-    "data": LazyCommand("lqsep.cli.data:data", "Make, convert and check data sets."),
+    "data": LazyCommand("lqsep.cli.data.group:data", "Make, convert and check data sets."),
     "models": LazyCommand("lqsep.cli.models:models", "List, verify, import and export models."),
     "components": LazyCommand("lqsep.cli.components:components", "List components and plugins."),
     "config": LazyCommand("lqsep.cli.config:config", "Make, check and show configurations."),

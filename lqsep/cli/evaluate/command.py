@@ -14,7 +14,7 @@ import click
 
 from lqsep.cli.console.interrupts import Interrupts
 from lqsep.cli.console.progress import ProgressBars
-from lqsep.cli.dataset_choice import DatasetChoice
+from lqsep.cli.data.choice import DatasetChoice
 from lqsep.cli.evaluate.run import (
     EXAMPLES,
     ItemResult,

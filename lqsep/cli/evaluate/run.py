@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqsep.cli.dataset_choice import DatasetChoice
+from lqsep.cli.data.choice import DatasetChoice
 from lqsep.cli.workers import OnProgress, WorkerSetup
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError, LqsepError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lqsep.cli.dataset_choice import DatasetChoice
+from lqsep.cli.data.choice import DatasetChoice
 from lqsep.cli.options import current_options, seed_option
 from lqsep.cli.separate.outputs import check_target
 

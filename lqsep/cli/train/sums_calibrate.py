@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lqsep.cli.dataset_choice import DatasetChoice
+from lqsep.cli.data.choice import DatasetChoice
 from lqsep.cli.separate.outputs import check_target
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from lqsep.cli.data import data
+from lqsep.cli.data.group import data
 from lqsep.cli.options import GlobalOptions
 
 SMALL_SOUNDFONT = Path("/usr/share/sounds/sf2/TimGM6mb.sf2")
@@ -63,6 +63,6 @@ def test_lists_of_programs_are_checked(value: str, tmp_path: Path) -> None:
 
 
 def test_importing_the_command_is_light() -> None:
-    code = "import sys, lqsep.cli.data; print({'numpy', 'torch', 'mido'} & set(sys.modules))"
+    code = "import sys, lqsep.cli.data.group; print({'numpy', 'torch', 'mido'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -8,13 +8,13 @@ from lqsep.cli.lazy import LazyCommand, LazyGroup
 
 COMMANDS = {
     "render": LazyCommand(
-        "lqsep.cli.data_render:render", "Compose drum and bass parts and render them."
+        "lqsep.cli.data.render:render", "Compose drum and bass parts and render them."
     ),
     "slakh": LazyCommand(
-        "lqsep.cli.data_slakh:slakh", "Write Slakh2100 as one mono file per source and track."
+        "lqsep.cli.data.slakh:slakh", "Write Slakh2100 as one mono file per source and track."
     ),
     "check": LazyCommand(
-        "lqsep.cli.data_check:check", "Count and examine the files of a data set."
+        "lqsep.cli.data.check:check", "Count and examine the files of a data set."
     ),
 }
 
