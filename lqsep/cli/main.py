@@ -26,7 +26,9 @@ COMMANDS = {
         "lqsep.cli.train.counts:counts", "Count which codes of mixtures and sources meet."
     ),
     "data": LazyCommand("lqsep.cli.data.group:data", "Make, convert and check data sets."),
-    "models": LazyCommand("lqsep.cli.models:models", "List, verify, import and export models."),
+    "models": LazyCommand(
+        "lqsep.cli.models.group:models", "List, verify, import and export models."
+    ),
     "components": LazyCommand("lqsep.cli.components:components", "List components and plugins."),
     "config": LazyCommand("lqsep.cli.config:config", "Make, check and show configurations."),
     "doctor": LazyCommand("lqsep.cli.doctor:doctor", "Check this installation."),

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqsep.cli.jukebox_import import HPS_KEY, STEP_KEY
+from lqsep.cli.models.jukebox_import import HPS_KEY, STEP_KEY
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.plugins.codebook_sum.config import SUMS_FILE
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lqsep.cli import models
 from lqsep.cli.main import run
+from lqsep.cli.models import group as models
 from lqsep.core.store import model_directory
 from lqsep.core.store.model_directory import shipped_models
 

@@ -93,7 +93,7 @@ def verify(context: click.Context, name: str | None) -> None:
     cls=LazyGroup,
     lazy_commands={
         "jukebox": LazyCommand(
-            "lqsep.cli.models_jukebox:import_jukebox", "Checkpoints of LQVAE-separation."
+            "lqsep.cli.models.jukebox:import_jukebox", "Checkpoints of LQVAE-separation."
         )
     },
 )
@@ -106,7 +106,7 @@ def import_models() -> None:
     cls=LazyGroup,
     lazy_commands={
         "jukebox": LazyCommand(
-            "lqsep.cli.models_jukebox:export_jukebox", "Checkpoints for LQVAE-separation."
+            "lqsep.cli.models.jukebox:export_jukebox", "Checkpoints for LQVAE-separation."
         )
     },
 )
