@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import lqsep
-from lqsep.cli.config_template import TEMPLATE
+from lqsep.cli.config.template import TEMPLATE
 from lqsep.cli.main import COMMANDS, cli
 from lqsep.core.audio.files import read_audio, write_audio
 from lqsep.core.components.assemble import BuildContext, build

@@ -29,9 +29,13 @@ COMMANDS = {
     "models": LazyCommand(
         "lqsep.cli.models.group:models", "List, verify, import and export models."
     ),
-    "components": LazyCommand("lqsep.cli.components:components", "List components and plugins."),
-    "config": LazyCommand("lqsep.cli.config:config", "Make, check and show configurations."),
-    "doctor": LazyCommand("lqsep.cli.doctor:doctor", "Check this installation."),
+    "components": LazyCommand(
+        "lqsep.cli.config.components:components", "List components and plugins."
+    ),
+    "config": LazyCommand(
+        "lqsep.cli.config.command:config", "Make, check and show configurations."
+    ),
+    "doctor": LazyCommand("lqsep.cli.config.doctor:doctor", "Check this installation."),
 }
 
 

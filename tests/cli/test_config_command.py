@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lqsep.cli.config_template import TEMPLATE
+from lqsep.cli.config.template import TEMPLATE
 from lqsep.cli.main import run
 from lqsep.core.components.config import load_config, parse_config
 from lqsep.core.components.registry import Registry

@@ -219,7 +219,7 @@ def test_a_command_that_cannot_be_imported_leaves_the_others_alone(
         "toy",
         lazy_commands={
             "broken": LazyCommand("no_such_module_at_all:command", "Broken."),
-            "works": LazyCommand("lqsep.cli.components:components", "Works."),
+            "works": LazyCommand("lqsep.cli.config.components:components", "Works."),
         },
     )
     with pytest.raises(click.exceptions.Exit):

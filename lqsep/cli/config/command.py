@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lqsep.cli.config_template import TEMPLATE
+from lqsep.cli.config.template import TEMPLATE
 from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import set_option
 from lqsep.cli.pipeline.changes import PipelineChanges, PipelineSource, read_pipeline

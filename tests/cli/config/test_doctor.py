@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lqsep import __version__
-from lqsep.cli import doctor
+from lqsep.cli.config import doctor
 from lqsep.cli.main import run
 
 

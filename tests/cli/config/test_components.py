@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from lqsep.cli.components import field_rows
+from lqsep.cli.config.components import field_rows
 from lqsep.cli.console.tables import plain_lines
 from lqsep.cli.main import run
 from lqsep.core.components.registry import Registry

@@ -1,0 +1,1 @@
+"""``lqsep config``, ``lqsep components`` and ``lqsep doctor``: what is installed and configured."""
