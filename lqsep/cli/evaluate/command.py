@@ -33,6 +33,7 @@ from lqsep.cli.evaluate.settings import (
     read_settings,
     with_baselines,
 )
+from lqsep.cli.jobs import run_in_processes
 from lqsep.cli.options import current_options, jobs_option, seed_option
 from lqsep.cli.pipeline.flags import (
     check_model_flags,
@@ -43,7 +44,6 @@ from lqsep.cli.pipeline.flags import (
     use_one_thread,
 )
 from lqsep.cli.separate.outputs import check_writable
-from lqsep.cli.workers import run_in_processes
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol

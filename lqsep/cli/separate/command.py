@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.jobs import run_in_processes
 from lqsep.cli.options import (
     Seconds,
     SourceValue,
@@ -47,7 +48,6 @@ from lqsep.cli.separate.run import (
     references_of,
 )
 from lqsep.cli.separate.worker import TrackSetup
-from lqsep.cli.workers import run_in_processes
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError
 

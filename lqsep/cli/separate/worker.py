@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lqsep.cli.jobs import OnProgress, WorkerSetup
 from lqsep.cli.separate.run import Track, TrackResult, TrackSettings, failed, run_track
-from lqsep.cli.workers import OnProgress, WorkerSetup
 
 
 @dataclass(frozen=True)
