@@ -33,15 +33,11 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-# Modules whose tensor annotations are checked while the tests run.
-CHECKED := bilinear_likelihood certificate data dense_likelihood disagreement filters \
-  forward_backward frame_distribution frame_likelihood interfaces joint_search markov_steps masking \
-  posterior posterior_state sparse_likelihood spectral sum_table windows
-CHECKED := $(CHECKED:%=lqsep.core.%) $(foreach plugin,codebook_sum gaussian_sum lqvae ngram refiners \
-  samplers selectors spectral transformer,lqsep.plugins.$(plugin))
+# Rooms whose tensor annotations are checked while the tests run.
+CHECKED := $(patsubst %,lqsep.core.%,interfaces signal likelihoods inference separation) lqsep.plugins
 COMMA := ,
 SPACE := $(subst ,, )
-SHAPES := $(subst $(SPACE),$(COMMA),$(strip $(CHECKED))),beartype.beartype
+SHAPES := $(subst $(SPACE),$(COMMA),$(CHECKED)),beartype.beartype
 
 pytest: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile --jaxtyping-packages=$(SHAPES)

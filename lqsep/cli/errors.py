@@ -97,7 +97,7 @@ def _speaker(options: GlobalOptions) -> str | None:
     """Which process tells an error, where several run a command together; None for all but one."""
     if not options.is_joint or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ""
-    from lqsep.core import processes  # loads torch, which training needs anyhow
+    from lqsep.core.training import processes  # loads torch, which training needs anyhow
 
     if not processes.first_to_fail():
         return None

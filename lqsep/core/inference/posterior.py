@@ -1,7 +1,7 @@
 """The posterior over joint code sequences: priors and likelihood together, frame by frame.
 
-Frame by frame, `lqsep.core.inference.frame_distribution` draws and searches among the joint codes of one
-frame; here the hypotheses, their scores and the priors' states run along the sequence.
+`lqsep.core.inference.frame_distribution` draws and searches among the joint codes of one frame;
+here the hypotheses, their scores and the priors' states run along the sequence.
 
 Reference: Mancusi et al. 2021, arXiv:2110.05313, section 3.
 """

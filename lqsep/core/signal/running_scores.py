@@ -1,7 +1,7 @@
 """SDR and SI-SDR of long waves, taken block by block.
 
-The same figures as `lqsep.core.signal.metrics` gives for waves in memory: of the whole, and the median
-over windows of one second. Only four energies per window are kept.
+The same figures as `lqsep.core.signal.metrics` gives for waves in memory: of the whole, and the
+median over windows of one second. Only four energies per window are kept.
 """
 
 from __future__ import annotations

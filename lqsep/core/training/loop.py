@@ -6,8 +6,9 @@ the loop draws comes from torch's global generator and from the generator handed
 both are part of a checkpoint, so on a CPU a resumed run gives the numbers of an unbroken one
 (unless ``max_minutes`` makes the learning rate follow the clock).
 
-Several processes (`lqsep.core.training.processes`) each work on their share of a joint batch, and take the
-same number of steps; gradients are averaged, and the first process alone writes and reports.
+Several processes (`lqsep.core.training.processes`) each work on their share of a joint batch, and
+take the same number of steps; gradients are averaged, and the first process alone writes and
+reports.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class Task(ABC):
         """Loss of the next batch, and figures to report.
 
         The generator (CPU) is the same in all processes: draw the joint batch with it, and work on
-        this process's `lqsep.core.training.processes.share` of it. Loss and figures are means over that
-        share. The global generator differs between processes.
+        this process's `lqsep.core.training.processes.share` of it. Loss and figures are means over
+        that share. The global generator differs between processes.
         """
 
     def validate(self) -> Mapping[str, float]:

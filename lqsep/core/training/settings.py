@@ -33,7 +33,7 @@ class VariationSettings(BaseModel):
 
 
 class LoopSettings(BaseModel):
-    """What `lqsep.core.training.loop.fit` needs to know; trainers extend it with their own fields."""
+    """What `lqsep.core.training.loop.fit` needs to know; trainers extend it with their own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 

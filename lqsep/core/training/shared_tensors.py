@@ -18,7 +18,7 @@ from lqsep.core.training import processes
 def held_once(
     tensors: Iterable[Shaped[Tensor, " _length"]],
 ) -> list[Shaped[Tensor, " _length"]]:
-    """The tensors, made by one process of every machine; collective, see `lqsep.core.training.processes`.
+    """The tensors, made by one process of every machine; collective, see `processes`.
 
     A single process has them in memory. Several have them in a file of the temporary folder, whose
     name is removed as soon as all of them map it: it goes with the last process.

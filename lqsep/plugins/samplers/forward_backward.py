@@ -27,11 +27,11 @@ _ROUNDING = 1e-6
 class ForwardBackwardSampler(Sampler):
     """Independent draws from the posterior of whole sequences, with its marginals and evidence.
 
-    Every pair of codes of every frame is looked at, see `lqsep.core.inference.forward_backward`. After a
-    pass the likelihood may adapt to the mixture by the marginals, and a pass with the adapted one
-    follows. A round that lowers the sum of log evidence and log prior of the adaptation is undone,
-    with a warning. Of a prompt with several rows the first one counts, for all candidates. Codes
-    are drawn in the last pass only.
+    Every pair of codes of every frame is looked at, see `lqsep.core.inference.forward_backward`.
+    After a pass the likelihood may adapt to the mixture by the marginals, and a pass with the
+    adapted one follows. A round that lowers the sum of log evidence and log prior of the adaptation
+    is undone, with a warning. Of a prompt with several rows the first one counts, for all
+    candidates. Codes are drawn in the last pass only.
 
     Time and memory allow sequences of many minutes, so that a whole input is sampled at once, as if
     it were not cut into segments.

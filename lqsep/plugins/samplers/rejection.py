@@ -27,12 +27,12 @@ class RejectionSampler(Sampler):
 
     A proposal is an ancestral draw; its importance weight, posterior over proposal, is the
     exponential of its running log evidence. It is accepted with probability weight / bound, the
-    bound being certified (`lqsep.core.inference.bounds`), so that accepted proposals are independent
-    draws from the posterior. Over many frames hardly any is accepted: when ``max_rounds`` rounds
-    gave too few, as many candidates as asked for are drawn from all proposals by weight instead,
-    with replacement, and the candidates say so in ``warnings``. A likelihood that looks at past
-    codes has no bound; then nothing is accepted or refused, and the proposals are drawn from by
-    weight at once.
+    bound being certified (`lqsep.core.inference.bounds`), so that accepted proposals are
+    independent draws from the posterior. Over many frames hardly any is accepted: when
+    ``max_rounds`` rounds gave too few, as many candidates as asked for are drawn from all proposals
+    by weight instead, with replacement, and the candidates say so in ``warnings``. A likelihood
+    that looks at past codes has no bound; then nothing is accepted or refused, and the proposals
+    are drawn from by weight at once.
 
     What is targeted under filters: the product of the filtered, normalised priors and the
     likelihood, over the sequences whose every pair of codes the joint filters keep.
