@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lqsep.core.components.registry import Registry
     from lqsep.core.components.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
     from lqsep.core.errors import LqsepError
-    from lqsep.core.interfaces.data import Separation
+    from lqsep.core.separation.output import Separation
     from lqsep.core.separation.separator import Separator
     from lqsep.core.store.model_directory import Model, load_model
 
@@ -43,7 +43,7 @@ _LAZY = {
     "Model": "lqsep.core.store.model_directory",
     "PipelineConfig": "lqsep.core.components.config",
     "Registry": "lqsep.core.components.registry",
-    "Separation": "lqsep.core.interfaces.data",
+    "Separation": "lqsep.core.separation.output",
     "Separator": "lqsep.core.separation.separator",
     "hookimpl": "lqsep.core.components.spec",
     "load_config": "lqsep.core.components.config",

@@ -55,7 +55,9 @@ def golden_posterior(golden):
     likelihood = CodebookSumLikelihood(
         codebook, sigma=float(recorded["sigma"]), table=SumTable(sums, (0.5, 0.5), "")
     )
-    encoded = EncodedMixture(codebook[mix_codes], mix_codes, 1.0, 64 * len(mix_codes))
+    encoded = EncodedMixture(
+        torch.zeros(1, 64 * len(mix_codes)), codebook[mix_codes], mix_codes, 1.0
+    )
     return SequencePosterior(priors, likelihood.bind(encoded, (0.5, 0.5)))
 
 

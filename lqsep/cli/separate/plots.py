@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.interfaces.data import DecodedCandidates, SegmentResult
+    from lqsep.core.interfaces.data import DecodedCandidates
+    from lqsep.core.separation.pipeline import SegmentResult
     from lqsep.core.separation.run import SeparationRun, StemBlock
     from lqsep.core.separation.separator import Separator
 
@@ -102,6 +103,7 @@ class SeparationPlots(TrackPart):
     def _draw_step(self, result: SegmentResult) -> None:
         import torch
 
+        from lqsep.core.inference.posterior import SequencePosterior
         from lqsep.core.inference.step_scores import step_scores
         from lqsep.core.plotting.matrices import plot_step
 
@@ -109,7 +111,7 @@ class SeparationPlots(TrackPart):
         frame = codes.shape[1] // 2
         separator = self._separator
         with torch.inference_mode():
-            posterior = separator.sequence_posterior(result.encoded)
+            posterior = SequencePosterior(tuple(separator.priors.values()), result.bound)
             scores = step_scores(posterior, codes, frame)
         time_s = frame / separator.codec.info.frame_rate
         plot_step(scores, separator.sources, self._files["step.png"].part, time_s=time_s)

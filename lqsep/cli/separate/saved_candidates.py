@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.interfaces.data import SegmentResult
+    from lqsep.core.separation.pipeline import SegmentResult
     from lqsep.core.separation.run import SeparationRun, StemBlock
     from lqsep.core.separation.separator import Separator
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from lqsep.core.separation.report import SeparationReport
+    from lqsep.core.interfaces.likelihood import BoundLikelihood
 
 Decode = Callable[[Tensor], Tensor]
 """``decode(rows)``: the waves of some candidates, ``sources chosen channels samples``."""
@@ -35,24 +32,40 @@ class Mixture:
 
 @dataclass(frozen=True)
 class EncodedMixture:
-    """What a codec knows of one segment of the mixture.
+    """What a codec knows of a stretch of the mixture.
 
     Args:
+        wave: What was analysed, at the codec's rate and channels, before ``scale``.
         latents: Before quantising; shape ``frames embedding_dim``.
         codes: The mixture's own codes, ``frames``; None for a codec without mixture codes.
         scale: Factor that was applied to the wave before analysis (1 = none); decoded waves are
             divided by it to stand as they do in the mixture.
-        n_samples: Length of the analysed wave at the codec's rate.
     """
 
+    wave: Float[Tensor, "channels samples"]
     latents: Float[Tensor, "frames embedding_dim"]
     codes: Int64[Tensor, " frames"] | None
     scale: float
-    n_samples: int
+
+    @property
+    def n_samples(self) -> int:
+        """Length at the codec's rate."""
+        return int(self.wave.shape[-1])
 
     @property
     def n_frames(self) -> int:
+        """Code frames."""
         return int(self.latents.shape[0])
+
+    def between(self, start: int, stop: int, hop_length: int) -> EncodedMixture:
+        """The frames ``start`` to ``stop``, as they were analysed within the whole."""
+        codes = self.codes
+        return EncodedMixture(
+            self.wave[:, start * hop_length : stop * hop_length],
+            self.latents[start:stop],
+            None if codes is None else codes[start:stop],
+            self.scale,
+        )
 
 
 @dataclass(frozen=True)
@@ -96,8 +109,8 @@ class Candidates:
             ``effective_sample_size`` or ``acceptance``.
         warnings: What a user should know of how these were drawn; one sentence each.
         frame_scores: What the scores are made of, from samplers that know it.
-        shift: What the likelihood has moved the vectors of each source's codes by in the end, see
-            `BoundLikelihood.shift`, from samplers that adapt it.
+        bound: The likelihood that the scores are of, from samplers that adapted it; None: the
+            posterior's own.
         whole_log_posterior: Of the whole sequences, where these are only some of their frames.
     """
 
@@ -110,7 +123,7 @@ class Candidates:
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     frame_scores: FrameScores | None = None
-    shift: Float[Tensor, "sources embedding_dim"] | None = None
+    bound: BoundLikelihood | None = None
     whole_log_posterior: Float[Tensor, " candidates"] | None = None
 
     @property
@@ -207,59 +220,3 @@ class Selection:
 
     weights: Float[Tensor, "sources candidates"]
     scores: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SegmentResult:
-    """One separated segment and all that led to it.
-
-    Args:
-        stems: At the mixture's rate and channels, before the cross-fade.
-        encoded: The mixture's latents and codes.
-        candidates: As the sampler gave them.
-        decoded: The candidates as sound, at the codec's rate.
-        selection: Their weights.
-        timings: Seconds by stage.
-        warnings: Of the likelihood; the sampler's are the candidates'.
-    """
-
-    stems: Float[Tensor, "sources channels samples"]
-    encoded: EncodedMixture
-    candidates: Candidates
-    decoded: DecodedCandidates
-    selection: Selection
-    timings: Mapping[str, float]
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Separation:
-    """The result: stems at the mixture's rate, channels and exact length, and what was run.
-
-    Args:
-        stems: By source name, float32, ``channels samples``, as they stand in the mixture.
-        sample_rate: Of the mixture, in Hz.
-        report: What ran, versions, seeds, scores, timings.
-    """
-
-    stems: Mapping[str, npt.NDArray[np.float32]]
-    sample_rate: int
-    report: SeparationReport
-
-    def save(self, directory: str | Path) -> Path:
-        """Write ``<stem>.wav`` (PCM 16) per source and ``lqsep.json`` under ``directory``.
-
-        Returns:
-            The directory, made if needed.
-
-        Raises:
-            AudioError: A file cannot be written.
-        """
-        from lqsep.core.audio.files import write_audio
-
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, stem in self.stems.items():
-            write_audio(directory / f"{name}.wav", stem, self.sample_rate)
-        self.report.write(directory / "lqsep.json")
-        return directory

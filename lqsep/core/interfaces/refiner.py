@@ -16,17 +16,21 @@ from lqsep.core.interfaces.data import (
     Mixture,
     Selection,
 )
+from lqsep.core.interfaces.likelihood import BoundLikelihood
 
 
 @dataclass(frozen=True)
 class RefineContext:
     """All that is known when the stems of a segment have been decoded and selected.
 
-    ``mixture`` has its own rate and channels; everything else is at the codec's.
+    ``mixture`` has its own rate and channels; everything else is at the codec's. ``bound`` is the
+    likelihood that the candidates were inferred with in the end. It may have seen more frames than
+    this segment's, in which it was adapted.
     """
 
     mixture: Mixture
     encoded: EncodedMixture
+    bound: BoundLikelihood
     candidates: Candidates
     decoded: DecodedCandidates
     selection: Selection

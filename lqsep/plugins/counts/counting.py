@@ -148,7 +148,7 @@ def count_codes(
         IncompatibleComponentsError: The codec gives no codes of the mixture.
     """
     rate = codec.info.sample_rate
-    waves = AudioPool(dataset, sources, rate, level=stem_level(codec.level, gains)).waves
+    waves = AudioPool(dataset, sources, rate, level=stem_level(codec.info.level, gains)).waves
     n_tracks = len(waves[0])
     n_counted = n_tracks if n_tracks < 2 else n_tracks - max(1, n_tracks // _HELD_OUT)
     total_s = passes * sum(len(wave) for wave in waves[0]) / rate

@@ -113,7 +113,7 @@ def measure_noise(
     Raises:
         AudioError: There is no audio.
     """
-    level = stem_level(codec.level, gains)
+    level = stem_level(codec.info.level, gains)
     pool = AudioPool(dataset, sources, codec.info.sample_rate, level=level)
     # No longer than the recordings: what is padded with zeros is not noise.
     longest = min(max(len(wave) for wave in waves) for waves in pool.waves)

@@ -148,7 +148,7 @@ def make_windows(
         codes = _encoded(context, context.validation, codec, source, "validation", settings)
         held_out = StoredWindows(codes, frames)
     if settings.codes == "audio":
-        level = stem_level(codec.level, context.gains)
+        level = stem_level(codec.info.level, context.gains)
         rate = codec.info.sample_rate
         pool = AudioPool(
             context.dataset, [source], rate, level=level, reading=reading, held_together=True
@@ -193,7 +193,7 @@ def _encoded(
         return held_once(encode())
     depends_on = {
         "codec": codec.fingerprint,
-        "level": str(stem_level(codec.level, context.gains)),
+        "level": str(stem_level(codec.info.level, context.gains)),
         "data": data_hash(dataset, source),
         "min_duration": str(settings.min_duration),
     }

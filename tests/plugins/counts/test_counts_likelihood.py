@@ -39,7 +39,7 @@ def random_counts(size: int = SIZE, n: int = 60, seed: int = 0) -> TripleCounts:
 
 def encoded(codes: list[int]) -> EncodedMixture:
     latents = torch.full((len(codes), 2), torch.nan)  # not to be looked at
-    return EncodedMixture(latents, torch.tensor(codes), 1.0, 4 * len(codes))
+    return EncodedMixture(torch.zeros(1, 4 * len(codes)), latents, torch.tensor(codes), 1.0)
 
 
 def expected_values(
@@ -165,7 +165,7 @@ def test_what_does_not_fit() -> None:
     with pytest.raises(IncompatibleComponentsError, match="works on 2 sources, got 3"):
         likelihood.bind(encoded([0]), (0.3, 0.3, 0.4))
     with pytest.raises(IncompatibleComponentsError, match="no codes of the mixture"):
-        likelihood.bind(EncodedMixture(torch.zeros(1, 2), None, 1.0, 4), GAINS)
+        likelihood.bind(EncodedMixture(torch.zeros(1, 4), torch.zeros(1, 2), None, 1.0), GAINS)
 
 
 def test_settings_are_checked() -> None:

@@ -119,7 +119,7 @@ def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
         base_dir=tmp_path,
     )
     codec = build_codec(CONFIG, build)
-    assert codec.level == 0.1 and codec.info.hop_length == 16
+    assert codec.info.level == 0.1 and codec.info.hop_length == 16
     progress = [report for report in reports if report.get("event") == "progress"]
     expected = {"l2", "commitment", "latent", "latent_norm", "multispectral", "perplexity"}
     assert expected <= progress[0].keys()
