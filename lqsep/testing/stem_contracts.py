@@ -8,7 +8,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from lqsep.core.interfaces.data import Candidates, DecodedCandidates, Mixture, Selection
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
+from lqsep.core.interfaces.data import Mixture
 from lqsep.core.interfaces.refiner import RefineContext, Refiner
 from lqsep.core.interfaces.selector import Selector
 from lqsep.testing.comparing import TOLERANCE, assert_close

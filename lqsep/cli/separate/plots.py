@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.interfaces.data import DecodedCandidates
+    from lqsep.core.interfaces.candidates import DecodedCandidates
     from lqsep.core.separation.pipeline import SegmentResult
     from lqsep.core.separation.run import SeparationRun, StemBlock
     from lqsep.core.separation.separator import Separator
@@ -141,7 +141,7 @@ class SeparationPlots(TrackPart):
 
 def _some(decoded: DecodedCandidates, kept: Tensor) -> DecodedCandidates:
     """The same with some of the candidates only."""
-    from lqsep.core.interfaces.data import DecodedCandidates
+    from lqsep.core.interfaces.candidates import DecodedCandidates
 
     candidates = decoded.candidates
     return DecodedCandidates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 from lqsep.core.components.config import (
@@ -14,7 +15,7 @@ from lqsep.core.components.config import (
 )
 from lqsep.core.components.registry import Registry
 
-_FOLDER = Path(__file__).resolve().parent.parent / "presets"
+_FOLDER = Path(str(resources.files("lqsep"))) / "presets"
 
 PRESETS = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,24 @@ class BuildContext:
     def path(self, relative: str | Path) -> Path:
         """A path of the configuration, resolved against ``base_dir``."""
         return self.base_dir / relative
+
+    @property
+    def source_index(self) -> int | None:
+        """The place of ``source`` among the sources, as codecs ask for it; None without one."""
+        return None if self.source is None else self.sources.index(self.source)
+
+    def file(self, name: str | Path) -> tuple[Path, str | None]:
+        """A weights file of the configuration, and the sha256 that is declared for it, if any.
+
+        However the name is spelt (``./prior.safetensors``, an absolute path), the same file has the
+        same sha256.
+        """
+        path = self._spelt_alike(name)
+        declared = {self._spelt_alike(key): value for key, value in (self.hashes or {}).items()}
+        return path, declared.get(path)
+
+    def _spelt_alike(self, name: str | Path) -> Path:
+        return Path(os.path.abspath(self.base_dir / name))
 
 
 @dataclass(frozen=True, kw_only=True)

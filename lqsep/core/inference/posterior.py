@@ -19,7 +19,7 @@ from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.frame_distribution import FrameDistribution
 from lqsep.core.inference.prior_windows import window_start
 from lqsep.core.inference.state import Draw, MarkovPosterior, PosteriorState
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.likelihood import BoundLikelihood
 from lqsep.core.interfaces.prior import Prior
 

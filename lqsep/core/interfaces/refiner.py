@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
 from lqsep.core.interfaces.codec import Codec
-from lqsep.core.interfaces.data import (
-    Candidates,
-    DecodedCandidates,
-    EncodedMixture,
-    Mixture,
-    Selection,
-)
+from lqsep.core.interfaces.data import EncodedMixture, Mixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood
 
 

@@ -28,14 +28,9 @@ from lqsep.core.audio.resampling import resample
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.inference.batches import BatchLimit, in_batches
 from lqsep.core.inference.posterior import SequencePosterior
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
 from lqsep.core.interfaces.codec import Codec
-from lqsep.core.interfaces.data import (
-    Candidates,
-    DecodedCandidates,
-    EncodedMixture,
-    Mixture,
-    Selection,
-)
+from lqsep.core.interfaces.data import EncodedMixture, Mixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.core.interfaces.prior import Prior
 from lqsep.core.interfaces.refiner import RefineContext, Refiner

@@ -15,7 +15,8 @@ from torch import Tensor
 from lqsep.core.audio.mixtures import FileReader, MixtureReader
 from lqsep.core.audio.mono import read_mono
 from lqsep.core.errors import AudioError, ConfigError
-from lqsep.core.interfaces.data import Candidates, EncodedMixture, Mixture
+from lqsep.core.interfaces.candidates import Candidates
+from lqsep.core.interfaces.data import EncodedMixture, Mixture
 from lqsep.core.interfaces.sampler import OnFrame
 from lqsep.core.separation.clock import StageClock
 from lqsep.core.separation.pipeline import Pipeline, SegmentResult

@@ -15,7 +15,7 @@ from lqsep.core.components.assemble import build
 from lqsep.core.components.config import PipelineConfig, check_two_sources, load_config
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.separation.output import Separation
 from lqsep.core.separation.pipeline import Pipeline
 from lqsep.core.separation.run import OnProgress, SeparationRun

@@ -42,9 +42,8 @@ def build_codec(config: LQVAEConfig, context: BuildContext) -> LQVAECodec:
     Raises:
         CheckpointError: The weights are missing, damaged or of another size.
     """
-    path = context.path(config.checkpoint)
-    expected_hash = context.hashes.get(config.checkpoint) if context.hashes else None
-    weights = load_weights(path, sha256=expected_hash)
+    path, sha256 = context.file(config.checkpoint)
+    weights = load_weights(path, sha256=sha256)
     model = build_model(config)
     try:
         load_inference_tensors(model, weights.tensors)

@@ -37,16 +37,15 @@ def build_prior(config: NgramConfig, context: BuildContext) -> NgramPrior:
             codes or of another codec.
         IncompatibleComponentsError: There is no codec whose codes it could predict.
     """
-    if context.codec is None or context.source is None:
+    source = context.source_index
+    if context.codec is None or context.source is None or source is None:
         raise IncompatibleComponentsError(
             "building an n-gram prior: it needs the codec and its source's name; build the codec "
             "first"
         )
-    name = config.checkpoint or checkpoint_name(context.source)
-    path = context.path(name)
-    weights = load_weights(path, sha256=(context.hashes or {}).get(name))
+    path, sha256 = context.file(config.checkpoint or checkpoint_name(context.source))
+    weights = load_weights(path, sha256=sha256)
     check_codec_fingerprint(path, weights.metadata, context.codec.fingerprint)
-    source = context.sources.index(context.source)
     codebook_size = context.codec.codebook_size(source)
     tables = _read_tables(weights, path, config.order, codebook_size)
     if config.silence_frames is not None:

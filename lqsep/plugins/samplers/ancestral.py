@@ -8,7 +8,7 @@ from torch import Tensor
 from lqsep.core.inference.batches import BatchLimit, in_batches
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.plugins.samplers.checks import check_counts
 

@@ -12,7 +12,7 @@ from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.inference.forward_backward import Smoothed, smooth
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.inference.state import MarkovPosterior
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.plugins.samplers.checks import check_counts
 from lqsep.plugins.samplers.progress import Progress

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.interfaces.data import DecodedCandidates, Selection
+from lqsep.core.interfaces.candidates import DecodedCandidates, Selection
 from lqsep.core.interfaces.selector import Selector
 
 # Combinations listed at most: 128 MB in float64. 64 candidates of four sources, 256 of three.

@@ -22,16 +22,15 @@ def build_prior(config: TransformerConfig, context: BuildContext) -> Transformer
         CheckpointError: The weights are missing, damaged, of other sizes or of another codec.
         IncompatibleComponentsError: There is no codec whose vectors it could use.
     """
-    if context.codec is None or context.source is None:
+    source = context.source_index
+    if context.codec is None or context.source is None or source is None:
         raise IncompatibleComponentsError(
             "building a transformer prior: it needs the codec's code vectors and its source's "
             "name; build the codec first"
         )
-    name = config.checkpoint or checkpoint_name(context.source)
-    path = context.path(name)
-    weights = load_weights(path, sha256=(context.hashes or {}).get(name))
+    path, sha256 = context.file(config.checkpoint or checkpoint_name(context.source))
+    weights = load_weights(path, sha256=sha256)
     check_codec_fingerprint(path, weights.metadata, context.codec.fingerprint)
-    source = context.sources.index(context.source)
     model = build_model(config, codec_codebook(context.codec, source, context.device))
     load_module(model, weights.tensors, path)
     model.to(context.device)

@@ -24,7 +24,8 @@ from lqsep.core.evaluation.scores import si_sdr_scores, track_scores
 from lqsep.core.evaluation.sound import CHUNK_RATE, ItemSound
 from lqsep.core.evaluation.summary import summarise, to_markdown
 from lqsep.core.evaluation.track_run import separate_track
-from lqsep.core.interfaces.data import Candidates, DecodedCandidates, Mixture
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates
+from lqsep.core.interfaces.data import Mixture
 from lqsep.core.separation.run import segment_generator
 from lqsep.core.signal.metrics import sdr, si_sdr
 from lqsep.plugins.datasets.synthetic import SyntheticDataset

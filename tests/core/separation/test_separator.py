@@ -11,7 +11,8 @@ import torch
 from lqsep.core.audio.files import write_audio
 from lqsep.core.audio.mono import is_mid_silent
 from lqsep.core.errors import AudioError, DeviceError, DeviceMemoryError
-from lqsep.core.interfaces.data import Mixture, Selection
+from lqsep.core.interfaces.candidates import Selection
+from lqsep.core.interfaces.data import Mixture
 from lqsep.core.interfaces.refiner import Refiner
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.separation import run as separation_run

@@ -1,6 +1,7 @@
 """Model directories: found, loaded, verified, updated; what does not fit is refused."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -183,3 +184,23 @@ def test_a_new_directory_keeps_the_recipe_as_metadata(tmp_path):
     with pytest.raises(CheckpointError, match="cannot read"):
         update_model_toml(tmp_path / "new", files=["absent.safetensors"])
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["model.toml"]
+
+
+@pytest.mark.parametrize("spelling", ["./prior.drums.safetensors", "x/../prior.drums.safetensors"])
+def test_a_hash_is_checked_however_the_file_is_spelt(model, spelling):
+    (model / "x").mkdir()
+    setting = f'sources.drums.prior.checkpoint="{spelling}"'
+    assert load_model(model, overrides=[setting]).priors.keys() == {"drums", "bass"}
+    # Weights of another source: they load, but they are not what was declared.
+    shutil.copy(model / "prior.bass.safetensors", model / "prior.drums.safetensors")
+    with pytest.raises(CheckpointError, match="is not the file its model.toml describes"):
+        load_model(model, overrides=[setting])
+
+
+def test_a_name_in_the_place_of_a_source_index(tiny_model):
+    codec = load_model(tiny_model).codec
+    with pytest.raises(IncompatibleComponentsError, match="source 'bass': expected the index"):
+        codec.codebook_size("bass")
+    context = replace(load_model(tiny_model).context, source="bass")
+    assert context.source_index == 1
+    assert codec.codebook_size(context.source_index) > 0

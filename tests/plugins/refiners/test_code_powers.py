@@ -2,13 +2,8 @@
 
 import torch
 
-from lqsep.core.interfaces.data import (
-    Candidates,
-    DecodedCandidates,
-    EncodedMixture,
-    Mixture,
-    Selection,
-)
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
+from lqsep.core.interfaces.data import EncodedMixture, Mixture
 from lqsep.core.interfaces.refiner import RefineContext
 from lqsep.plugins.refiners.code_powers import CodeSpectra, code_spectra, fitted
 from lqsep.plugins.refiners.wiener import WienerRefiner

@@ -7,13 +7,8 @@ from lqsep.core.audio.resampling import resample
 from lqsep.core.components.assemble import BuildContext, build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
-from lqsep.core.interfaces.data import (
-    Candidates,
-    DecodedCandidates,
-    EncodedMixture,
-    Mixture,
-    Selection,
-)
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
+from lqsep.core.interfaces.data import EncodedMixture, Mixture
 from lqsep.core.interfaces.refiner import RefineContext
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.refiners import plugin

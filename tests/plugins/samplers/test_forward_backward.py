@@ -9,7 +9,7 @@ from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import DecodedCandidates
+from lqsep.core.interfaces.candidates import DecodedCandidates
 from lqsep.plugins.samplers import plugin
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.config import ForwardBackwardConfig

@@ -11,7 +11,7 @@ from lqsep.core.components.spec import Kind
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import DecodedCandidates
+from lqsep.core.interfaces.candidates import DecodedCandidates
 from lqsep.plugins.samplers import plugin
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.config import SMCConfig

@@ -9,7 +9,7 @@ from lqsep.core.components.assemble import BuildContext, build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.interfaces.data import Candidates, DecodedCandidates
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates
 from lqsep.plugins.selectors import plugin
 from lqsep.plugins.selectors.best import BestSelector
 from lqsep.plugins.selectors.mean import MeanSelector
