@@ -39,7 +39,7 @@ from lqsep.core.components.config import PipelineConfig, parse_settings
 from lqsep.core.components.registry import Registry
 from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.interfaces.dataset import Dataset, Track
-from lqsep.core.store.model_directory import resolve_device
+from lqsep.core.store.devices import resolve_device
 from lqsep.core.training.loop import Task, fit
 from lqsep.core.training.optimizers import JukeboxAdam
 from lqsep.core.training.settings import LoopSettings

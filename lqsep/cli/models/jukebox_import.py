@@ -200,7 +200,7 @@ def _checked_table(
     on_block: Callable[[int, int], None] | None,
 ) -> Tensor:
     """The table of the file, if its entries are the sums' nearest codes at these gains."""
-    from lqsep.core.store.model_directory import resolve_device
+    from lqsep.core.store.devices import resolve_device
     from lqsep.plugins.codebook_sum.reference_table import read_reference_table, wrong_entries
 
     table = read_reference_table(path, len(codebook))

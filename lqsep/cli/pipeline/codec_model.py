@@ -43,7 +43,8 @@ def open_codec_model(
     from lqsep.core.components.registry import Registry
     from lqsep.core.components.spec import Kind
     from lqsep.core.errors import CheckpointError
-    from lqsep.core.store.model_directory import MODEL_FILE, resolve_device
+    from lqsep.core.store.devices import resolve_device
+    from lqsep.core.store.model_directory import MODEL_FILE
 
     if not (directory / MODEL_FILE).is_file():
         raise CheckpointError(

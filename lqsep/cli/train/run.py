@@ -21,12 +21,8 @@ from lqsep.core.components.config import PipelineConfig, parse_settings
 from lqsep.core.components.registry import RegisteredComponent, Registry
 from lqsep.core.components.spec import ComponentConfig, Kind
 from lqsep.core.errors import CheckpointError, ConfigError, LqsepError, PluginError
-from lqsep.core.store.model_directory import (
-    MODEL_FILE,
-    declared_hashes,
-    resolve_device,
-    update_model_toml,
-)
+from lqsep.core.store.devices import resolve_device
+from lqsep.core.store.model_directory import MODEL_FILE, declared_hashes, update_model_toml
 from lqsep.core.store.weights import read_header
 from lqsep.core.training.settings import LoopSettings
 

@@ -4,12 +4,8 @@ import pytest
 from pydantic import Field
 
 from lqsep import ComponentConfig, ComponentSpec, Kind, Registry, hookimpl
-from lqsep.core.components.config import (
-    apply_override,
-    load_config,
-    parse_config,
-    replace_component,
-)
+from lqsep.core.components.config import load_config, parse_config
+from lqsep.core.components.overrides import apply_override, replace_component
 from lqsep.core.errors import ConfigError
 
 

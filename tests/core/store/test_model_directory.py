@@ -14,10 +14,10 @@ from lqsep.core.errors import (
     DeviceError,
     IncompatibleComponentsError,
 )
+from lqsep.core.store.devices import resolve_device
 from lqsep.core.store.model_directory import (
     find_config,
     model_name,
-    resolve_device,
     update_model_toml,
     verify_model,
 )
