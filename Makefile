@@ -62,6 +62,7 @@ check: lint types docs pytest
 
 lint: $(VENV)/.dev
 	$(call step,ruff,$(BIN)/ruff format --check . && $(BIN)/ruff check .)
+	$(call step,imports,$(BIN)/lint-imports)
 
 types: $(VENV)/.dev
 	$(call step,mypy,$(BIN)/mypy)
