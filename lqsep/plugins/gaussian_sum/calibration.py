@@ -163,13 +163,15 @@ def load_calibration(path: str | Path, *, sha256: str | None = None) -> Calibrat
         first, second = (float(gain) for gain in json.loads(weights.metadata["gains"]))
         n_frames = int(weights.metadata["n_frames"])
         fingerprint = weights.metadata["codec_fingerprint"]
-        mean = weights.tensors["mean"].double()
-        covariance = weights.tensors["covariance"].double()
+        mean, covariance = weights.tensors["mean"], weights.tensors["covariance"]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(_not_one(path, f"{error} is missing or wrong")) from error
     shapes = (mean.shape, mean.shape * 2)
     if mean.ndim != 1 or covariance.shape not in shapes:
         raise CheckpointError(_not_one(path, "mean and covariance do not fit each other"))
+    if not (mean.is_floating_point() and covariance.is_floating_point()):
+        raise CheckpointError(_not_one(path, "mean and covariance are integers"))
+    mean, covariance = mean.double(), covariance.double()
     calibration = Calibration(mean, covariance, (first, second), fingerprint, n_frames)
     try:
         is_valid = bool(mean.isfinite().all() and calibration.whitening().isfinite().all())

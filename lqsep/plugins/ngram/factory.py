@@ -114,12 +114,17 @@ def _read_tables(weights: Weights, path: Path, order: int, codebook_size: int) -
                 f"{n - 1} or train again"
             )
         fits = ngrams.shape == (len(counts), n) and counts.ndim == 1
+        fits = fits and not ngrams.is_floating_point() and not counts.is_floating_point()
         if not fits or (
             len(ngrams) and not 0 <= int(ngrams.min()) <= int(ngrams.max()) < codebook_size
         ):
             raise CheckpointError(
                 f"{path} is damaged: 'ngrams.{n}' of shape {tuple(ngrams.shape)} does not hold "
                 f"{len(counts)} n-grams of {n} codes below {codebook_size}; train again"
+            )
+        if len(counts) and int(counts.min()) < 0:
+            raise CheckpointError(
+                f"{path} is damaged: 'counts.{n}' has values below 0; train again"
             )
         result.append((ngrams.long(), counts.long()))
     return result

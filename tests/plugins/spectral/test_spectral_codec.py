@@ -237,6 +237,8 @@ def test_a_file_for_other_sources(tmp_path: Path) -> None:
         ({"1.mean": None}, {}, "missing '1.mean'"),
         ({"2.mean": torch.zeros(1)}, {}, "unexpected '2.mean'"),
         ({"0.mean": torch.full((8, 40), torch.nan)}, {}, "'0.mean' has values that are no numbers"),
+        ({"0.mean": torch.zeros(8, 40).int()}, {}, "'0.mean' holds torch.int32, expected"),
+        ({"1.variance": torch.full((8, 40), -1.0)}, {}, "'1.variance' has values below 0"),
         ({}, {"sources": "{"}, "does not say for which sources"),
     ],
 )
