@@ -43,13 +43,16 @@ from pydantic import (
     field_validator,
 )
 
-from lqsep.core.components.overrides import apply_override
+from lqsep.core.components.overrides import UNREADABLE_TOML, apply_override, toml_error
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import ComponentConfig, Kind
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError, PluginError
 
 # 115 days: beyond any recording, and counts of samples stay far from overflowing.
 MAX_SECONDS = 1e7
+
+# Bytes in the name of a source, which file names have something added to.
+MAX_NAME = 100
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -97,13 +100,15 @@ DatasetSlot = Annotated[SerializeAsAny[ComponentConfig], _slot(Kind.DATASET)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SourceConfig(_Section):
     """One source: its linear factor in the mixture, and its prior."""
 
-    gain: float = Field(default=0.5, gt=0, description="Linear factor of the source in the mixture")
+    gain: float = Field(
+        default=0.5, gt=0, le=1000, description="Linear factor of the source in the mixture"
+    )
     prior: PriorSlot
 
 
@@ -157,9 +162,11 @@ class PipelineConfig(_Section):
     def _names(cls, sources: dict[str, SourceConfig]) -> dict[str, SourceConfig]:
         for name in sources:
             # Dots separate the parts of a setting's path.
-            if not name or name != os.path.basename(name) or "." in name:
+            is_file_name = name == os.path.basename(name) and len(name.encode()) <= MAX_NAME
+            if not name or not is_file_name or "." in name or not name.isprintable():
                 raise ValueError(
-                    f"{name!r} cannot be a source: its name must do as a file name, without dots"
+                    f"{name[:MAX_NAME]!r} cannot be a source: its name must do as a file name, "
+                    "without dots and control characters"
                 )
             if name in {"mixture", "residual"}:
                 raise ValueError(f"{name!r} cannot be a source: the name has a meaning of its own")
@@ -241,8 +248,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not a valid TOML file: {error}") from error
+    except UNREADABLE_TOML as error:
+        raise ConfigError(f"{path} is not a valid TOML file: {toml_error(error)}") from error
 
 
 def get_table(data: Mapping[str, Any], key: str, where: str | Path) -> dict[str, Any]:

@@ -7,6 +7,28 @@ from typing import Any
 
 from lqsep.core.errors import ConfigError
 
+# What the standard library raises; it recurses into nested values, and integers have a length.
+UNREADABLE_TOML = (ValueError, RecursionError)
+
+
+def toml_error(error: Exception) -> str:
+    """What is wrong with a TOML text, in words."""
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def toml_value(text: str) -> Any:
+    """A value written in TOML; what is no TOML is taken as a string.
+
+    Raises:
+        ConfigError: It is one that cannot be read, such as an integer of thousands of digits.
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    except UNREADABLE_TOML as error:
+        raise ConfigError(f"cannot read the value {text[:20]!r}...: {toml_error(error)}") from error
+
 
 def apply_override(data: dict[str, Any], override: str) -> None:
     """Set one value in a configuration dictionary: ``"sampler.n_candidates=8"``.
@@ -21,10 +43,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     keys = [key.strip() for key in path.split(".")]
     if not separator or not all(keys):
         raise ConfigError(f"cannot apply {override!r}: expected section.key=value")
-    try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
+    value = toml_value(text.strip())
     node: Any = data
     for depth, key in enumerate(keys):
         last = depth == len(keys) - 1

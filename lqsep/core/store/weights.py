@@ -145,13 +145,23 @@ def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: st
     Raises:
         CheckpointError: Names or shapes differ; the message names the first of them.
     """
+    check_module(module, tensors, path)
+    expected = module.state_dict()
+    module.load_state_dict(
+        {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
+    )
+
+
+def check_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse weights that a module has no place for; it may be one without values (``meta``).
+
+    Raises:
+        CheckpointError: Names, shapes or kinds differ; the message names the first of them.
+    """
     expected = module.state_dict()
     mismatch = name_mismatch(expected, tensors) or shape_mismatch(expected, tensors)
     if mismatch is not None:
         raise CheckpointError(f"{path} does not fit the configured model: {mismatch}")
-    module.load_state_dict(
-        {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
-    )
 
 
 def name_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

@@ -120,16 +120,25 @@ def inference_tensors(model: LQVAE) -> dict[str, Tensor]:
     }
 
 
+def check_inference_tensors(model: LQVAE, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse stored tensors that a model has no place for.
+
+    Raises:
+        CheckpointError: Names, shapes or kinds differ.
+    """
+    expected = inference_tensors(model)
+    mismatch = name_mismatch(expected, tensors) or shape_mismatch(expected, tensors)
+    if mismatch is not None:
+        raise CheckpointError(f"{mismatch}. Check the codec's sizes in the configuration.")
+
+
 def load_inference_tensors(model: LQVAE, tensors: Mapping[str, Tensor]) -> None:
     """Copy stored tensors into a model; the quantisers' averages start from the entries.
 
     Raises:
         CheckpointError: Names or shapes differ.
     """
-    expected = inference_tensors(model)
-    mismatch = name_mismatch(expected, tensors) or shape_mismatch(expected, tensors)
-    if mismatch is not None:
-        raise CheckpointError(f"{mismatch}. Check the codec's sizes in the configuration.")
+    check_inference_tensors(model, tensors)
     model.load_state_dict(dict(tensors), strict=False)
     for level in range(model.levels):
         quantizer = model.quantizer(level)

@@ -25,10 +25,14 @@ class WaveformConfig(ComponentConfig):
         "the last multiple of `context`.",
     )
     context: int = Field(
-        default=8, ge=1, description="Frames of the window; more are slower and truer."
+        default=8,
+        ge=1,
+        le=1_000_000,
+        description="Frames of the window; more are slower and truer.",
     )
     batch_size: int = Field(
         default=256,
         ge=1,
+        le=1 << 24,
         description="Candidates decoded at a time; halved when memory runs out.",
     )

@@ -1,5 +1,6 @@
 """Model directories: found, loaded, verified, updated; what does not fit is refused."""
 
+import resource
 import shutil
 from dataclasses import replace
 
@@ -204,3 +205,22 @@ def test_a_name_in_the_place_of_a_source_index(tiny_model):
     context = replace(load_model(tiny_model).context, source="bass")
     assert context.source_index == 1
     assert codec.codebook_size(context.source_index) > 0
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "codec.width=16384",
+        "codec.codebook_size=65536",
+        "sources.drums.prior.width=65536",
+        "sources.drums.prior.depth=64",
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_take_no_memory(tiny_model, setting):
+    """Gigabytes of network would be made before the weights are looked at."""
+    load_model(tiny_model)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match="expected|missing"):
+        load_model(tiny_model, overrides=[setting])
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 100_000  # kB
