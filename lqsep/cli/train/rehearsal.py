@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -83,8 +82,8 @@ def rehearse(
         total = min(total, 60 * settings.max_minutes)
     return (
         f"{settings.steps} steps of {step_s:.3g} s and validations of {validation_s:.3g} s take "
-        f"about {_duration(total)}{encoding.told()}; memory at most "
-        f"{_size(_peak_memory(context))}; a checkpoint takes {_size(max(sizes))}"
+        f"about {_duration(total)}{encoding.told()}; {_memory(context)}; "
+        f"a checkpoint takes {_size(max(sizes))}"
     )
 
 
@@ -119,14 +118,18 @@ class _Encoding:
         return f", encoding the data before {_duration(total * self._longer)}" if total else ""
 
 
-def _peak_memory(context: TrainContext) -> int:
-    """Bytes at the peak: of the GPU, or of this process."""
+def _memory(context: TrainContext) -> str:
+    """What was needed at the peak, in words: of the GPU, or of this process."""
     import torch
 
     if context.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(context.device)
+        return f"memory at most {_size(torch.cuda.max_memory_allocated(context.device))}"
+    try:
+        import resource  # Unix alone has it
+    except ImportError:
+        return "how much memory is not known on this system"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return f"memory at most {_size(peak if sys.platform == 'darwin' else peak * 1024)}"
 
 
 def _size(n_bytes: int) -> str:

@@ -316,6 +316,14 @@ def test_dry_run(train: Train) -> None:
     assert sorted(path.name for path in train.model.rglob("*")) == before
 
 
+def test_a_dry_run_where_nobody_counts_memory(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    train("codec", "--dry-run")
+    assert "; how much memory is not known on this system; a checkpoint takes " in train.stdout
+
+
 def test_a_dry_run_takes_steps(train: Train) -> None:
     codec = '{ type = "spectral-vq", sample_rate = 2000 }'
     error = train.fail("codec", "--dry-run", "-p", f"codec={codec}", code=2)

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import resource
 import signal
 import sys
 import threading
@@ -215,6 +214,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(
 
 
 def test_a_write_that_stops_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="not on Unix")
     folder = CheckpointFolder(tmp_path, keep=1)
     folder.save(1, {"values": torch.arange(10)})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
