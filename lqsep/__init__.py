@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TrainStep,
         TrainValidation,
     )
+    from lqsep.core.training.seeds import spawn_generator, spawn_seed
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,8 @@ __all__ = [
     "hookimpl",
     "load_config",
     "load_model",
+    "spawn_generator",
+    "spawn_seed",
 ]
 
 _LAZY = {
@@ -68,6 +71,8 @@ _LAZY = {
     "hookimpl": "lqsep.core.components.spec",
     "load_config": "lqsep.core.components.config",
     "load_model": "lqsep.core.store.model_directory",
+    "spawn_generator": "lqsep.core.training.seeds",
+    "spawn_seed": "lqsep.core.training.seeds",
 }
 
 

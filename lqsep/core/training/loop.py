@@ -39,6 +39,7 @@ from lqsep.core.training.events import (
     say_nothing,
 )
 from lqsep.core.training.metrics_log import MetricsLog
+from lqsep.core.training.seeds import spawn_generator, spawn_seed
 from lqsep.core.training.settings import LoopSettings
 from lqsep.core.training.state import TrainingState
 
@@ -120,7 +121,7 @@ def fit(
             which all processes have to see.
         output_dir: Model directory.
         device: Where the model lives.
-        seed: Of everything random.
+        seed: Of everything random, from 0 on; runs of other names draw other numbers.
         resume: Continue from the last checkpoint; without one the run starts anew.
         report: Told of steps, validations and the end, in the first process.
         identity: What must not change between a run and its continuation, by name.
@@ -134,8 +135,9 @@ def fit(
     if not processes.is_main():
         report = say_nothing
     with torch.random.fork_rng(devices=devices), _interruptible() as interrupted:
-        torch.manual_seed(seed + processes.rank())
-        state = TrainingState(task.model, settings, device, seed, identity or {})
+        torch.manual_seed(spawn_seed(seed, name, "process", processes.rank()))
+        batches = spawn_generator(seed, name, "batches")
+        state = TrainingState(task.model, settings, device, batches, identity or {})
         folder = CheckpointFolder(output_dir / "checkpoints" / name, settings.keep_checkpoints)
         run = _Run(task, name, state, folder, report, interrupted)
         run.begin(resume)

@@ -21,6 +21,7 @@ from lqsep.core.errors import AudioError
 from lqsep.core.store.weights import save_weights
 from lqsep.core.training import processes
 from lqsep.core.training.loop import Task, autocast, fit
+from lqsep.core.training.seeds import spawn_generator, spawn_seed
 from lqsep.plugins.lqvae.codec import inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model
@@ -62,7 +63,7 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
         held_out = pool_of(context.validation)
     # Weights are drawn under the run's seed, apart from what the loop draws later.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(context.seed)
+        torch.manual_seed(spawn_seed(context.seed, "codec", "weights"))
         model = build_model(
             config,
             decay=train_config.decay,
@@ -149,7 +150,7 @@ class CodecTask(Task):
         self.weights = LossWeights(
             **{name: getattr(train_config, name) for name in LossWeights.__dataclass_fields__}
         )
-        generator = torch.Generator().manual_seed(seed)
+        generator = spawn_generator(seed, "codec", "fixed clips")
         self.bandwidth = self._measure(generator)
         self.held_out: Tensor | None = None
         if held_out is not None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 from jaxtyping import Int64
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from lqsep.core.corpus.encoding import encode_for_training
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.training.events import TrainNote, TrainValidation
+from lqsep.core.training.seeds import spawn_generator
 from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
 from lqsep.plugins.ngram.factory import checkpoint_name, count_prior, save_counts
 from lqsep.plugins.ngram.prior import NgramPrior
@@ -44,7 +44,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
             context.dataset,
             versions=train_config.versions,
             variation=Variation.of(train_config),
-            generator=torch.Generator().manual_seed(context.seed),
+            generator=spawn_generator(context.seed, f"prior.{source}", "versions"),
         )
     )
     metadata = {

@@ -22,6 +22,7 @@ from lqsep.core.training.events import (
     TrainStep,
     TrainValidation,
 )
+from lqsep.core.training.seeds import spawn_generator
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.codec import nearest_codes
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
@@ -61,9 +62,9 @@ def train_spectral(
         level=config.level,
     )
     pool = pool_of(context.dataset)
-    generator = torch.Generator().manual_seed(context.seed)
     books = []
     for source, name in enumerate(context.sources):
+        generator = spawn_generator(context.seed, "codec", name)
         clips = Clips(pool.waves[source], features, train_config, generator)
         shown = _Progress(context.report, name, source, len(context.sources), train_config)
         books.append(

@@ -19,6 +19,7 @@ from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.training.events import TrainEncoding, TrainNote, TrainProgress
+from lqsep.core.training.seeds import spawn_seed
 from lqsep.core.training.shared_tensors import held_once
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 
@@ -173,6 +174,7 @@ def _encoded(
 ) -> Sequence[Tensor]:
     """All sequences of a data set: of every version in training, of the tracks in validation."""
     versions = settings.versions if split == "train" else 1
+    seed = spawn_seed(context.seed, f"prior.{source}", "versions")
 
     def tell(progress: TrainProgress) -> None:
         name = f"codes.{source}.{split}"
@@ -187,7 +189,7 @@ def _encoded(
             dataset,
             versions=versions,
             variation=Variation(gain_db=settings.gain_db),
-            generator=torch.Generator().manual_seed(context.seed),
+            generator=torch.Generator().manual_seed(seed) if versions > 1 else None,
             skip=skip,
         )
         return _told(sequences, skip, versions * len(dataset), tell)
@@ -201,7 +203,7 @@ def _encoded(
         "min_duration": str(settings.min_duration),
     }
     if versions > 1:
-        depends_on |= {"gain_db": str(settings.gain_db), "seed": str(context.seed)}
+        depends_on |= {"gain_db": str(settings.gain_db), "seed": str(seed)}
     depends_on["versions"] = str(versions)
     return cached_codes(context.output_dir / "codes" / f"{source}.{split}", depends_on, encode)
 

@@ -1,4 +1,8 @@
-"""Every built-in trainer does without a few tracks that cannot be read, and says the same of it."""
+"""What all built-in trainers of codecs and priors have in common.
+
+They do without a few tracks that cannot be read, and say the same of it; and no two things that
+they draw are drawn with the same random numbers.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +22,7 @@ from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.testing.toys import AddingCodec
 
 RATE = 8000
+SEED = 4
 LOOP = {"steps": 1, "batch_size": 2, "trackers": ()}
 # Small ones: the component's settings and its trainer's.
 TRAINERS: dict[tuple[Kind, str], tuple[Mapping[str, Any], Mapping[str, Any]]] = {
@@ -36,7 +41,7 @@ TRAINERS: dict[tuple[Kind, str], tuple[Mapping[str, Any], Mapping[str, Any]]] = 
     ),
     (Kind.CODEC, "spectral-vq"): (
         {"sample_rate": RATE, "n_fft": 256, "hop_length": 64, "n_bands": 40, "codebook_size": 8},
-        {"iterations": 1},
+        {"iterations": 1, "versions": 1},
     ),
     (Kind.PRIOR, "transformer"): (
         {"width": 8, "depth": 1, "heads": 1, "max_frames": 8, "blocks": 2},
@@ -60,7 +65,14 @@ class Damaged(SyntheticDataset):
 
 
 def train(
-    kind: Kind, name: str, folder: Path, *, training: Damaged, validation: Damaged, **changes: Any
+    kind: Kind,
+    name: str,
+    folder: Path,
+    *,
+    training: Damaged,
+    validation: Damaged,
+    source: str = "bass",
+    **changes: Any,
 ) -> list[str]:
     """The notes of a training about unreadable tracks."""
     spec = Registry.discover().find(kind, name).spec
@@ -75,11 +87,11 @@ def train(
             validation=validation,
             sources=("drums", "bass"),
             gains=(0.5, 0.5),
-            source="bass" if kind == Kind.PRIOR else None,
+            source=source if kind == Kind.PRIOR else None,
             codec=AddingCodec() if kind == Kind.PRIOR else None,
             output_dir=folder,
             device=torch.device("cpu"),
-            seed=0,
+            seed=SEED,
             resume=False,
             report=told.append,
         ),
@@ -130,3 +142,39 @@ def test_more_than_a_few_are_an_error(kind: Kind, name: str, tmp_path: Path) -> 
 def test_short_ones_are_left_out(kind: Kind, name: str, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"no audio of 1 s and more found for .* in 5 tracks"):
         train(kind, name, tmp_path, training=Damaged(), validation=Damaged(), min_duration=1.0)
+
+
+def test_no_two_generators_start_from_one_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers: list[int] = []
+    plain = torch.manual_seed
+
+    class Generator(torch.Generator):
+        def manual_seed(self, seed: int) -> torch.Generator:
+            numbers.append(seed)
+            return super().manual_seed(seed)
+
+    def manual_seed(seed: int) -> torch.Generator:
+        numbers.append(seed)
+        return plain(seed)
+
+    monkeypatch.setattr(torch, "Generator", Generator)
+    monkeypatch.setattr(torch, "manual_seed", manual_seed)
+    data = {"training": Damaged(), "validation": Damaged()}
+    found = {}
+    for kind, name in TRAINERS:
+        for source in ("drums", "bass") if kind == Kind.PRIOR else ("",):
+            numbers.clear()
+            # Versions of spectral-vq are gone through twice, with the same numbers.
+            versions = {"versions": 2} if kind == Kind.PRIOR else {}
+            train(kind, name, tmp_path / name, **data, source=source, **versions)
+            assert len(set(numbers)) == len(numbers), f"{name} {source}"
+            found[name, source] = set(numbers)
+    # Weights, fixed clips or windows, batches, and what is random in the steps.
+    assert len(found["lq-vae", ""]) == 4 and len(found["transformer", "bass"]) == 5
+    # Versions are the same for whatever prior learns from them.
+    assert found["ngram", "bass"] < found["transformer", "bass"]
+    apart = [found["lq-vae", ""], found["spectral-vq", ""]]
+    apart += [found["transformer", source] for source in ("drums", "bass")]
+    assert len(set().union(*apart)) == sum(map(len, apart)) and SEED not in set().union(*apart)
