@@ -54,7 +54,16 @@ if TYPE_CHECKING:
     from lqsep.core.separation.separator import Separator
     from lqsep.core.store.model_directory import Model, load_model
     from lqsep.core.store.weights import fingerprint, load_weights, save_weights
+    from lqsep.core.training.events import (
+        TrainEncoding,
+        TrainFinished,
+        TrainNote,
+        TrainProgress,
+        TrainStep,
+        TrainValidation,
+    )
     from lqsep.core.training.loop import fit
+    from lqsep.core.training.seeds import spawn_generator, spawn_seed
     from lqsep.core.training.settings import LoopSettings
 
 __version__ = "0.1.0"
@@ -113,6 +122,12 @@ __all__ = [
     "Track",
     "TrackInfo",
     "TrainContext",
+    "TrainEncoding",
+    "TrainFinished",
+    "TrainNote",
+    "TrainProgress",
+    "TrainStep",
+    "TrainValidation",
     "__version__",
     "build",
     "fingerprint",
@@ -124,6 +139,8 @@ __all__ = [
     "read_audio",
     "save_weights",
     "source_index",
+    "spawn_generator",
+    "spawn_seed",
     "write_audio",
 ]
 
@@ -172,7 +189,16 @@ _HOMES = {
     "lqsep.core.separation.separator": ("Separator",),
     "lqsep.core.store.model_directory": ("Model", "load_model"),
     "lqsep.core.store.weights": ("fingerprint", "load_weights", "save_weights"),
+    "lqsep.core.training.events": (
+        "TrainEncoding",
+        "TrainFinished",
+        "TrainNote",
+        "TrainProgress",
+        "TrainStep",
+        "TrainValidation",
+    ),
     "lqsep.core.training.loop": ("fit",),
+    "lqsep.core.training.seeds": ("spawn_generator", "spawn_seed"),
     "lqsep.core.training.settings": ("LoopSettings",),
 }
 _LAZY = {name: module for module, names in _HOMES.items() for name in names}

@@ -30,6 +30,7 @@ import soundfile
 import lqsep
 from lqsep.core.errors import AudioError, ConfigError, LqsepError
 from lqsep.core.store.new_file import write_text
+from lqsep.core.training.seeds import spawn_seed
 from lqsep.plugins.rendering import augment, compose, midi, synth
 from lqsep.plugins.rendering.instruments import HeldOut, Instruments, choice_for, find_instruments
 from lqsep.plugins.rendering.stems import StemPlan, plan_stem, synthesise_stem
@@ -43,7 +44,7 @@ FORMATS = ("wav", "flac")
 # Compositions start on a first beat; tracks start anywhere in their first seconds.
 _LONGEST_LEAD_S = 2.5
 # Bumped whenever the same seed no longer gives the same audio.
-_RENDER_VERSION = 2
+_RENDER_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,7 +321,8 @@ def _render(
     output_dir: Path, track: _Track, settings: RenderSettings, instruments: Instruments
 ) -> None:
     """Render one track in a temporary folder, and rename it when it is complete."""
-    rng = random.Random(track.seed)
+    # Apart from what the composition draws, which begins with the track's seed itself.
+    rng = random.Random(spawn_seed(track.seed, "sound"))
     facts: dict[str, Any] = {"seed": track.seed}
     choice = choice_for(track.split, instruments, settings.held_out)
     if track.midi is None:

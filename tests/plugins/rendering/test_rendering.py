@@ -594,6 +594,23 @@ class TestRenderDataset:
         assert len(seeds) == 27
         assert render.track_seed(0, "train", "0000") == render.track_seed(0, "train", "0000")
 
+    def test_no_two_generators_of_a_track_start_from_one_number(
+        self, soundfont: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seeds: list[object] = []
+
+        class Recorded(random.Random):
+            def __init__(self, seed: int) -> None:
+                seeds.append(seed)
+                super().__init__(seed)
+
+        monkeypatch.setattr(random, "Random", Recorded)
+        render.render_dataset(
+            tmp_path, n_tracks={"train": 1}, soundfonts=(soundfont,), **self.options
+        )
+        # Of the composition, and of how it sounds.
+        assert len(seeds) == len(set(seeds)) == 2
+
     def test_layout_and_levels(self, soundfont: Path, tmp_path: Path) -> None:
         counts = {"train": 2, "validation": 1, "test": 1}
         seen: list[tuple[int, int]] = []
