@@ -14,7 +14,7 @@ from lqsep.core.components.config import (
 )
 from lqsep.core.components.registry import Registry
 
-_FOLDER = Path(__file__).resolve().parent.parent / "presets"
+_FOLDER = Path(__file__).resolve().parents[2] / "presets"
 
 PRESETS = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 

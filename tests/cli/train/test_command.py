@@ -259,6 +259,10 @@ def test_priors_refuse_a_codec_that_was_changed(train: Train) -> None:
     assert "expected sha256" in train.fail("prior", code=3)
 
 
+def test_the_presets_are_found() -> None:
+    assert PRESETS == ("reference", "small", "tiny")
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_valid(name: str) -> None:
     registry = Registry.discover()
