@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lqsep.core.components.component_config import ComponentConfig
     from lqsep.core.components.config import PipelineConfig, load_config
     from lqsep.core.components.registry import Registry
-    from lqsep.core.components.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
+    from lqsep.core.components.spec import CommandSpec, ComponentSpec, Kind, hookimpl
     from lqsep.core.errors import LqsepError
     from lqsep.core.interfaces.data import Separation
     from lqsep.core.separation.separator import Separator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CommandSpec",
     "ComponentConfig",
     "ComponentSpec",
     "Kind",
@@ -36,7 +38,8 @@ __all__ = [
 ]
 
 _LAZY = {
-    "ComponentConfig": "lqsep.core.components.spec",
+    "CommandSpec": "lqsep.core.components.spec",
+    "ComponentConfig": "lqsep.core.components.component_config",
     "ComponentSpec": "lqsep.core.components.spec",
     "Kind": "lqsep.core.components.spec",
     "LqsepError": "lqsep.core.errors",

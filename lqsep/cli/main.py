@@ -42,6 +42,7 @@ COMMANDS = {
 @click.group(
     cls=LazyGroup,
     lazy_commands=COMMANDS,
+    path=(),
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
 )

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from lqsep.core.components.assemble import BuildContext, TrainContext, build, import_target
+from lqsep.core.components.component_config import ComponentConfig
 from lqsep.core.components.config import parse_config, parse_settings
 from lqsep.core.components.registry import RegisteredComponent, Registry
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
 from lqsep.core.store.model_directory import update_model_toml
 
 # 8000 Hz, 64 samples per frame, 8 codes: separates a second in well under a second.

@@ -13,7 +13,7 @@ from lqsep.cli.lazy import LazyCommand, LazyGroup
 from lqsep.core.errors import LqsepError
 
 
-@click.group(cls=LazyGroup)
+@click.group(cls=LazyGroup, path=("models",))
 def models() -> None:
     """List, show and verify models; read and write those of other systems."""
 
@@ -90,6 +90,7 @@ def verify(context: click.Context, name: str | None) -> None:
 
 @models.group(
     "import",
+    path=("models", "import"),
     cls=LazyGroup,
     lazy_commands={
         "jukebox": LazyCommand(
@@ -103,6 +104,7 @@ def import_models() -> None:
 
 @models.group(
     "export",
+    path=("models", "export"),
     cls=LazyGroup,
     lazy_commands={
         "jukebox": LazyCommand(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import current_options, set_option
 from lqsep.cli.train.presets import PRESETS
 
@@ -50,7 +51,7 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group()
+@click.group(cls=LazyGroup, path=("train",))
 def train() -> None:
     """Train the parts of a model.
 

@@ -17,9 +17,10 @@ from lqsep.cli.options import did_you_mean
 from lqsep.cli.train.presets import load_recipe
 from lqsep.cli.train.progress import TrainingProgress
 from lqsep.core.components.assemble import BuildContext, TrainContext, build, import_target
+from lqsep.core.components.component_config import ComponentConfig
 from lqsep.core.components.config import PipelineConfig, parse_settings
 from lqsep.core.components.registry import RegisteredComponent, Registry
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, ConfigError, LqsepError, PluginError
 from lqsep.core.store.model_directory import (
     MODEL_FILE,

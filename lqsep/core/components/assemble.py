@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqsep.core.components.registry import RegisteredComponent
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatiblePluginError, LqsepError, PluginError
 
 if TYPE_CHECKING:
     import torch
 
+    from lqsep.core.components.component_config import ComponentConfig
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
 

@@ -43,8 +43,9 @@ from pydantic import (
     field_validator,
 )
 
+from lqsep.core.components.component_config import ComponentConfig
 from lqsep.core.components.registry import Registry
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError, PluginError
 
 # 115 days: beyond any recording, and counts of samples stay far from overflowing.

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lqsep.core.components.spec import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig
 
 # Where `lqsep sums` writes the table, beside model.toml.
 SUMS_FILE = "sums.safetensors"
