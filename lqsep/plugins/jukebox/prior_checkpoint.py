@@ -22,14 +22,14 @@ from lqsep.core.components.config import parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError
 from lqsep.core.store.pickled_checkpoint import PickledCheckpoint
 from lqsep.core.store.weights import name_mismatch, shape_mismatch
-from lqsep.plugins.transformer.config import TransformerConfig
-from lqsep.plugins.transformer.factory import build_model
-from lqsep.plugins.transformer.model import TransformerModel
-from lqsep.plugins.transformer.reference_names import (
+from lqsep.plugins.jukebox.prior_names import (
     config_from_reference,
     from_reference,
     to_reference,
 )
+from lqsep.plugins.transformer.config import TransformerConfig
+from lqsep.plugins.transformer.factory import build_model
+from lqsep.plugins.transformer.model import TransformerModel
 
 # Tensors of a layer, in the reference's order.
 _LAYER = (

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from lqsep.core.errors import CheckpointError
-from lqsep.plugins.codebook_sum.reference_table import (
+from lqsep.plugins.codebook_sum.table import build_sum_table
+from lqsep.plugins.jukebox.sum_table import (
     read_reference_table,
     reference_table,
     wrong_entries,
 )
-from lqsep.plugins.codebook_sum.table import build_sum_table
 
 EVEN, UNEVEN = (0.5, 0.5), (0.3, 0.7)
 TABLES = {EVEN: "codebook_sums", UNEVEN: "codebook_sums_a37"}

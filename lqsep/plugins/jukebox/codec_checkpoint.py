@@ -22,11 +22,11 @@ from lqsep.core.components.config import parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError
 from lqsep.core.store.pickled_checkpoint import PickledCheckpoint
 from lqsep.core.store.weights import name_mismatch, shape_mismatch
+from lqsep.plugins.jukebox.codec_names import from_reference, to_reference
 from lqsep.plugins.lqvae.codec import inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model
 from lqsep.plugins.lqvae.model import LQVAE
-from lqsep.plugins.lqvae.reference_names import from_reference, to_reference
 
 # The reference's settings that lqsep has no other values for. It takes these where it says nothing.
 _FIXED = {

@@ -134,9 +134,9 @@ class _Parts:
 def _read_parts(files: JukeboxFiles, gains: Mapping[str, float]) -> _Parts:
     from lqsep.core.store.pickled_checkpoint import read_checkpoint
     from lqsep.core.store.weights import fingerprint
-    from lqsep.plugins.lqvae.reference_checkpoint import read_codec
+    from lqsep.plugins.jukebox.codec_checkpoint import read_codec
+    from lqsep.plugins.jukebox.prior_checkpoint import read_prior
     from lqsep.plugins.transformer.factory import checkpoint_name
-    from lqsep.plugins.transformer.reference_checkpoint import read_prior
 
     checkpoint = read_checkpoint(files.codec)
     codec_config, tensors = read_codec(checkpoint, files.sample_rate)
@@ -201,7 +201,7 @@ def _checked_table(
 ) -> Tensor:
     """The table of the file, if its entries are the sums' nearest codes at these gains."""
     from lqsep.core.store.model_directory import resolve_device
-    from lqsep.plugins.codebook_sum.reference_table import read_reference_table, wrong_entries
+    from lqsep.plugins.jukebox.sum_table import read_reference_table, wrong_entries
 
     table = read_reference_table(path, len(codebook))
     vectors = codebook.to(resolve_device(device))

@@ -72,7 +72,7 @@ def import_jukebox(
     fit the codebook and the gains: its rows are codes of the first source.
     """
     from lqsep.cli.console.progress import ProgressBars
-    from lqsep.cli.models.jukebox_import import JukeboxFiles, import_model
+    from lqsep.plugins.jukebox.importing import JukeboxFiles, import_model
 
     files = JukeboxFiles(
         codec=codec,
@@ -103,7 +103,7 @@ def export_jukebox(name: str, output: Path) -> None:
     MODEL_DIR is a model directory, a shipped model's name or a .toml file. Writes codec.pth.tar,
     prior.SOURCE.pth.tar for each source, and codebook_sums.pt where the model has a table of sums.
     """
-    from lqsep.cli.models.jukebox_export import export_model
+    from lqsep.plugins.jukebox.exporting import export_model
 
     for path in export_model(name, output):
         click.echo(str(path))

@@ -8,10 +8,10 @@ import torch
 
 from lqsep.core.errors import CheckpointError
 from lqsep.core.store.pickled_checkpoint import PickledCheckpoint, read_checkpoint
+from lqsep.plugins.jukebox.codec_checkpoint import read_codec, reference_codec
 from lqsep.plugins.lqvae.codec import inference_tensors, load_inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model
-from lqsep.plugins.lqvae.reference_checkpoint import read_codec, reference_codec
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import torch
 
 from lqsep.core.errors import CheckpointError
 from lqsep.core.store.pickled_checkpoint import PickledCheckpoint, read_checkpoint
+from lqsep.plugins.jukebox.prior_checkpoint import read_prior, reference_prior
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model
-from lqsep.plugins.transformer.reference_checkpoint import read_prior, reference_prior
 
 EXPECTED = TransformerConfig(width=32, depth=6, heads=1, max_frames=64, blocks=8)
 SHOWN = ("prior_width", "prior_depth", "n_ctx", "m_attn", "m_mlp", "l_bins", "emb_width", "level")

@@ -7,13 +7,16 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqsep.cli.models.jukebox_import import HPS_KEY, STEP_KEY
+from lqsep.core.components.spec import PROJECT, Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.plugins.codebook_sum.config import SUMS_FILE
+from lqsep.plugins.jukebox.importing import HPS_KEY, STEP_KEY
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lqsep.core.components.config import PipelineConfig
+    from lqsep.core.components.registry import Registry
     from lqsep.core.store.model_directory import Model
     from lqsep.plugins.lqvae.codec import LQVAECodec
 
@@ -37,7 +40,7 @@ def export_model(name: str, output: Path) -> list[Path]:
     from lqsep.core.store.model_directory import build_model, find_config, model_name
     from lqsep.core.store.new_directory import new_directory
     from lqsep.core.store.pickled_checkpoint import write_pickle
-    from lqsep.plugins.codebook_sum.reference_table import reference_table
+    from lqsep.plugins.jukebox.sum_table import reference_table
 
     registry, path = Registry.discover(), find_config(name)
     config = load_config(path, registry)
@@ -46,6 +49,7 @@ def export_model(name: str, output: Path) -> list[Path]:
             f"exporting {path}: LQVAE-separation knows 2 sources, the model has "
             f"{len(config.sources)} ({', '.join(config.sources)}); leave two tables below [sources]"
         )
+    _check_parts(config, registry, model_name(path))
     with new_directory(output) as directory:
         model = build_model(config, registry, "cpu", name=model_name(path))
         contents: dict[str, Any] = {"codec.pth.tar": _codec_checkpoint(model)}
@@ -59,9 +63,25 @@ def export_model(name: str, output: Path) -> list[Path]:
     return [output / file for file in contents]
 
 
+def _check_parts(config: PipelineConfig, registry: Registry, name: str) -> None:
+    """Refuse a model whose codec or priors the reference does not have."""
+    if registry.find(Kind.CODEC, config.codec.type).qualified_name != f"{PROJECT}:lq-vae":
+        raise IncompatibleComponentsError(
+            f"exporting {name}: LQVAE-separation has the codec 'lq-vae' only, the model's is "
+            f"'{config.codec.type}'"
+        )
+    for source, settings in config.sources.items():
+        found = registry.find(Kind.PRIOR, settings.prior.type)
+        if found.qualified_name != f"{PROJECT}:transformer":
+            raise IncompatibleComponentsError(
+                f"exporting {name}: LQVAE-separation has transformer priors only, the prior of "
+                f"'{source}' is '{settings.prior.type}'"
+            )
+
+
 def _codec_checkpoint(model: Model) -> dict[str, Any]:
+    from lqsep.plugins.jukebox.codec_checkpoint import reference_codec
     from lqsep.plugins.lqvae.config import LQVAEConfig
-    from lqsep.plugins.lqvae.reference_checkpoint import reference_codec
 
     codec, config = _codec(model), model.config.codec
     assert isinstance(config, LQVAEConfig)
@@ -70,17 +90,13 @@ def _codec_checkpoint(model: Model) -> dict[str, Any]:
 
 
 def _prior_checkpoint(model: Model, source: str) -> dict[str, Any]:
+    from lqsep.plugins.jukebox.prior_checkpoint import reference_prior
     from lqsep.plugins.transformer.config import TransformerConfig
     from lqsep.plugins.transformer.factory import checkpoint_name
     from lqsep.plugins.transformer.prior import TransformerPrior
-    from lqsep.plugins.transformer.reference_checkpoint import reference_prior
 
     prior, config = model.priors[source], model.config.sources[source].prior
-    if not isinstance(prior, TransformerPrior) or not isinstance(config, TransformerConfig):
-        raise IncompatibleComponentsError(
-            f"exporting {model.name}: LQVAE-separation has transformer priors only, the prior of "
-            f"'{source}' is '{config.type}'"
-        )
+    assert isinstance(prior, TransformerPrior) and isinstance(config, TransformerConfig)
     networks = _codec(model).model
     codebooks = [networks.codebook(level) for level in range(networks.levels)]
     path = model.config.base_dir / (config.checkpoint or checkpoint_name(source))
@@ -91,11 +107,7 @@ def _prior_checkpoint(model: Model, source: str) -> dict[str, Any]:
 def _codec(model: Model) -> LQVAECodec:
     from lqsep.plugins.lqvae.codec import LQVAECodec
 
-    if not isinstance(model.codec, LQVAECodec):
-        raise IncompatibleComponentsError(
-            f"exporting {model.name}: LQVAE-separation has the codec 'lq-vae' only, the model's is "
-            f"'{model.config.codec.type}'"
-        )
+    assert isinstance(model.codec, LQVAECodec)
     return model.codec
 
 
