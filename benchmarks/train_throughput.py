@@ -40,6 +40,7 @@ from lqsep.core.components.registry import Registry
 from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.core.store.model_directory import resolve_device
+from lqsep.core.training.events import say_nothing
 from lqsep.core.training.loop import Task, fit
 from lqsep.core.training.optimizers import JukeboxAdam
 from lqsep.core.training.settings import LoopSettings
@@ -170,7 +171,7 @@ def shared_loop(task: Task, settings: LoopSettings, device: torch.device, seed: 
             device=device,
             seed=seed,
             resume=False,
-            report=lambda figures: None,
+            report=say_nothing,
         )
 
 

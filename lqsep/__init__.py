@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from lqsep.core.interfaces.data import Separation
     from lqsep.core.separation.separator import Separator
     from lqsep.core.store.model_directory import Model, load_model
+    from lqsep.core.training.events import (
+        TrainEncoding,
+        TrainFinished,
+        TrainNote,
+        TrainProgress,
+        TrainStep,
+        TrainValidation,
+    )
 
 __version__ = "0.1.0"
 
@@ -31,6 +39,12 @@ __all__ = [
     "Registry",
     "Separation",
     "Separator",
+    "TrainEncoding",
+    "TrainFinished",
+    "TrainNote",
+    "TrainProgress",
+    "TrainStep",
+    "TrainValidation",
     "__version__",
     "hookimpl",
     "load_config",
@@ -48,6 +62,12 @@ _LAZY = {
     "Registry": "lqsep.core.components.registry",
     "Separation": "lqsep.core.interfaces.data",
     "Separator": "lqsep.core.separation.separator",
+    "TrainEncoding": "lqsep.core.training.events",
+    "TrainFinished": "lqsep.core.training.events",
+    "TrainNote": "lqsep.core.training.events",
+    "TrainProgress": "lqsep.core.training.events",
+    "TrainStep": "lqsep.core.training.events",
+    "TrainValidation": "lqsep.core.training.events",
     "hookimpl": "lqsep.core.components.spec",
     "load_config": "lqsep.core.components.config",
     "load_model": "lqsep.core.store.model_directory",

@@ -14,6 +14,7 @@ from lqsep.core.components.config import parse_config, parse_settings
 from lqsep.core.components.registry import RegisteredComponent, Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.store.model_directory import update_model_toml
+from lqsep.core.training.events import say_nothing
 
 # 8000 Hz, 64 samples per frame, 8 codes: separates a second in well under a second.
 TINY: dict[str, Any] = {
@@ -98,7 +99,7 @@ def make_tiny_model(directory: str | Path) -> Path:
         device=device,
         seed=0,
         resume=False,
-        report=lambda figures: None,
+        report=say_nothing,
     )
     directory.mkdir(parents=True, exist_ok=True)
     _train(registry.find(Kind.CODEC, config.codec.type), config.codec, config.train.codec, context)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
+    from lqsep.core.training.events import Report
 
 # Trainers put their validation figures into the weights' metadata under this prefix.
 _VALIDATION = "validation/"
@@ -88,7 +89,7 @@ class TrainRun:
         seed: int,
         resume: bool,
         dry_run: bool,
-        report: Callable[[Mapping[str, Any]], None],
+        report: Report,
     ) -> TrainRun:
         """Read the configuration and its data sets.
 

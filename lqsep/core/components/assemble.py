@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lqsep.core.components.component_config import ComponentConfig
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
+    from lqsep.core.training.events import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class TrainContext:
         device: Where to train.
         seed: Of everything random.
         resume: Continue from the last checkpoint.
-        report: Called with dictionaries of figures to be shown and logged.
+        report: Called with what is to be shown, see `lqsep.core.training.events`.
     """
 
     dataset: Dataset
@@ -76,7 +77,7 @@ class TrainContext:
     device: torch.device
     seed: int
     resume: bool
-    report: Callable[[Mapping[str, Any]], None]
+    report: Report
 
 
 def import_target(target: str) -> Callable[..., Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,6 +13,7 @@ from torch import Tensor
 from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
+from lqsep.core.training.events import Report, TrainNote, say_nothing
 from lqsep.core.training.settings import AudioLoopSettings
 from lqsep.core.training.shared_tensors import held_once
 
@@ -36,18 +36,16 @@ class Reading:
 
     min_duration: float = 0.0
     max_unreadable: float = 0.0
-    report: Callable[[Mapping[str, Any]], None] = lambda figures: None
+    report: Report = say_nothing
 
     @classmethod
-    def for_training(
-        cls, settings: AudioLoopSettings, report: Callable[[Mapping[str, Any]], None]
-    ) -> Reading:
+    def for_training(cls, settings: AudioLoopSettings, report: Report) -> Reading:
         """What a trainer's settings allow."""
         return cls(settings.min_duration, settings.max_unreadable, report)
 
     def note(self, text: str) -> None:
         """Tell a sentence."""
-        self.report({"event": "note", "text": text})
+        self.report(TrainNote(text))
 
 
 STRICT = Reading()

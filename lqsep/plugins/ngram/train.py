@@ -14,6 +14,7 @@ from lqsep.core.components.assemble import TrainContext
 from lqsep.core.corpus.encoding import encode_source
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.training.events import TrainNote, TrainValidation
 from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
 from lqsep.plugins.ngram.factory import checkpoint_name, count_prior, save_counts
 from lqsep.plugins.ngram.prior import NgramPrior
@@ -37,7 +38,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
         )
     index = context.sources.index(source)
     size = codec.codebook_size(index)
-    context.report({"event": "note", "text": f"encoding the tracks of '{source}'"})
+    context.report(TrainNote(f"encoding the tracks of '{source}'"))
     encode = partial(
         encode_source,
         source=source,
@@ -68,7 +69,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
             )
             for key, order in (("bits", config.order), ("unigram_bits", 1))
         }
-        context.report({"event": "validation", "name": f"prior.{source}", **figures})
+        context.report(TrainValidation(f"prior.{source}", figures))
         metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in figures.items()}
     path = context.output_dir / (config.checkpoint or checkpoint_name(source))
     save_counts(path, codes, size, config.order, metadata)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,6 +14,13 @@ from lqsep.core.components.assemble import TrainContext
 from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
+from lqsep.core.training.events import (
+    Report,
+    TrainNote,
+    TrainProgress,
+    TrainStep,
+    TrainValidation,
+)
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.codec import nearest_codes
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
@@ -61,7 +67,7 @@ def train_spectral(
         for name, book, waves in zip(context.sources, books, held_out.waves, strict=True):
             measured = measure(features, book, waves)
             figures |= {f"{figure}_{name}": value for figure, value in measured.items()}
-        context.report({"event": "validation", "name": "codec", **figures})
+        context.report(TrainValidation("codec", figures))
     metadata = {"seed": str(context.seed)}
     metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in figures.items()}
     save_books(context.output_dir / config.checkpoint, features, books, context.sources, metadata)
@@ -207,7 +213,7 @@ class _Progress:
 
     def __init__(
         self,
-        report: Callable[[Mapping[str, Any]], None],
+        report: Report,
         source: str,
         index: int,
         n_sources: int,
@@ -217,20 +223,10 @@ class _Progress:
         self._before = index * train_config.iterations
         self._steps = n_sources * train_config.iterations
         self._started = time.monotonic()
-        report({"event": "note", "text": f"clustering the spectra of '{source}'"})
+        report(TrainNote(f"clustering the spectra of '{source}'"))
 
     def __call__(self, number: int, distortion: float) -> None:
-        step = self._before + number
-        rate = number / max(time.monotonic() - self._started, 1e-9)
-        self._report(
-            {
-                "event": "progress",
-                "name": "codec",
-                "step": step,
-                "steps": self._steps,
-                "done": step / self._steps,
-                "steps_per_s": rate,
-                "eta_s": (self._steps - step) / rate,
-                "loss": distortion,
-            }
+        progress = TrainProgress.since(
+            self._started, self._before + number, self._steps, before=self._before
         )
+        self._report(TrainStep("codec", progress, distortion))

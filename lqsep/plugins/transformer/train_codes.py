@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,6 +18,7 @@ from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.training.events import TrainEncoding, TrainNote, TrainProgress
 from lqsep.core.training.shared_tensors import held_once
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 
@@ -170,10 +171,13 @@ def _encoded(
     """All sequences of a data set: of every version in training, of the tracks in validation."""
     versions = settings.versions if split == "train" else 1
 
+    def tell(progress: TrainProgress) -> None:
+        name = f"codes.{source}.{split}"
+        context.report(TrainEncoding(name, progress, is_validation=split == "validation"))
+
     def encode(skip: int = 0) -> Iterator[Tensor]:
         going_on = f", from the {skip + 1}th sequence on" if skip else ""
-        text = f"encoding the {split} tracks of '{source}'{going_on}"
-        context.report({"event": "note", "text": text})
+        context.report(TrainNote(f"encoding the {split} tracks of '{source}'{going_on}"))
         sequences = encode_source(
             dataset,
             source,
@@ -187,7 +191,7 @@ def _encoded(
             reading=Reading.for_training(settings, context.report),
             skip=skip,
         )
-        return _told(sequences, f"codes.{source}.{split}", skip, versions * len(dataset), context)
+        return _told(sequences, skip, versions * len(dataset), tell)
 
     if settings.codes != "disk":
         return held_once(encode())
@@ -204,21 +208,13 @@ def _encoded(
 
 
 def _told(
-    sequences: Iterable[Tensor], name: str, skipped: int, total: int, context: TrainContext
+    sequences: Iterable[Tensor],
+    skipped: int,
+    total: int,
+    tell: Callable[[TrainProgress], None],
 ) -> Iterator[Tensor]:
-    """The sequences; each is reported."""
-    start = time.monotonic()
+    """The sequences; each is told of."""
+    started = time.monotonic()
     for number, sequence in enumerate(sequences, skipped + 1):
-        rate = (number - skipped) / max(time.monotonic() - start, 1e-9)
-        context.report(
-            {
-                "event": "encoding",
-                "name": name,
-                "step": number,
-                "steps": total,
-                "done": number / total,
-                "steps_per_s": rate,
-                "eta_s": (total - number) / rate,
-            }
-        )
+        tell(TrainProgress.since(started, number, total, before=skipped))
         yield sequence

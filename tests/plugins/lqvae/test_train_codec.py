@@ -1,7 +1,7 @@
 """The LQ-VAE's trainer."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,14 @@ from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.errors import AudioError, CheckpointError, LqsepError
 from lqsep.core.interfaces.dataset import Track
 from lqsep.core.store.weights import load_weights
+from lqsep.core.training.events import (
+    Report,
+    TrainEvent,
+    TrainNote,
+    TrainStep,
+    TrainValidation,
+    say_nothing,
+)
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_codec, build_model
@@ -68,7 +76,7 @@ def context(
     folder: Path,
     *,
     resume: bool = False,
-    report: Callable[[Mapping[str, Any]], None] = lambda figures: None,
+    report: Report = say_nothing,
     sources: tuple[str, ...] = ("drums", "bass"),
 ) -> TrainContext:
     return TrainContext(
@@ -105,7 +113,7 @@ def task(
 
 
 def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     train_codec(CONFIG, TRAIN, context(tmp_path, report=reports.append))
     weights = load_weights(tmp_path / "codec.safetensors")
     assert weights.metadata["component"] == "lq-vae" and weights.metadata["steps"] == "12"
@@ -120,14 +128,13 @@ def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
     )
     codec = build_codec(CONFIG, build)
     assert codec.level == 0.1 and codec.info.hop_length == 16
-    progress = [report for report in reports if report.get("event") == "progress"]
+    steps = [report for report in reports if isinstance(report, TrainStep)]
     expected = {"l2", "commitment", "latent", "latent_norm", "multispectral", "perplexity"}
-    assert expected <= progress[0].keys()
+    assert expected <= steps[0].figures.keys()
     # Four clips of 1104 samples per step.
-    assert progress[-1]["audio_s_per_s"] == pytest.approx(
-        progress[-1]["steps_per_s"] * 4 * 1104 / RATE
-    )
-    assert 1 <= progress[-1]["perplexity"] <= 16 and 0 < progress[-1]["codes_alive"] <= 1
+    last = steps[-1]
+    assert last.per_second["audio_s"] == pytest.approx(last.progress.steps_per_s * 4 * 1104 / RATE)
+    assert 1 <= last.figures["perplexity"] <= 16 and 0 < last.figures["codes_alive"] <= 1
 
 
 @pytest.mark.parametrize("settings", [TRAIN, SPOILT], ids=["better", "worse"])
@@ -135,8 +142,8 @@ def test_resuming_gives_the_same_weights(tmp_path: Path, settings: LQVAETrainCon
     class Crash(Exception):
         pass
 
-    def crash(figures: Mapping[str, Any]) -> None:
-        if figures.get("step") == 9:
+    def crash(event: TrainEvent) -> None:
+        if isinstance(event, TrainStep) and event.progress.step == 9:
             raise Crash
 
     train_codec(CONFIG, settings, context(tmp_path / "whole"))
@@ -154,16 +161,16 @@ def test_resuming_gives_the_same_weights(tmp_path: Path, settings: LQVAETrainCon
     assert logs[0] == logs[1]
 
 
-def reconstructions(reports: list[Mapping[str, Any]]) -> dict[int, float]:
+def reconstructions(reports: list[TrainEvent]) -> dict[int, float]:
     """The validation loss by step."""
-    figures = [report for report in reports if report.get("event") == "validation"]
-    return {report["step"]: report["reconstruction"] for report in figures}
+    told = [report for report in reports if isinstance(report, TrainValidation)]
+    return {report.step or 0: report.figures["reconstruction"] for report in told}
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.5])
 def test_the_best_codec_is_kept(tmp_path: Path, ema_decay: float | None) -> None:
     settings = SPOILT.model_copy(update={"ema_decay": ema_decay})
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     train_codec(CONFIG, settings, context(tmp_path, report=reports.append))
     found = reconstructions(reports)
     best = min(found, key=lambda step: found[step])
@@ -186,12 +193,13 @@ def test_the_best_codec_is_kept(tmp_path: Path, ema_decay: float | None) -> None
 
 def test_stops_when_validation_gets_no_better(tmp_path: Path) -> None:
     settings = SPOILT.model_copy(update={"patience": 2, "steps": 60})
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     train_codec(CONFIG, settings, context(tmp_path, report=reports.append))
     found = reconstructions(reports)
     best = min(found, key=lambda step: found[step])
     assert max(found) == best + 6 < 60
-    assert any("no better for 2 validations" in str(report.get("text")) for report in reports)
+    notes = [report.text for report in reports if isinstance(report, TrainNote)]
+    assert any("no better for 2 validations" in note for note in notes)
 
 
 def test_reconstruction_is_the_loss_of_training() -> None:
@@ -209,13 +217,13 @@ def test_reconstruction_is_the_loss_of_training() -> None:
 
 def test_learns(tmp_path: Path) -> None:
     settings = TRAIN.model_copy(update={"steps": 60, "validate_every": 30, "precision": "float32"})
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     train_codec(CONFIG, settings, context(tmp_path, report=reports.append))
-    losses = [report["loss"] for report in reports if report.get("event") == "progress"]
+    losses = [report.loss or 0.0 for report in reports if isinstance(report, TrainStep)]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
-    figures = [report for report in reports if report.get("event") == "validation"]
-    assert figures[-1]["sdr_mixture"] > 0.5
-    assert figures[-1]["codes_used"] > 0.3
+    figures = [report for report in reports if isinstance(report, TrainValidation)][-1].figures
+    assert figures["sdr_mixture"] > 0.5
+    assert figures["codes_used"] > 0.3
 
 
 def test_a_diverging_run_stops(tmp_path: Path) -> None:
