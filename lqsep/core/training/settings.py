@@ -96,8 +96,10 @@ class LoopSettings(BaseModel):
     )
 
 
-class AudioLoopSettings(LoopSettings):
-    """The loop's settings and which audio it may do without."""
+class ReadingSettings(BaseModel):
+    """Which tracks a training may do without, see `lqsep.core.corpus.audio_pool`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     min_duration: float = Field(
         default=0.0, ge=0, description="Tracks shorter than this are left out, seconds."
@@ -108,3 +110,7 @@ class AudioLoopSettings(LoopSettings):
         le=1,
         description="Share of the tracks that may be unreadable; they are left out and named.",
     )
+
+
+class AudioLoopSettings(ReadingSettings, LoopSettings):
+    """The loop's settings and which audio it may do without."""

@@ -10,14 +10,14 @@ Reference: Mancusi et al. 2021, arXiv:2110.05313, section 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.corpus.audio_pool import AudioPool, Reading, stem_level
+from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.errors import AudioError
-from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.store.weights import save_weights
 from lqsep.core.training import processes
 from lqsep.core.training.loop import Task, autocast, fit
@@ -48,13 +48,13 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
         LqsepError: The training diverged.
     """
     gains = context.gains
-    level = stem_level(config.level, gains)
-    reading = Reading.for_training(train_config, context.report)
-
-    def pool_of(dataset: Dataset, **settings: bool) -> AudioPool:
-        rate = config.sample_rate
-        return AudioPool(dataset, context.sources, rate, level=level, reading=reading, **settings)
-
+    pool_of = partial(
+        AudioPool.for_training,
+        context,
+        train_config,
+        sample_rate=config.sample_rate,
+        level=config.level,
+    )
     pool = pool_of(context.dataset, blend=train_config.channel_blend, held_together=True)
     held_out = None
     if context.validation is not None and processes.is_main():  # which alone validates

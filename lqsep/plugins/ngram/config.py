@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from lqsep.core.components.component_config import ComponentConfig
-from lqsep.core.training.settings import VariationSettings
+from lqsep.core.training.settings import ReadingSettings, VariationSettings
 
 
 class NgramConfig(ComponentConfig):
@@ -31,7 +31,7 @@ class NgramConfig(ComponentConfig):
     )
 
 
-class NgramTrainConfig(VariationSettings):
+class NgramTrainConfig(ReadingSettings, VariationSettings):
     """How codes are made from audio; counting itself has nothing to set."""
 
     versions: int = Field(

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.corpus.encoding import encode_source
+from lqsep.core.corpus.encoding import encode_for_training
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.training.events import TrainNote, TrainValidation
@@ -28,7 +28,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
 
     Raises:
         IncompatibleComponentsError: There is no codec or no source.
-        AudioError: The source has no audio.
+        AudioError: The source has no audio, or too much that cannot be read.
         CheckpointError: The counts cannot be written.
     """
     codec, source = context.codec, context.source
@@ -36,17 +36,9 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
         raise IncompatibleComponentsError(
             "training an n-gram prior: it needs a trained codec and the name of a source"
         )
-    index = context.sources.index(source)
-    size = codec.codebook_size(index)
+    size = codec.codebook_size(context.sources.index(source))
     context.report(TrainNote(f"encoding the tracks of '{source}'"))
-    encode = partial(
-        encode_source,
-        source=source,
-        codec=codec,
-        index=index,
-        gains=context.gains,
-        device=context.device,
-    )
+    encode = partial(encode_for_training, context, train_config)
     codes = list(
         encode(
             context.dataset,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from lqsep.core.components.component_config import ComponentConfig
-from lqsep.core.training.settings import VariationSettings
+from lqsep.core.training.settings import ReadingSettings, VariationSettings
 
 
 class SpectralConfig(ComponentConfig):
@@ -58,7 +58,7 @@ class SpectralConfig(ComponentConfig):
         return self
 
 
-class SpectralTrainConfig(VariationSettings):
+class SpectralTrainConfig(ReadingSettings, VariationSettings):
     """Of the clustering; the sizes belong to the codec."""
 
     versions: int = Field(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.corpus.audio_pool import AudioPool, stem_level
+from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
 from lqsep.core.training.events import (
@@ -46,13 +47,20 @@ def train_spectral(
     ``snr`` (variance of the bands' levels over that error squared, dB) and ``codes_used`` (share).
 
     Raises:
-        AudioError: There is no audio, or too little for so many codes.
+        AudioError: There is no audio, too little for so many codes, or too much that cannot be
+            read.
         ConfigError: The bands do not fit the spectra.
         CheckpointError: The codebooks cannot be written.
     """
     features = build_features(config)
-    level = stem_level(config.level, context.gains)
-    pool = AudioPool(context.dataset, context.sources, config.sample_rate, level=level)
+    pool_of = partial(
+        AudioPool.for_training,
+        context,
+        train_config,
+        sample_rate=config.sample_rate,
+        level=config.level,
+    )
+    pool = pool_of(context.dataset)
     generator = torch.Generator().manual_seed(context.seed)
     books = []
     for source, name in enumerate(context.sources):
@@ -63,7 +71,7 @@ def train_spectral(
         )
     figures: dict[str, float] = {}
     if context.validation is not None:
-        held_out = AudioPool(context.validation, context.sources, config.sample_rate, level=level)
+        held_out = pool_of(context.validation)
         for name, book, waves in zip(context.sources, books, held_out.waves, strict=True):
             measured = measure(features, book, waves)
             figures |= {f"{figure}_{name}": value for figure, value in measured.items()}

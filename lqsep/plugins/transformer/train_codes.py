@@ -11,9 +11,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.corpus.audio_pool import AudioPool, Reading, stem_level
+from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.corpus.code_cache import cached_codes, data_hash
-from lqsep.core.corpus.encoding import encode_source
+from lqsep.core.corpus.encoding import encode_for_training
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
@@ -142,17 +142,20 @@ def make_windows(
         AudioError: There is too little audio, or too much that cannot be read.
         CheckpointError: Codes cannot be written to the model directory.
     """
-    reading = Reading.for_training(settings, context.report)
     index = context.sources.index(source)
     held_out = None
     if context.validation is not None:
         codes = _encoded(context, context.validation, codec, source, "validation", settings)
         held_out = StoredWindows(codes, frames)
     if settings.codes == "audio":
-        level = stem_level(codec.level, context.gains)
-        rate = codec.info.sample_rate
-        pool = AudioPool(
-            context.dataset, [source], rate, level=level, reading=reading, held_together=True
+        pool = AudioPool.for_training(
+            context,
+            settings,
+            context.dataset,
+            sample_rate=codec.info.sample_rate,
+            level=codec.level,
+            sources=[source],
+            held_together=True,
         )
         clips = ClipWindows(pool, codec, index, frames, settings.gain_db, context.device)
         return clips, held_out
@@ -178,17 +181,13 @@ def _encoded(
     def encode(skip: int = 0) -> Iterator[Tensor]:
         going_on = f", from the {skip + 1}th sequence on" if skip else ""
         context.report(TrainNote(f"encoding the {split} tracks of '{source}'{going_on}"))
-        sequences = encode_source(
+        sequences = encode_for_training(
+            context,
+            settings,
             dataset,
-            source,
-            codec,
-            index=context.sources.index(source),
-            gains=context.gains,
-            device=context.device,
             versions=versions,
             variation=Variation(gain_db=settings.gain_db),
             generator=torch.Generator().manual_seed(context.seed),
-            reading=Reading.for_training(settings, context.report),
             skip=skip,
         )
         return _told(sequences, skip, versions * len(dataset), tell)
