@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from lqsep.core.components.component_config import ComponentConfig
+    from lqsep.core.components.config import PipelineConfig
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
     from lqsep.core.training.events import Report
@@ -56,15 +57,18 @@ class TrainContext:
     """What a trainer may know.
 
     Args:
-        dataset: Training data; ``validation`` likewise, or None.
+        dataset: Training data; without any track for a component that needs none.
+        validation: Data to measure on, or None.
         sources: Names of the pipeline's sources, in order.
-        source: The source whose prior is trained; None for a codec.
-        codec: The trained codec a prior works on; None for a codec.
+        gains: Linear factor of every source in the mixture.
+        source: The source whose prior is trained; None for another kind of component.
+        codec: The trained codec that the component works on; None for a codec.
         output_dir: Model directory: weights go here, checkpoints and logs into folders below.
         device: Where to train.
         seed: Of everything random.
         resume: Continue from the last checkpoint.
         report: Called with what is to be shown, see `lqsep.core.training.events`.
+        pipeline: All of it, as configured; None outside of one.
     """
 
     dataset: Dataset
@@ -78,6 +82,7 @@ class TrainContext:
     seed: int
     resume: bool
     report: Report
+    pipeline: PipelineConfig | None = None
 
 
 def import_target(target: str) -> Callable[..., Any]:

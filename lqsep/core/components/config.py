@@ -133,6 +133,15 @@ class TrainTables(_Section):
 
     codec: dict[str, Any] = Field(default_factory=dict)
     prior: dict[str, Any] = Field(default_factory=dict)
+    likelihood: dict[str, Any] = Field(default_factory=dict)
+    selector: dict[str, Any] = Field(default_factory=dict)
+    refiner: dict[str, Any] = Field(default_factory=dict)
+
+    def of(self, kind: Kind) -> dict[str, Any]:
+        """The table of a kind that can be trained."""
+        found = getattr(self, kind.value)
+        assert isinstance(found, dict)
+        return found
 
 
 class PipelineConfig(_Section):

@@ -80,8 +80,11 @@ class ComponentSpec:
         summary: One line for ``lqsep components``.
         api_version: The plugin interface the plugin was written for.
         trainer: ``"module:callable"``, called as ``trainer(config, train_config, context)`` with a
-            `lqsep.core.components.assemble.TrainContext`; None when the component is not trained.
+            `lqsep.core.components.assemble.TrainContext`; returns a
+            `lqsep.core.components.trainers.Trained`, or None when it has written the file that
+            the setting ``checkpoint`` names. None when the component is not trained.
         train_config: The pydantic model of the trainer's settings.
+        needs_data: Whether the trainer reads a data set.
 
     Raises:
         ValueError: A field is not of the form described.
@@ -95,6 +98,7 @@ class ComponentSpec:
     api_version: int
     trainer: str | None = None
     train_config: type[BaseModel] | None = None
+    needs_data: bool = True
 
     def __post_init__(self) -> None:
         from lqsep.core.components.component_config import ComponentConfig
