@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import Tensor
+
+from lqsep.core.components.config import PipelineConfig, load_config
+from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import PROJECT, Kind
-from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
-from lqsep.plugins.codebook_sum.config import SUMS_FILE
-from lqsep.plugins.jukebox.importing import HPS_KEY, STEP_KEY
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from lqsep.core.components.config import PipelineConfig
-    from lqsep.core.components.registry import Registry
-    from lqsep.core.store.model_directory import Model
-    from lqsep.plugins.lqvae.codec import LQVAECodec
+from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.store.model_directory import Model, build_model, find_config, model_name
+from lqsep.core.store.new_directory import new_directory
+from lqsep.core.store.pickled_checkpoint import write_pickle
+from lqsep.core.store.weights import load_weights
+from lqsep.plugins.jukebox.codec_checkpoint import reference_codec
+from lqsep.plugins.jukebox.codec_layout import CODEC, codebooks_of
+from lqsep.plugins.jukebox.origin import origin_of
+from lqsep.plugins.jukebox.prior_checkpoint import reference_prior
+from lqsep.plugins.jukebox.prior_layout import PRIOR, prior_file
+from lqsep.plugins.jukebox.sum_table import SUMS_FILE, load_model_table, reference_table
 
 
 def export_model(name: str, output: Path) -> list[Path]:
@@ -35,13 +39,6 @@ def export_model(name: str, output: Path) -> list[Path]:
         CheckpointError: The model cannot be loaded, or ``output`` holds something already.
         IncompatibleComponentsError: Not two sources, or a part is none that the reference has.
     """
-    from lqsep.core.components.config import load_config
-    from lqsep.core.components.registry import Registry
-    from lqsep.core.store.model_directory import build_model, find_config, model_name
-    from lqsep.core.store.new_directory import new_directory
-    from lqsep.core.store.pickled_checkpoint import write_pickle
-    from lqsep.plugins.jukebox.sum_table import reference_table
-
     registry, path = Registry.discover(), find_config(name)
     config = load_config(path, registry)
     if len(config.sources) != 2:
@@ -52,9 +49,11 @@ def export_model(name: str, output: Path) -> list[Path]:
     _check_parts(config, registry, model_name(path))
     with new_directory(output) as directory:
         model = build_model(config, registry, "cpu", name=model_name(path))
-        contents: dict[str, Any] = {"codec.pth.tar": _codec_checkpoint(model)}
+        tensors = _tensors(model, _codec_file(model))
+        contents: dict[str, Any] = {"codec.pth.tar": _codec_checkpoint(model, tensors)}
         for source in model.priors:
-            contents[f"prior.{source}.pth.tar"] = _prior_checkpoint(model, source)
+            prior = _prior_checkpoint(model, source, codebooks_of(tensors))
+            contents[f"prior.{source}.pth.tar"] = prior
         table = _table(model)
         if table is not None:
             contents["codebook_sums.pt"] = reference_table(table)
@@ -65,93 +64,53 @@ def export_model(name: str, output: Path) -> list[Path]:
 
 def _check_parts(config: PipelineConfig, registry: Registry, name: str) -> None:
     """Refuse a model whose codec or priors the reference does not have."""
-    if registry.find(Kind.CODEC, config.codec.type).qualified_name != f"{PROJECT}:lq-vae":
+    if registry.find(Kind.CODEC, config.codec.type).qualified_name != f"{PROJECT}:{CODEC}":
         raise IncompatibleComponentsError(
-            f"exporting {name}: LQVAE-separation has the codec 'lq-vae' only, the model's is "
+            f"exporting {name}: LQVAE-separation has the codec '{CODEC}' only, the model's is "
             f"'{config.codec.type}'"
         )
     for source, settings in config.sources.items():
         found = registry.find(Kind.PRIOR, settings.prior.type)
-        if found.qualified_name != f"{PROJECT}:transformer":
+        if found.qualified_name != f"{PROJECT}:{PRIOR}":
             raise IncompatibleComponentsError(
                 f"exporting {name}: LQVAE-separation has transformer priors only, the prior of "
                 f"'{source}' is '{settings.prior.type}'"
             )
 
 
-def _codec_checkpoint(model: Model) -> dict[str, Any]:
-    from lqsep.plugins.jukebox.codec_checkpoint import reference_codec
-    from lqsep.plugins.lqvae.config import LQVAEConfig
-
-    codec, config = _codec(model), model.config.codec
-    assert isinstance(config, LQVAEConfig)
-    hps, step = _origin(model.config.base_dir / config.checkpoint)
-    return _checkpoint(*reference_codec(config, codec.model, hps), step)
+def _codec_checkpoint(model: Model, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    hps, step = origin_of(model.context.path(_codec_file(model)))
+    return _checkpoint(*reference_codec(model.config.codec, tensors, hps), step)
 
 
-def _prior_checkpoint(model: Model, source: str) -> dict[str, Any]:
-    from lqsep.plugins.jukebox.prior_checkpoint import reference_prior
-    from lqsep.plugins.transformer.config import TransformerConfig
-    from lqsep.plugins.transformer.factory import checkpoint_name
-    from lqsep.plugins.transformer.prior import TransformerPrior
-
-    prior, config = model.priors[source], model.config.sources[source].prior
-    assert isinstance(prior, TransformerPrior) and isinstance(config, TransformerConfig)
-    networks = _codec(model).model
-    codebooks = [networks.codebook(level) for level in range(networks.levels)]
-    path = model.config.base_dir / (config.checkpoint or checkpoint_name(source))
-    hps, step = _origin(path)
-    return _checkpoint(*reference_prior(config, prior.model, codebooks, hps), step)
+def _prior_checkpoint(model: Model, source: str, codebooks: Sequence[Tensor]) -> dict[str, Any]:
+    config = model.config.sources[source].prior
+    file = config.model_dump()["checkpoint"] or prior_file(source)
+    hps, step = origin_of(model.context.path(file))
+    return _checkpoint(*reference_prior(config, _tensors(model, file), codebooks, hps), step)
 
 
-def _codec(model: Model) -> LQVAECodec:
-    from lqsep.plugins.lqvae.codec import LQVAECodec
+def _codec_file(model: Model) -> str:
+    file = model.config.codec.model_dump()["checkpoint"]
+    assert isinstance(file, str)
+    return file
 
-    assert isinstance(model.codec, LQVAECodec)
-    return model.codec
+
+def _tensors(model: Model, file: str) -> dict[str, Tensor]:
+    """The tensors of one of the model's files."""
+    sha256 = (model.context.hashes or {}).get(file)
+    return load_weights(model.context.path(file), sha256=sha256).tensors
 
 
 def _table(model: Model) -> Tensor | None:
     """The table of sums that the model's likelihood reads, or that lies beside the model."""
-    from lqsep.core.store.weights import check_codec_fingerprint
-    from lqsep.plugins.codebook_sum.table import load_table
-
     name = getattr(model.config.likelihood, "table", None)
-    if name is None and (model.config.base_dir / SUMS_FILE).is_file():
+    if name is None and model.context.path(SUMS_FILE).is_file():
         name = SUMS_FILE
     if name is None:
         return None
-    path = model.config.base_dir / name
-    stored = load_table(path, sha256=(model.context.hashes or {}).get(name))
-    metadata = {"codec_fingerprint": stored.codec_fingerprint}
-    check_codec_fingerprint(path, metadata, model.codec.fingerprint)
-    return stored.table
-
-
-def _origin(path: Path) -> tuple[dict[str, Any], int]:
-    """Settings and step of the checkpoint that weights were imported from; nothing and 0 if none.
-
-    Raises:
-        CheckpointError: They cannot be read.
-    """
-    from lqsep.core.store.weights import read_header
-
-    metadata = read_header(path).metadata
-    try:
-        hps = json.loads(metadata.get(HPS_KEY, "{}"))
-        step = int(metadata.get(STEP_KEY, "0"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: its settings of the import are damaged: {error}") from error
-    return {key: _with_tuples(value) for key, value in hps.items()}, step
-
-
-def _with_tuples(value: Any) -> Any:
-    """JSON knows lists only; the reference's settings are tuples."""
-    if isinstance(value, list):
-        return tuple(_with_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    return value
+    sha256 = (model.context.hashes or {}).get(name)
+    return load_model_table(model.context.path(name), model.codec.fingerprint, sha256=sha256)
 
 
 def _checkpoint(hps: dict[str, Any], state: dict[str, Tensor], step: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lqsep.core.store.weights import read_header
 from lqsep.plugins.codebook_sum.table import load_table
 from lqsep.plugins.jukebox.codec_checkpoint import reference_codec
 from lqsep.plugins.jukebox.prior_checkpoint import reference_prior
+from lqsep.plugins.lqvae.codec import inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model as build_codec_model
 from lqsep.plugins.transformer.config import TransformerConfig
@@ -190,10 +191,11 @@ def test_other_levels_and_the_largest_codebook(tmp_path: Path) -> None:
     for level, book in enumerate(books):
         codec.quantizer(level).start(book)
     prior = TransformerConfig(width=8, depth=1, heads=1, max_frames=16, attention="dense")
-    hps, state = reference_codec(settings, codec, {})
+    hps, state = reference_codec(settings, inference_tensors(codec), {})
     torch.save({"hps": hps, "model": state}, tmp_path / "codec.pth.tar")
+    networks = build_prior_model(prior, books[-1])
     for part in ("prior.drums", "prior.bass"):
-        hps, state = reference_prior(prior, build_prior_model(prior, books[-1]), books, {})
+        hps, state = reference_prior(prior, networks.state_dict(), books, {})
         torch.save({"hps": hps, "model": state}, tmp_path / f"{part}.pth.tar")
     assert import_files(tmp_path, tmp_path / "out") == 0
     model = load_model(tmp_path / "out")
