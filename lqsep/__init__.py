@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from lqsep.core.audio.files import read_audio, write_audio
     from lqsep.core.audio.mixtures import MixtureReader
     from lqsep.core.components.assemble import BuildContext, TrainContext, build
+    from lqsep.core.components.component_config import ComponentConfig
     from lqsep.core.components.config import PipelineConfig, load_config
     from lqsep.core.components.registry import Registry
-    from lqsep.core.components.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
+    from lqsep.core.components.spec import CommandSpec, ComponentSpec, Kind, hookimpl
     from lqsep.core.errors import (
         AudioError,
         CheckpointError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Candidates,
         DecodedCandidates,
         FrameScores,
+        JointScores,
         Selection,
     )
     from lqsep.core.interfaces.codec import Codec, CodecInfo, source_index
@@ -77,6 +79,7 @@ __all__ = [
     "CheckpointError",
     "Codec",
     "CodecInfo",
+    "CommandSpec",
     "ComponentConfig",
     "ComponentSpec",
     "ConfigError",
@@ -92,6 +95,7 @@ __all__ = [
     "FrameScores",
     "GramMatrix",
     "IncompatibleComponentsError",
+    "JointScores",
     "Kind",
     "Likelihood",
     "LoopSettings",
@@ -148,9 +152,10 @@ _HOMES = {
     "lqsep.core.audio.files": ("read_audio", "write_audio"),
     "lqsep.core.audio.mixtures": ("MixtureReader",),
     "lqsep.core.components.assemble": ("BuildContext", "TrainContext", "build"),
+    "lqsep.core.components.component_config": ("ComponentConfig",),
     "lqsep.core.components.config": ("PipelineConfig", "load_config"),
     "lqsep.core.components.registry": ("Registry",),
-    "lqsep.core.components.spec": ("ComponentConfig", "ComponentSpec", "Kind", "hookimpl"),
+    "lqsep.core.components.spec": ("CommandSpec", "ComponentSpec", "Kind", "hookimpl"),
     "lqsep.core.errors": (
         "AudioError",
         "CheckpointError",
@@ -169,6 +174,7 @@ _HOMES = {
         "Candidates",
         "DecodedCandidates",
         "FrameScores",
+        "JointScores",
         "Selection",
     ),
     "lqsep.core.interfaces.codec": ("Codec", "CodecInfo", "source_index"),

@@ -14,6 +14,7 @@ from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable
+from lqsep.plugins.jukebox.prior_names import config_from_reference, from_reference
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.samplers.rejection import RejectionSampler
@@ -22,7 +23,6 @@ from lqsep.plugins.selectors.best import BestSelector
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model
 from lqsep.plugins.transformer.prior import TransformerPrior
-from lqsep.plugins.transformer.reference_names import config_from_reference, from_reference
 from lqsep.testing.dense import dense_step, dense_values
 from lqsep.testing.toys import AddingCodec, AddingLikelihood, LongMemoryPrior
 

@@ -117,8 +117,8 @@ class SeparationPlots(TrackPart):
         plot_step(scores, separator.sources, self._files["step.png"].part, time_s=time_s)
 
     def _draw_pairs(self, result: SegmentResult) -> None:
+        from lqsep.core.inference.joint_scores import joint_scores
         from lqsep.core.plotting.matrices import plot_pairs
-        from lqsep.plugins.selectors.rejection import joint_scores
 
         shown = ranking(result)[:_MOST_CANDIDATES].sort().values
         scores = joint_scores(_some(result.decoded, shown))

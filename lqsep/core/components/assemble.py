@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqsep.core.components.registry import RegisteredComponent
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatiblePluginError, LqsepError, PluginError
 
 if TYPE_CHECKING:
     import torch
 
+    from lqsep.core.components.component_config import ComponentConfig
+    from lqsep.core.components.config import PipelineConfig
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
     from lqsep.core.training.events import Report
@@ -74,15 +76,18 @@ class TrainContext:
     """What a trainer may know.
 
     Args:
-        dataset: Training data; ``validation`` likewise, or None.
+        dataset: Training data; without any track for a component that needs none.
+        validation: Data to measure on, or None.
         sources: Names of the pipeline's sources, in order.
-        source: The source whose prior is trained; None for a codec.
-        codec: The trained codec a prior works on; None for a codec.
+        gains: Linear factor of every source in the mixture.
+        source: The source whose prior is trained; None for another kind of component.
+        codec: The trained codec that the component works on; None for a codec.
         output_dir: Model directory: weights go here, checkpoints and logs into folders below.
         device: Where to train.
         seed: Of everything random.
         resume: Continue from the last checkpoint.
         report: Called with what is to be shown, see `lqsep.core.training.events`.
+        pipeline: All of it, as configured; None outside of one.
     """
 
     dataset: Dataset
@@ -96,6 +101,7 @@ class TrainContext:
     seed: int
     resume: bool
     report: Report
+    pipeline: PipelineConfig | None = None
 
 
 def import_target(target: str) -> Callable[..., Any]:

@@ -43,9 +43,10 @@ from pydantic import (
     field_validator,
 )
 
+from lqsep.core.components.component_config import ComponentConfig
 from lqsep.core.components.overrides import UNREADABLE_TOML, apply_override, toml_error
 from lqsep.core.components.registry import Registry
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError, PluginError
 
 # 115 days: beyond any recording, and counts of samples stay far from overflowing.
@@ -138,6 +139,15 @@ class TrainTables(_Section):
 
     codec: dict[str, Any] = Field(default_factory=dict)
     prior: dict[str, Any] = Field(default_factory=dict)
+    likelihood: dict[str, Any] = Field(default_factory=dict)
+    selector: dict[str, Any] = Field(default_factory=dict)
+    refiner: dict[str, Any] = Field(default_factory=dict)
+
+    def of(self, kind: Kind) -> dict[str, Any]:
+        """The table of a kind that can be trained."""
+        found = getattr(self, kind.value)
+        assert isinstance(found, dict)
+        return found
 
 
 class PipelineConfig(_Section):

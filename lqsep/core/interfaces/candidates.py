@@ -162,11 +162,37 @@ class DecodedCandidates:
 
 
 @dataclass(frozen=True)
+class JointScores:
+    """Scores of every combination; one axis per source, each as long as there are candidates.
+
+    Args:
+        error: Squared distance between the combination's sum and the mixture.
+        log_prior: Mean log prior per frame, all sources together, before normalising.
+        sigma: Standard deviation of the error, from moment matching.
+        log_posterior: Normalised over all combinations.
+    """
+
+    error: Tensor
+    log_prior: Tensor
+    sigma: float
+    log_posterior: Tensor
+
+    def marginal(self, source: int) -> Float64[Tensor, " candidates"]:
+        """Posterior probability of every candidate of one source."""
+        others = [axis for axis in range(self.log_posterior.ndim) if axis != source]
+        return self.log_posterior.exp().sum(others) if others else self.log_posterior.exp()
+
+
+@dataclass(frozen=True)
 class Selection:
     """Weight of every candidate for every source; each row sums to one, one-hot is a pick.
 
-    ``scores`` holds what the selector wants reported, by name.
+    Args:
+        weights: Of the candidates.
+        scores: What the selector wants reported, by name.
+        joint: Scores of all combinations, from selectors that compare them.
     """
 
     weights: Float[Tensor, "sources candidates"]
     scores: Mapping[str, float] = field(default_factory=dict)
+    joint: JointScores | None = None

@@ -15,9 +15,9 @@ from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
+from lqsep.plugins.jukebox.codec_names import from_reference
 from lqsep.plugins.lqvae.codec import LQVAECodec
 from lqsep.plugins.lqvae.model import LQVAE
-from lqsep.plugins.lqvae.reference_names import from_reference
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.waveform import plugin
