@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from lqsep.core.audio.mixtures import MixtureReader
 from lqsep.core.audio.mono import read_mono
-from lqsep.core.errors import AudioError
+from lqsep.core.errors import AudioError, ConfigError
 from lqsep.core.interfaces.data import Candidates, Mixture, SegmentResult
 from lqsep.core.interfaces.sampler import OnFrame
+from lqsep.core.separation.clock import StageClock
 from lqsep.core.separation.report import InputReport, SegmentReport, SeparationReport
 from lqsep.core.separation.segments import CrossFader, Segment, SegmentPlan, plan_segments
 from lqsep.core.signal.disagreement import disagreement
@@ -57,7 +59,12 @@ class StemBlock:
 class SeparationRun:
     """One input on its way through a separator: iterate over it, then ask for the report.
 
-    Iterating gives `StemBlock` values in order; together they cover the input exactly.
+    Iterating gives `StemBlock` values in order; together they cover the input exactly. Iterating
+    again does the same work once more, and the report is that of the iteration begun last.
+
+    Raises:
+        AudioError: There are no samples.
+        ConfigError: The seed is no whole number of 0 or more.
     """
 
     def __init__(
@@ -78,8 +85,12 @@ class SeparationRun:
             separator.overlap,
         )
         self._separator = separator
-        self._seed = seed
+        self._seed = check_seed(seed)
         self._on_progress = on_progress
+        self._start()
+
+    def _start(self) -> None:
+        """Nothing has been run so far."""
         self._segments: list[SegmentReport] = []
         self._warnings: list[str] = []
         self._started = time.perf_counter()
@@ -120,6 +131,7 @@ class SeparationRun:
 
     def _sampled(self) -> Iterator[tuple[Segment, SampledStretch]]:
         """Segments with their candidates; several are sampled at once if the sampler can."""
+        self._start()
         separator, plan = self._separator, self.plan
         hop_length = separator.codec.info.hop_length
         prompt: Tensor | None = None
@@ -219,6 +231,9 @@ class SeparationRun:
         mean_weights = weights.mean(0)
         log_prior = (candidates.log_prior.cpu().double() * weights).sum(1)
         rate = self.reader.sample_rate
+        clock = StageClock(result.timings)
+        with clock("compare"):
+            curves = self._disagreement(result)
         return SegmentReport(
             start_s=segment.start / rate,
             stop_s=segment.stop / rate,
@@ -229,8 +244,8 @@ class SeparationRun:
             log_evidence=float(candidates.log_evidence.cpu().double() @ mean_weights),
             scores=dict(result.selection.scores),
             sampler=dict(candidates.diagnostics),
-            disagreement=self._disagreement(result),
-            timings_s=dict(result.timings),
+            disagreement=curves,
+            timings_s=clock.seconds,
         )
 
     def _disagreement(self, result: SegmentResult) -> dict[str, list[float]]:
@@ -242,7 +257,26 @@ class SeparationRun:
         return dict(zip(self._separator.sources, curves.tolist(), strict=True))
 
 
+def check_seed(seed: int) -> int:
+    """The seed.
+
+    Raises:
+        ConfigError: It is no whole number of 0 or more.
+    """
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ConfigError(f"seed: expected a whole number, 0 or more, got {seed!r}")
+    return number
+
+
 def segment_generator(seed: int, segment: int) -> torch.Generator:
-    """Randomness of one segment: depends on the seed and the segment's number alone."""
-    state = np.random.SeedSequence([seed, segment]).generate_state(1, np.uint64)[0]
+    """Randomness of one segment: depends on the seed and the segment's number alone.
+
+    Raises:
+        ConfigError: The seed is no whole number of 0 or more.
+    """
+    state = np.random.SeedSequence([check_seed(seed), segment]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) & (2**63 - 1))
