@@ -29,11 +29,11 @@ class SeparationPlots(TrackPart):
     """Spectrograms of the beginning, the whole's disagreement; one step and pairs of candidates.
 
     Step and pairs are those of the first segment. The step is its middle frame, after the best
-    candidate's codes up to there. The pairs are those of the selector ``rejection``, whichever
-    selector made the choice.
+    candidate's codes up to there, under the likelihood as the sampler left it. The pairs
+    are those of the selector ``rejection``, whichever selector made the choice.
 
     Args:
-        separator: Gives the posterior.
+        separator: Gives priors and likelihood.
         run: The separation.
         output: Where the pictures go.
         track: Its name.
@@ -102,6 +102,7 @@ class SeparationPlots(TrackPart):
     def _draw_step(self, result: SegmentResult) -> None:
         import torch
 
+        from lqsep.core.inference.posterior import SequencePosterior
         from lqsep.core.inference.step_scores import step_scores
         from lqsep.core.plotting.matrices import plot_step
 
@@ -109,7 +110,11 @@ class SeparationPlots(TrackPart):
         frame = codes.shape[1] // 2
         separator = self._separator
         with torch.inference_mode():
-            posterior = separator.sequence_posterior(result.encoded)
+            # The first segment has no prompt, and its frames begin with those of the likelihood.
+            bound = result.candidates.bound
+            if bound is None:
+                bound = separator.likelihood.bind(result.encoded, separator.gains)
+            posterior = SequencePosterior(tuple(separator.priors.values()), bound)
             scores = step_scores(posterior, codes, frame)
         time_s = frame / separator.codec.info.frame_rate
         plot_step(scores, separator.sources, self._files["step.png"].part, time_s=time_s)

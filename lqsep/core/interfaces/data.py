@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from lqsep.core.interfaces.likelihood import BoundLikelihood
+
 if TYPE_CHECKING:
     from lqsep.core.separation.report import SeparationReport
 
@@ -99,6 +101,9 @@ class Candidates:
         shift: What the likelihood has moved the vectors of each source's codes by in the end, see
             `BoundLikelihood.shift`, from samplers that adapt it.
         whole_log_posterior: Of the whole sequences, where these are only some of their frames.
+        bound: The likelihood as it was in the end, from samplers that adapt it; None: as it was
+            bound. Its frame 0 is the first one sampled, also where these are only some of the
+            frames.
     """
 
     codes: Int64[Tensor, "sources candidates frames"]
@@ -112,6 +117,7 @@ class Candidates:
     frame_scores: FrameScores | None = None
     shift: Float[Tensor, "sources embedding_dim"] | None = None
     whole_log_posterior: Float[Tensor, " candidates"] | None = None
+    bound: BoundLikelihood | None = None
 
     @property
     def n_candidates(self) -> int:

@@ -138,6 +138,7 @@ class ForwardBackwardSampler(Sampler):
             warnings=tuple(warnings),
             frame_scores=whole.scores,
             shift=posterior.bound.shift(),
+            bound=posterior.bound,
         )
 
 

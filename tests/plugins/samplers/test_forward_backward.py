@@ -206,6 +206,7 @@ def test_long_sequences_adapt_by_some_of_their_frames():
     expected[stretches] = 1.4
     torch.testing.assert_close(changed, expected)
     assert found.diagnostics["adaptation_gain"] > 0.01
+    assert found.bound is adapted
     assert torch.equal(found.shift, adapted.shift())
     again = SequencePosterior(plain.priors, adapted)
     same = sample(ForwardBackwardSampler(3, adapt_rounds=0), again)
