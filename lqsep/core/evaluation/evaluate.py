@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.audio.resampling import resample
-from lqsep.core.evaluation.baselines_of import Baselines, baseline_stems, codec_round_trip
+from lqsep.core.evaluation.baselines_of import Baselines, baseline_stems, codec_round_trips
 from lqsep.core.evaluation.items import EvaluationItem, load_item
 from lqsep.core.evaluation.protocols import MUSEVAL_V4, TRACK_SDR, Protocol
 from lqsep.core.evaluation.raw_candidates import best_scores, pick, score_candidates
@@ -120,7 +120,7 @@ def _evaluate_chunk(
     result = separator.separate_segment(mixture, generator=segment_generator(seed, 0))
     watch.stop()
     stems = result.stems.cpu()
-    round_trip = codec_round_trip(sound, separator.codec, separator.device)
+    round_trip = codec_round_trips(sound, separator.codec, separator.device)
     references = dict(zip(protocol.references, (sound.stems, round_trip), strict=True))
     truth = torch.stack([stem[:, 0, :SCORED_SAMPLES] for stem in references.values()])
     values = {"lqsep": _sdr(truth, stems)}

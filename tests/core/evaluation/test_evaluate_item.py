@@ -12,7 +12,7 @@ from lqsep.core.evaluation.baselines import HpssSetting, best_hpss
 from lqsep.core.evaluation.baselines_of import (
     Baselines,
     baseline_stems,
-    codec_round_trip,
+    codec_round_trips,
     fit_baselines,
 )
 from lqsep.core.evaluation.evaluate import evaluate_item
@@ -118,7 +118,7 @@ def test_a_chunk_is_scored_over_two_seconds_at_mixture_level(runs, separator, da
     sound = load_item(dataset, items[0], LQVAE2021, sources=separator.sources, gains=(0.3, 0.7))
     assert media["sample_rate"] == CHUNK_RATE
     assert np.array_equal(media["mixture"], sound.mixture)
-    decoded = codec_round_trip(sound, separator.codec, separator.device)
+    decoded = codec_round_trips(sound, separator.codec, separator.device)
     for n, (source, gain) in enumerate(zip(separator.sources, (0.3, 0.7), strict=True)):
         estimate = media["estimates"][source][:, :44_100]
         truth = gain * sound.sources[n, :, :44_100]
@@ -275,12 +275,12 @@ def test_too_many_candidates_leave_the_picks_out(runs, separator, dataset, monke
     assert any(note.startswith("pair: too many candidates") for note in result["notes"])
 
 
-def test_codec_round_trip_by_hand(separator):
+def test_codec_round_trips_by_hand(separator):
     """At the level that the codec brings the mixture to, then back, then times the gain."""
     codec = LQVAECodec(separator.codec.model, sample_rate=8000, level=0.2)
     sources = 0.02 * torch.randn(2, 1, 3000, generator=torch.Generator().manual_seed(0))
     sound = ItemSound(sources, (0.3, 0.7), 8000)
-    found = codec_round_trip(sound, codec, separator.device)
+    found = codec_round_trips(sound, codec, separator.device)
     scale = 0.2 / float((0.3 * sources[0] + 0.7 * sources[1]).square().mean().sqrt())
     for n, gain in enumerate(sound.gains):
         wanted = codec.decode(codec.encode(sources[n][None] * scale), 3000)[0] / scale * gain
