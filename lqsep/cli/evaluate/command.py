@@ -294,7 +294,8 @@ def _write_summary(
     """
     from lqsep.core.evaluation.page.document import render_page
     from lqsep.core.evaluation.page.sounds import Example
-    from lqsep.core.evaluation.summary import summarise, to_csv, to_markdown
+    from lqsep.core.evaluation.summary import summarise
+    from lqsep.core.evaluation.tables import to_csv, to_markdown
 
     read = [read_result(out, task.item.item) for task in tasks]
     results = [result for result in read if result is not None]

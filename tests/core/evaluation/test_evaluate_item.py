@@ -23,7 +23,8 @@ from lqsep.core.evaluation.protocols import LQVAE2021, MUSEVAL_V4, PROTOCOLS, SI
 from lqsep.core.evaluation.raw_candidates import best_scores, pick, score_candidates
 from lqsep.core.evaluation.scores import Figure, museval_scores, si_sdr_scores, track_scores
 from lqsep.core.evaluation.sound import CHUNK_RATE, ItemSound
-from lqsep.core.evaluation.summary import summarise, to_markdown
+from lqsep.core.evaluation.summary import summarise
+from lqsep.core.evaluation.tables import to_markdown
 from lqsep.core.evaluation.track_run import separate_track
 from lqsep.core.interfaces.data import Candidates, DecodedCandidates, Mixture
 from lqsep.core.separation.run import segment_generator
