@@ -43,11 +43,10 @@ from lqsep.cli.pipeline.flags import (
     read_chosen_pipeline,
     use_one_thread,
 )
-from lqsep.cli.separate.outputs import check_writable
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
-from lqsep.core.store.new_file import write_text
+from lqsep.core.store.new_file import check_writable, write_text
 
 if TYPE_CHECKING:
     from lqsep.core.components.config import PipelineConfig
