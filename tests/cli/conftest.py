@@ -13,7 +13,7 @@ import torch
 
 from lqsep.cli.main import run
 from lqsep.core.audio.files import read_audio, write_audio
-from lqsep.core.components.config import read_toml
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.store.model_directory import update_model_toml
 from lqsep.core.store.weights import save_weights
 from lqsep.plugins.lqvae.codec import LQVAECodec, inference_tensors

@@ -10,7 +10,8 @@ import click
 from lqsep.cli.config.template import TEMPLATE
 from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import set_option
-from lqsep.cli.pipeline.changes import PipelineChanges, PipelineSource, read_pipeline
+from lqsep.cli.pipeline.changes import PipelineSource, read_pipeline
+from lqsep.core.components.changes import PipelineChanges
 from lqsep.core.components.config import PipelineConfig, check_two_sources
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError

@@ -17,7 +17,8 @@ from lqsep.cli.train.presets import load_recipe
 from lqsep.cli.train.progress import TrainingProgress
 from lqsep.core.components.assemble import BuildContext, TrainContext, build
 from lqsep.core.components.component_config import ComponentConfig
-from lqsep.core.components.config import PipelineConfig, read_toml
+from lqsep.core.components.config import PipelineConfig
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.components.trainers import Trained, train

@@ -26,13 +26,8 @@ import tomli_w
 import torch
 
 from lqsep.core.components.assemble import BuildContext, build
-from lqsep.core.components.config import (
-    PipelineConfig,
-    file_hashes,
-    get_table,
-    load_config,
-    read_toml,
-)
+from lqsep.core.components.config import PipelineConfig, file_hashes, load_config
+from lqsep.core.components.overrides import get_table, read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import (

@@ -713,7 +713,7 @@ def test_a_flag_for_a_setting_that_the_component_lacks(
 
     monkeypatch.setattr(lqsep_toys, "LikelihoodConfig", lqsep_toys.PriorConfig)
     separate(separate.write("mix.wav", noise(40)), "--sigma", 1, code=2)
-    assert "--sigma: likelihood 'adding' has no setting sigma" in separate.stderr
+    assert "sigma: likelihood 'adding' has no setting sigma" in separate.stderr
 
 
 def test_a_configuration_file_names_the_output_folder(separate: Command) -> None:

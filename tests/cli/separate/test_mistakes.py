@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from lqsep.cli.main import run
-from lqsep.cli.pipeline.changes import PipelineChanges, read_pipeline
+from lqsep.cli.pipeline.changes import read_pipeline
 from lqsep.cli.separate.inputs import find_inputs
 from lqsep.core.audio.files import audio_info, write_audio
+from lqsep.core.components.changes import PipelineChanges
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import AudioError, CheckpointError, ConfigError
 from lqsep.core.store.model_directory import (

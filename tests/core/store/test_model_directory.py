@@ -9,7 +9,7 @@ import tomli_w
 import torch
 
 from lqsep import Registry, load_model
-from lqsep.core.components.config import read_toml
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.errors import (
     CheckpointError,
     ConfigError,
