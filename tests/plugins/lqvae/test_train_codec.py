@@ -97,7 +97,10 @@ def context(
 
 
 def task(
-    train: LQVAETrainConfig = TRAIN, pools: Sequence[AudioPool] = (), **changes: Any
+    train: LQVAETrainConfig = TRAIN,
+    pools: Sequence[AudioPool] = (),
+    config: LQVAEConfig = CONFIG,
+    **changes: Any,
 ) -> CodecTask:
     """A codec and its training and validation audio, by default the same."""
     pool, *others = pools or [AudioPool(dataset(), ["drums", "bass"], RATE, level=0.1)]
@@ -110,7 +113,7 @@ def task(
     }
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = build_model(CONFIG)
+        model = build_model(config)
     return CodecTask(model, pool, (*others, pool)[0], train, **arguments)
 
 
@@ -404,16 +407,18 @@ def test_convolutions_that_go_wrong_are_refused(
 
 
 def test_reduced_precision_reaches_the_convolutions_only() -> None:
-    made = task(TRAIN.model_copy(update={"precision": "bfloat16"}))
-    exact = task(TRAIN.model_copy(update={"precision": "float32"}))
+    # As wide as the smallest preset. With 8 channels and a stride of 4, torch's own bfloat16
+    # convolution gives wrong numbers on processors with AMX.
+    config = CONFIG.model_copy(update={"width": 16})
+    made = task(TRAIN.model_copy(update={"precision": "bfloat16"}), config=config)
+    exact = task(TRAIN.model_copy(update={"precision": "float32"}), config=config)
     wave = torch.randn(2, 1, 256, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         coarse, fine = (made_task.model.encode_latents(wave, 0) for made_task in (made, exact))
     assert coarse.dtype == torch.float32
     difference = float((coarse - fine).abs().max())
-    # bfloat16 keeps 8 bits, where the processor can.
-    assert 0 < difference
-    assert (difference < 0.05 * float(fine.abs().max())) == bfloat16_convolves()
+    # bfloat16 keeps 8 bits.
+    assert 0 < difference < 0.05 * float(fine.abs().max())
 
 
 def test_channels_of_training_clips_are_blended(tmp_path: Path) -> None:
