@@ -19,10 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lqsep.core.errors import ConfigError, ShapeError
+from lqsep.core.signal.nearest_codes import nearest_codes
 from lqsep.core.training import processes
-
-# Rows of the distance matrix computed at once: 8192 rows by 2048 codes are 64 MiB in float32.
-_ROWS_PER_CHUNK = 8192
 
 # Spread of the noise on repeated vectors, in units of 1/sqrt(embedding_dim).
 _TILE_NOISE = 0.01
@@ -39,7 +37,7 @@ class QuantizerMetrics:
     """What one call did; the fields after ``latent_norm`` are None when the codebook stood still.
 
     Attributes:
-        fit: Mean squared distance of a vector to its code (may be slightly negative: rounding).
+        fit: Mean squared distance of a vector to its code.
         latent_norm: Root mean square of the centred latents.
         entropy: Entropy of the code histogram of this call, nats.
         used_now: Number of codes whose count in this call reaches the revival threshold.
@@ -130,23 +128,8 @@ class Quantizer(nn.Module):
     def nearest(
         self, vectors: Float[Tensor, "rows embedding_dim"]
     ) -> tuple[Int[Tensor, " rows"], Float[Tensor, " rows"]]:
-        """Index of and squared distance to the nearest entry; the first index wins a tie.
-
-        The distance is |x|^2 - 2 x.k + |k|^2 in float32, which rounds to within about 1e-6 of
-        the squared norms and may thus be slightly negative.
-        """
-        vectors = vectors.float()
-        codebook = self.codebook.float()
-        entry_norms = codebook.square().sum(dim=1)
-        codes = torch.empty(len(vectors), dtype=torch.int64, device=vectors.device)
-        distances = torch.empty(len(vectors), device=vectors.device)
-        for start in range(0, len(vectors), _ROWS_PER_CHUNK):
-            rows = vectors[start : start + _ROWS_PER_CHUNK]
-            squared = rows.square().sum(dim=1, keepdim=True) - 2 * rows @ codebook.T + entry_norms
-            smallest = squared.min(dim=1)
-            codes[start : start + len(rows)] = smallest.indices
-            distances[start : start + len(rows)] = smallest.values
-        return codes, distances
+        """Index of and squared distance to the nearest entry, see `nearest_codes`."""
+        return nearest_codes(vectors.float(), self.codebook.float(), as_reference=True)
 
     def encode(
         self, latents: Float[Tensor, "batch embedding_dim frames"]

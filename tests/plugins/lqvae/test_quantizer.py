@@ -26,18 +26,6 @@ def test_nearest_takes_the_first_of_equal_entries():
     assert distances.tolist() == [1.0, 0.0, 4.0]
 
 
-def test_nearest_in_chunks_equals_an_exhaustive_search(monkeypatch):
-    monkeypatch.setattr("lqsep.plugins.lqvae.quantizer._ROWS_PER_CHUNK", 7)
-    quantizer = Quantizer(5, 3)
-    quantizer.start(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
-    vectors = torch.randn(30, 3, generator=torch.Generator().manual_seed(1))
-    exact = torch.cdist(vectors.double(), quantizer.codebook.double()).square()
-    codes, distances = quantizer.nearest(vectors)
-    assert torch.equal(codes, exact.argmin(dim=1))
-    # float32 differences of squares of size about 10
-    torch.testing.assert_close(distances.double(), exact.amin(dim=1), rtol=0, atol=1e-5)
-
-
 def test_encode_and_lookup_keep_the_axes():
     quantizer = started([[0.0, 0.0], [5.0, 5.0]])
     latents = torch.zeros(2, 2, 3)
