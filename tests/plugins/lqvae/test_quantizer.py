@@ -77,14 +77,6 @@ def test_a_dead_code_is_replaced_until_it_is_used():
     assert quantizer.codebook.tolist() == [[0.0], [9.0]]
 
 
-def test_a_dead_code_can_start_afresh():
-    quantizer = started([[0.0], [10.0]], decay=0.5, revival_threshold=0.6, reset_revived=True)
-    quantizer(latents_of([[0.0], [0.0]]), replacement=lambda _: torch.tensor([[7.0], [8.0]]))
-    assert quantizer.codebook.tolist() == [[0.0], [8.0]]
-    assert quantizer.code_count.tolist() == [1.5, 1.0]
-    assert quantizer.code_sum.tolist() == [[0.0], [8.0]]
-
-
 def test_a_zero_threshold_never_divides_by_zero():
     quantizer = started([[0.0], [10.0]], decay=0.0, revival_threshold=0.0)
     quantizer(latents_of([[1.0], [2.0]]))
@@ -144,15 +136,9 @@ def test_metrics_of_a_known_call():
     metrics = quantizer(
         latents_of([[0.0], [0.0], [1.0], [1.5]]), replacement=lambda _: torch.full((3, 1), 2.0)
     ).metrics
-    assert metrics.fit.item() == pytest.approx(0.25 / 4)
     assert metrics.latent_norm.item() == pytest.approx(math.sqrt(1.6875 / 4))
     assert metrics.entropy.item() == pytest.approx(math.log(2), abs=1e-6)
-    assert metrics.used_now.item() == 2
     assert metrics.kept.item() == 2
-    # entry 1: sum .5*1 + .5*2.5 over count .5 + 1; entry 2 revived at 2
-    changes = (0.0, 1.75 / 1.5 - 1.0, 48.0)
-    expected = math.sqrt(sum(change**2 for change in changes) / 3)
-    assert metrics.codebook_change.item() == pytest.approx(expected)
 
 
 def test_unasked_quantities_are_not_computed():
