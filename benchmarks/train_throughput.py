@@ -39,7 +39,7 @@ from lqsep.core.components.config import PipelineConfig, parse_settings
 from lqsep.core.components.registry import Registry
 from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.interfaces.dataset import Dataset, Track
-from lqsep.core.store.model_directory import resolve_device
+from lqsep.core.store.devices import resolve_device
 from lqsep.core.training.events import say_nothing
 from lqsep.core.training.loop import Task, fit
 from lqsep.core.training.optimizers import JukeboxAdam
@@ -88,7 +88,7 @@ def codec_task(
     settings = parse_settings(LQVAETrainConfig, config.train.codec, "train.codec")
     rate = codec.sample_rate
     noise = Noise(sources, 2 * settings.clip_samples, rate)
-    pool = AudioPool(noise, sources, rate, level=stem_level(codec.level, config.gains))
+    pool = AudioPool(noise, sources, rate, level=stem_level(codec.info.level, config.gains))
     torch.manual_seed(seed)
     model = lqvae.build_model(
         codec,

@@ -165,9 +165,11 @@ def _audio_formats() -> list[str]:
 
 
 def _plugins() -> dict[str, Any]:
+    from lqsep.cli.plugin_commands import shadowed_commands
     from lqsep.core.components.registry import Registry
 
     registry = Registry.discover()
+    problems = (*registry.problems, *shadowed_commands(registry))
     counts: dict[str, int] = {}
     for component in registry.components():
         provider = f"{component.distribution} {component.version}"
@@ -176,7 +178,7 @@ def _plugins() -> dict[str, Any]:
         "components": counts,
         "problems": [
             {"plugin": p.plugin, "distribution": p.distribution, "stage": p.stage, "error": p.error}
-            for p in registry.problems
+            for p in problems
         ],
     }
 

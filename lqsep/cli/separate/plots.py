@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.interfaces.data import DecodedCandidates, SegmentResult
+    from lqsep.core.interfaces.candidates import DecodedCandidates
+    from lqsep.core.separation.pipeline import SegmentResult
     from lqsep.core.separation.run import SeparationRun, StemBlock
     from lqsep.core.separation.separator import Separator
 
@@ -29,11 +30,11 @@ class SeparationPlots(TrackPart):
     """Spectrograms of the beginning, the whole's disagreement; one step and pairs of candidates.
 
     Step and pairs are those of the first segment. The step is its middle frame, after the best
-    candidate's codes up to there. The pairs are those of the selector ``rejection``, whichever
-    selector made the choice.
+    candidate's codes up to there, under the likelihood as the sampler left it. The pairs
+    are those of the selector ``rejection``, whichever selector made the choice.
 
     Args:
-        separator: Gives the posterior.
+        separator: Gives priors and likelihood.
         run: The separation.
         output: Where the pictures go.
         track: Its name.
@@ -102,6 +103,7 @@ class SeparationPlots(TrackPart):
     def _draw_step(self, result: SegmentResult) -> None:
         import torch
 
+        from lqsep.core.inference.posterior import SequencePosterior
         from lqsep.core.inference.step_scores import step_scores
         from lqsep.core.plotting.matrices import plot_step
 
@@ -109,14 +111,14 @@ class SeparationPlots(TrackPart):
         frame = codes.shape[1] // 2
         separator = self._separator
         with torch.inference_mode():
-            posterior = separator.sequence_posterior(result.encoded)
+            posterior = SequencePosterior(tuple(separator.priors.values()), result.bound)
             scores = step_scores(posterior, codes, frame)
         time_s = frame / separator.codec.info.frame_rate
         plot_step(scores, separator.sources, self._files["step.png"].part, time_s=time_s)
 
     def _draw_pairs(self, result: SegmentResult) -> None:
+        from lqsep.core.inference.joint_scores import joint_scores
         from lqsep.core.plotting.matrices import plot_pairs
-        from lqsep.plugins.selectors.rejection import joint_scores
 
         shown = ranking(result)[:_MOST_CANDIDATES].sort().values
         scores = joint_scores(_some(result.decoded, shown))
@@ -139,7 +141,7 @@ class SeparationPlots(TrackPart):
 
 def _some(decoded: DecodedCandidates, kept: Tensor) -> DecodedCandidates:
     """The same with some of the candidates only."""
-    from lqsep.core.interfaces.data import DecodedCandidates
+    from lqsep.core.interfaces.candidates import DecodedCandidates
 
     candidates = decoded.candidates
     return DecodedCandidates(

@@ -30,7 +30,7 @@ _TRACKS = 2
 
 
 def rehearse(
-    train: Callable[[LoopSettings, TrainContext], None],
+    train: Callable[[LoopSettings, TrainContext], object],
     settings: LoopSettings,
     context: TrainContext,
 ) -> str:

@@ -65,7 +65,7 @@ def encode_source(
     Raises:
         AudioError: There is no audio, or too much that cannot be read.
     """
-    level = stem_level(codec.level, gains)
+    level = stem_level(codec.info.level, gains)
     info = codec.info
     waves = AudioPool(dataset, [source], info.sample_rate, level=level, reading=reading).waves[0]
     for wave in waves[skip:]:

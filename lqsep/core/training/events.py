@@ -140,3 +140,15 @@ Report = Callable[[TrainEvent], None]
 
 def say_nothing(event: TrainEvent) -> None:
     """A `Report` that nobody reads."""
+
+
+def tell_steps(report: Report, name: str) -> Callable[[float, float], None]:
+    """A callback ``(done, total)`` that reports steps of a run, of any unit, from now on."""
+    started = time.monotonic()
+
+    def tell(done: float, total: float) -> None:
+        step, steps = round(done), round(total)
+        if step:
+            report(TrainStep(name, TrainProgress.since(started, step, max(step, steps))))
+
+    return tell

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class VariationSettings(BaseModel):
     """How far varied copies of training audio differ, see `lqsep.core.corpus.variation`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     gain_db: float = Field(
         default=0.0,
@@ -35,7 +35,7 @@ class VariationSettings(BaseModel):
 class LoopSettings(BaseModel):
     """What `lqsep.core.training.loop.fit` needs to know; trainers extend it with their own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     steps: int = Field(default=10_000, ge=1, description="Optimiser steps of the whole run.")
     max_minutes: float | None = Field(

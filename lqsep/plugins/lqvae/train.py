@@ -34,6 +34,7 @@ from lqsep.plugins.lqvae.losses import (
     measure_bandwidth,
 )
 from lqsep.plugins.lqvae.model import LQVAE
+from lqsep.plugins.lqvae.precision import check_convolutions
 from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
 
 # Clips measured for the scale of the losses.
@@ -46,8 +47,10 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
     Raises:
         AudioError: The data set has no audio, none as long as a clip, or too much that cannot be
             read.
+        ConfigError: The precision is one in which this processor convolves wrongly.
         LqsepError: The training diverged.
     """
+    check_convolutions(context.device, train_config.precision)
     gains = context.gains
     pool_of = partial(
         AudioPool.for_training,

@@ -154,7 +154,7 @@ def make_windows(
             settings,
             context.dataset,
             sample_rate=codec.info.sample_rate,
-            level=codec.level,
+            level=codec.info.level,
             sources=[source],
             held_together=True,
         )
@@ -198,7 +198,7 @@ def _encoded(
         return held_once(encode())
     depends_on = {
         "codec": codec.fingerprint,
-        "level": str(stem_level(codec.level, context.gains)),
+        "level": str(stem_level(codec.info.level, context.gains)),
         "data": data_hash(dataset, source),
         "min_duration": str(settings.min_duration),
     }

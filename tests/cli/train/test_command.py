@@ -155,7 +155,7 @@ def test_a_model_from_nothing(train: Train) -> None:
     assert "codec: step 20 of 20, loss " in first and "sum_agreement" in first
     model = load_model(train.model)
     assert list(model.priors) == ["drums", "bass"]
-    assert model.codec.info.hop_length == 16 and model.codec.level == 0.1
+    assert model.codec.info.hop_length == 16 and model.codec.info.level == 0.1
 
 
 def test_model_toml_tells_what_was_done(train: Train) -> None:

@@ -298,6 +298,11 @@ def test_damaged_counts_are_refused(build_prior, saved, context):
     with pytest.raises(CheckpointError, match="'ngrams.2' of shape .* below 6") as info:
         build_prior()
     assert "\n" not in str(info.value)
+    for name, wrong in (("counts.1", -1), ("counts.2", 0.5)):
+        changed = {**weights.tensors, name: weights.tensors[name] * wrong}
+        save_weights(path, changed, weights.metadata)
+        with pytest.raises(CheckpointError, match=f"is damaged: '(counts|ngrams).{name[-1]}'"):
+            build_prior()
 
 
 def test_missing_parts(build_prior, saved, context):
