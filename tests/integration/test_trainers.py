@@ -1,4 +1,4 @@
-"""What all built-in trainers of codecs and priors have in common.
+"""What all built-in trainers that take data have in common.
 
 They do without a few tracks that cannot be read, and say the same of it; and no two things that
 they draw are drawn with the same random numbers.
@@ -48,7 +48,11 @@ TRAINERS: dict[tuple[Kind, str], tuple[Mapping[str, Any], Mapping[str, Any]]] = 
         {**LOOP, "versions": 1, "validation_windows": 1},
     ),
     (Kind.PRIOR, "ngram"): ({}, {"versions": 1}),
+    (Kind.LIKELIHOOD, "counts"): ({}, {"passes": 1, "clip_s": 0.2}),
+    (Kind.LIKELIHOOD, "gaussian-sum"): ({}, {"clips": 4, "clip_s": 0.2}),
 }
+# Those without any.
+COMPUTED = {(Kind.LIKELIHOOD, "codebook-sum"), (Kind.LIKELIHOOD, "delta")}
 
 
 class Damaged(SyntheticDataset):
@@ -84,11 +88,12 @@ def train(
         parse_settings(spec.train_config, {**settings, **changes}, "train"),
         TrainContext(
             dataset=training,
-            validation=validation,
+            # Where there are two data sets, likelihoods take one of them.
+            validation=None if kind == Kind.LIKELIHOOD else validation,
             sources=("drums", "bass"),
             gains=(0.5, 0.5),
             source=source if kind == Kind.PRIOR else None,
-            codec=AddingCodec() if kind == Kind.PRIOR else None,
+            codec=None if kind == Kind.CODEC else AddingCodec(),
             output_dir=folder,
             device=torch.device("cpu"),
             seed=SEED,
@@ -102,13 +107,12 @@ def train(
 
 def test_all_trainers_are_here() -> None:
     registry = Registry.discover()
-    reading = {
+    found = {
         (component.spec.kind, component.spec.name)
         for component in registry.components()
         if component.spec.trainer is not None and component.distribution == "lqsep"
-        if component.spec.kind in (Kind.CODEC, Kind.PRIOR)
     }
-    assert reading == TRAINERS.keys()
+    assert found == TRAINERS.keys() | COMPUTED
 
 
 @pytest.mark.parametrize(("kind", "name"), TRAINERS)
@@ -121,8 +125,9 @@ def test_a_few_are_left_out_counted_and_named(kind: Kind, name: str, tmp_path: P
         validation=Damaged(0),
         max_unreadable=0.4,
     )
+    held_out = ["left out, unreadable (1): cannot read track-0.wav: it is damaged."]
     assert notes == [
-        "left out, unreadable (1): cannot read track-0.wav: it is damaged.",
+        *(held_out if kind != Kind.LIKELIHOOD else []),
         "left out, unreadable (1): cannot read track-1.wav: it is damaged.",
         "left out, unreadable (2): cannot read track-4.wav: it is damaged.",
     ]
@@ -177,4 +182,7 @@ def test_no_two_generators_start_from_one_number(
     assert found["ngram", "bass"] < found["transformer", "bass"]
     apart = [found["lq-vae", ""], found["spectral-vq", ""]]
     apart += [found["transformer", source] for source in ("drums", "bass")]
+    # The mixtures of either likelihood are the same.
+    assert found["counts", ""] == found["gaussian-sum", ""]
+    apart.append(found["counts", ""])
     assert len(set().union(*apart)) == sum(map(len, apart)) and SEED not in set().union(*apart)
