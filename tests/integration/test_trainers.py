@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from lqsep.core.components.assemble import TrainContext, import_target
+from lqsep.core.components.assemble import import_target
 from lqsep.core.components.config import parse_settings
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
@@ -19,6 +19,7 @@ from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Track
 from lqsep.core.training.events import TrainEvent, TrainNote
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
+from lqsep.testing.contexts import train_context
 from lqsep.testing.toys import AddingCodec
 
 RATE = 8000
@@ -86,18 +87,14 @@ def train(
     import_target(spec.trainer)(
         parse_settings(spec.config, component, name),
         parse_settings(spec.train_config, {**settings, **changes}, "train"),
-        TrainContext(
-            dataset=training,
+        train_context(
+            training,
+            folder,
             # Where there are two data sets, likelihoods take one of them.
             validation=None if kind == Kind.LIKELIHOOD else validation,
-            sources=("drums", "bass"),
-            gains=(0.5, 0.5),
             source=source if kind == Kind.PRIOR else None,
             codec=None if kind == Kind.CODEC else AddingCodec(),
-            output_dir=folder,
-            device=torch.device("cpu"),
             seed=SEED,
-            resume=False,
             report=told.append,
         ),
     )

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from lqsep.cli.main import cli
-from lqsep.core.components.assemble import BuildContext, TrainContext
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.errors import AudioError
 from lqsep.core.signal.nearest_codes import nearest_codes
 from lqsep.core.store.model_directory import load_model, verify_model
@@ -22,6 +22,7 @@ from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
 from lqsep.plugins.spectral.factory import build_codec, build_features
 from lqsep.plugins.spectral.train import Clips, count_frames, make_book, measure, train_spectral
+from lqsep.testing.contexts import build_context, train_context
 
 RATE = 4000
 CONFIG = SpectralConfig(
@@ -39,30 +40,12 @@ def dataset(seed: int = 0, duration_s: float = 2.0, n_tracks: int = 3) -> Synthe
 
 
 def context(folder: Path, reports: list[TrainEvent] | None = None) -> TrainContext:
-    return TrainContext(
-        dataset=dataset(0),
-        validation=dataset(9),
-        sources=SOURCES,
-        gains=(0.5, 0.5),
-        source=None,
-        codec=None,
-        output_dir=folder,
-        device=torch.device("cpu"),
-        seed=4,
-        resume=False,
-        report=say_nothing if reports is None else reports.append,
-    )
+    report = say_nothing if reports is None else reports.append
+    return train_context(dataset(0), folder, validation=dataset(9), seed=4, report=report)
 
 
 def build(folder: Path, config: SpectralConfig = CONFIG) -> SpectralCodec:
-    building = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=SOURCES,
-        gains=(0.5, 0.5),
-        base_dir=folder,
-    )
-    return build_codec(config, building)
+    return build_codec(config, build_context(folder))
 
 
 def generator(seed: int = 0) -> torch.Generator:
