@@ -13,6 +13,7 @@ from lqsep.cli.config.template import TEMPLATE
 from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import set_option
 from lqsep.cli.pipeline.changes import PipelineChanges, PipelineSource, read_pipeline
+from lqsep.core.components.component_config import prior_file
 from lqsep.core.components.config import PipelineConfig, check_two_sources
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError
@@ -125,7 +126,7 @@ def _default_checkpoints(parsed: PipelineConfig) -> Iterator[tuple[str, str]]:
     """Source and file of the priors that name none, which then look beside the configuration."""
     for source, settings in parsed.sources.items():
         if getattr(settings.prior, "checkpoint", "") is None:
-            yield source, f"prior.{source}.safetensors"
+            yield source, prior_file(source)
 
 
 def _assemble(parsed: PipelineConfig, registry: Registry, source: PipelineSource) -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.components.trainers import weights_metadata
 from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
@@ -77,8 +78,7 @@ def train_spectral(
             measured = measure(features, book, waves)
             figures |= {f"{figure}_{name}": value for figure, value in measured.items()}
         context.report(TrainValidation("codec", figures))
-    metadata = {"seed": str(context.seed)}
-    metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in figures.items()}
+    metadata = weights_metadata("spectral-vq", context, figures)
     save_books(context.output_dir / config.checkpoint, features, books, context.sources, metadata)
 
 
