@@ -14,7 +14,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "lqsep"
 PICTURE = Path(__file__).with_name("rooms.svg")
 
-_BESIDE = ("cli", "testing", "plugins")
+_BESIDE = ("testing", "plugins", "cli")
 
 
 def _floors() -> tuple[str, ...]:

@@ -52,8 +52,11 @@ if TYPE_CHECKING:
     from lqsep.core.likelihoods.dense import DenseLikelihood
     from lqsep.core.likelihoods.sparse import SparseLikelihood
     from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
-    from lqsep.core.separation.output import Separation
+    from lqsep.core.plotting.separation import plots_beside
+    from lqsep.core.separation.output.settings import OutputSettings
+    from lqsep.core.separation.output.track import WrittenTrack, write_track
     from lqsep.core.separation.pipeline import Pipeline, SegmentResult
+    from lqsep.core.separation.separation import Separation
     from lqsep.core.separation.separator import Separator
     from lqsep.core.store.model_directory import Model, load_model
     from lqsep.core.store.weights import fingerprint, load_weights, save_weights
@@ -104,6 +107,7 @@ __all__ = [
     "Mixture",
     "MixtureReader",
     "Model",
+    "OutputSettings",
     "Pipeline",
     "PipelineConfig",
     "PluginError",
@@ -135,6 +139,7 @@ __all__ = [
     "TrainStep",
     "TrainValidation",
     "Trained",
+    "WrittenTrack",
     "__version__",
     "build",
     "fingerprint",
@@ -143,6 +148,7 @@ __all__ = [
     "load_config",
     "load_model",
     "load_weights",
+    "plots_beside",
     "read_audio",
     "save_weights",
     "source_index",
@@ -150,6 +156,7 @@ __all__ = [
     "spawn_seed",
     "weights_metadata",
     "write_audio",
+    "write_track",
 ]
 
 _HOMES = {
@@ -195,8 +202,11 @@ _HOMES = {
     "lqsep.core.likelihoods.dense": ("DenseLikelihood",),
     "lqsep.core.likelihoods.sparse": ("SparseLikelihood",),
     "lqsep.core.likelihoods.sum_table": ("SumTableIndex", "SumTableLikelihood"),
-    "lqsep.core.separation.output": ("Separation",),
+    "lqsep.core.plotting.separation": ("plots_beside",),
+    "lqsep.core.separation.output.settings": ("OutputSettings",),
+    "lqsep.core.separation.output.track": ("WrittenTrack", "write_track"),
     "lqsep.core.separation.pipeline": ("Pipeline", "SegmentResult"),
+    "lqsep.core.separation.separation": ("Separation",),
     "lqsep.core.separation.separator": ("Separator",),
     "lqsep.core.store.model_directory": ("Model", "load_model"),
     "lqsep.core.store.weights": ("fingerprint", "load_weights", "save_weights"),

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from lqsep.cli.options import add_global_options, did_you_mean
+from lqsep.cli.options import add_global_options
+from lqsep.core.errors import did_you_mean
 
 if TYPE_CHECKING:
     from lqsep.cli.plugin_commands import PluginCommands

@@ -16,7 +16,7 @@ from plugins, the command line or the testing kit:
 ``interfaces``   one abstract class per kind of component, and the values between them
 ``signal``       numbers made of waves
 ``audio``        sound in files and in memory
-``jobs``         work on several tasks at a time, here or in processes of their own
+``jobs``         several pieces of work at a time
 ``errors``       everything that is raised on purpose
 ===============  =================================================================================
 

@@ -1,6 +1,7 @@
 """A third-party plugin of tiny components, and a model made of them, for commands to run on."""
 
 import json
+import os
 import shutil
 import textwrap
 from pathlib import Path
@@ -175,7 +176,9 @@ def toy_model(toys_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ``example`` are known. Runs at 8000 Hz, 4 samples per frame.
     """
     monkeypatch.syspath_prepend(toys_folder)
-    monkeypatch.setenv("PYTHONPATH", str(toys_folder))
+    found = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(toys_folder), *([found] if found else [])])
+    monkeypatch.setenv("PYTHONPATH", path)
     directory = tmp_path / "models" / "toy"
     directory.mkdir(parents=True)
     (directory / "model.toml").write_text(MODEL)

@@ -43,11 +43,10 @@ from lqsep.cli.pipeline.flags import (
     read_chosen_pipeline,
     use_one_thread,
 )
-from lqsep.cli.separate.outputs import check_writable
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
-from lqsep.core.store.new_file import write_text
+from lqsep.core.store.new_file import check_writable, write_text
 
 if TYPE_CHECKING:
     from lqsep.core.components.config import PipelineConfig
@@ -206,22 +205,12 @@ def _evaluate(
 
 def _pipeline_settings(config: PipelineConfig, device: str, registry: Registry) -> dict[str, Any]:
     """What decides the stems: codec, configuration, kind of device, versions."""
-    import torch
-
-    from lqsep.core.components.assemble import BuildContext, build
-    from lqsep.core.components.config import file_hashes
+    from lqsep.core.components.assemble import build
     from lqsep.core.components.spec import Kind
     from lqsep.core.separation.report import versions
-    from lqsep.core.store.devices import resolve_device
+    from lqsep.core.store.model_directory import build_context
 
-    context = BuildContext(
-        device=resolve_device(device),
-        dtype=torch.float32,
-        sources=tuple(config.sources),
-        gains=config.gains,
-        base_dir=config.base_dir,
-        hashes=file_hashes(config.model),
-    )
+    context = build_context(config, device)
     codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
     values = config.to_dict()
     return {

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lqsep.cli.options import did_you_mean
 from lqsep.core.components.config import PipelineConfig, get_table, parse_config, read_toml
 from lqsep.core.components.overrides import apply_override, replace_component
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
-from lqsep.core.errors import ConfigError, PluginError
+from lqsep.core.errors import ConfigError, PluginError, did_you_mean
 
 NO_REFINER = "none"
 

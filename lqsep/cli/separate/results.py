@@ -53,6 +53,8 @@ class Results:
                 logger.error("%s", result.error)
             elif not self._as_json:
                 click.echo(self._line(result))
+                if result.self_check:
+                    click.echo(f"  {result.self_check}")
                 if result.scores:
                     print_table(*score_table(result.scores), title=SCORE_TITLE)
 

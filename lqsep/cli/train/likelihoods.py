@@ -51,16 +51,13 @@ class CodecModel:
             DeviceError: The device is not available.
             IncompatibleComponentsError: There are not two sources.
         """
-        import torch
-
         from lqsep.cli.pipeline.changes import PipelineChanges, read_pipeline
-        from lqsep.core.components.assemble import BuildContext, build
+        from lqsep.core.components.assemble import build
         from lqsep.core.components.config import check_two_sources
         from lqsep.core.components.registry import Registry
         from lqsep.core.components.spec import Kind
         from lqsep.core.errors import CheckpointError
-        from lqsep.core.store.devices import resolve_device
-        from lqsep.core.store.model_directory import MODEL_FILE
+        from lqsep.core.store.model_directory import MODEL_FILE, build_context
 
         path = directory / MODEL_FILE
         if not path.is_file():
@@ -71,14 +68,7 @@ class CodecModel:
         registry = Registry.discover()
         config = read_pipeline(path, PipelineChanges(gains=gains), registry).parse(registry)
         check_two_sources(tuple(config.sources), path)
-        context = BuildContext(
-            device=resolve_device(device),
-            dtype=torch.float32,
-            sources=tuple(config.sources),
-            gains=config.gains,
-            base_dir=directory,
-            hashes=config.model.get("files"),
-        )
+        context = build_context(config, device)
         codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
         return cls(directory, config, replace(context, codec=codec), registry)
 

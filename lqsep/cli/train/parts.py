@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lqsep.cli.options import did_you_mean
 from lqsep.core.components.component_config import prior_file
 from lqsep.core.components.registry import RegisteredComponent, Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.components.trainers import has_trainer, trainer_settings
-from lqsep.core.errors import ConfigError
+from lqsep.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -91,6 +91,7 @@ class AudioWriter:
         token = uuid.uuid4().hex[:8]
         self._part = self.path.with_name(f".{self.path.name}.{token}.part")
         self._draft: Path | None = None
+        self._is_finished = False
         try:
             self._file = self._open(self._part, self._format, self._subtype)
             if clip_mode == "rescale":
@@ -122,33 +123,51 @@ class AudioWriter:
         self.n_samples += block.shape[1]
         self._append(block, plain=self._draft is not None)
 
-    def commit(self, peak: float | None = None) -> None:
-        """Finish the file and give it its name.
+    def finish(self, peak: float | None = None) -> None:
+        """Write the rest and see that all is there; the file has no name yet.
 
         Args:
             peak: For ``rescale``: the peak to divide by, where several files share one factor;
                 default this file's own.
 
         Raises:
-            AudioError: Nothing was written, or the disk refuses.
+            AudioError: Nothing was written, or the disk refuses; nothing is left.
         """
-        if self.n_samples == 0:
-            self.discard()
-            raise AudioError(f"cannot write {self.path}: there are no samples to write.")
+        if self._is_finished:
+            return
         try:
+            if self.n_samples == 0:
+                raise AudioError(f"cannot write {self.path}: there are no samples to write.")
             self._file.close()
             if self._draft is not None:
                 self._rescale(self._draft, max(self.peak if peak is None else peak, 1.0))
-            os.replace(self._part, self.path)
+            self._check_whole()
         except (soundfile.SoundFileError, OSError) as error:
             self.discard()
             raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
         except BaseException:
             self.discard()
             raise
+        self._is_finished = True
+
+    def commit(self, peak: float | None = None) -> None:
+        """Finish the file and give it its name.
+
+        Args:
+            peak: As for `finish`.
+
+        Raises:
+            AudioError: Nothing was written, or the disk refuses; the path is left as it was.
+        """
+        self.finish(peak)
+        try:
+            os.replace(self._part, self.path)
+        except OSError as error:
+            self.discard()
+            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
 
     def discard(self) -> None:
-        """Drop what was written; the path is left as it was."""
+        """Drop what was written; the path is left as it was, once it has its file, too."""
         self._file.close()
         self._unlink()
 
@@ -165,6 +184,27 @@ class AudioWriter:
             self.discard()
         elif not self._file.closed:
             self.commit()
+
+    def _check_whole(self) -> None:
+        """See that what was written is in the file: libsndfile tells of no close that fails.
+
+        Raises:
+            AudioError: It is not, as on a full disk.
+        """
+        try:
+            with soundfile.SoundFile(self._part) as file:
+                found = file.frames
+        except soundfile.SoundFileError as error:
+            raise self._not_whole(f"it cannot be read again ({reason(error)})") from error
+        # Lossy formats may pad their last block.
+        if found < self.n_samples or (self._format in {"wav", "flac"} and found > self.n_samples):
+            raise self._not_whole(f"{found} of {self.n_samples} samples are in it")
+
+    def _not_whole(self, why: str) -> AudioError:
+        return AudioError(
+            f"cannot write {self.path}: the disk did not take it, {why}; it is full, or a limit is "
+            "reached."
+        )
 
     def _open(self, path: Path, format: str, subtype: str) -> Any:
         try:

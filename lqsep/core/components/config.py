@@ -155,6 +155,12 @@ class PipelineConfig(_Section):
 
     version: Literal[1] = 1
     model: dict[str, Any] = Field(default_factory=dict, description="Free metadata")
+    weights: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The model whose weights are used, a shipped name or a directory; default: "
+        "the files beside this one",
+    )
     codec: CodecSlot
     sources: dict[str, SourceConfig] = Field(min_length=1)
     likelihood: LikelihoodSlot

@@ -16,10 +16,10 @@ from lqsep.core.components.config import PipelineConfig, check_two_sources, load
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.interfaces.candidates import Candidates
-from lqsep.core.separation.output import Separation
 from lqsep.core.separation.pipeline import Pipeline
 from lqsep.core.separation.run import OnProgress, SeparationRun
 from lqsep.core.separation.segments import Segment
+from lqsep.core.separation.separation import Separation
 from lqsep.core.store.model_directory import Model, build_model, find_config, model_name
 
 MixtureLike = str | Path | tuple[npt.ArrayLike, int] | MixtureReader

@@ -142,19 +142,43 @@ def load_model(
     return build_model(config, registry, device, name=model_name(path))
 
 
-def build_model(
-    config: PipelineConfig, registry: Registry, device: str | torch.device, *, name: str
-) -> Model:
-    """Build codec and priors of a validated configuration; see `load_model` for the errors."""
-    resolved = resolve_device(device)
-    context = BuildContext(
-        device=resolved,
+def weights_folder(config: PipelineConfig) -> tuple[Path, dict[str, str] | None]:
+    """Where a configuration's weights lie, and what their sha256 are declared to be.
+
+    Raises:
+        CheckpointError: The model that it takes its weights from is not there.
+    """
+    if config.weights is None:
+        return config.base_dir, file_hashes(config.model)
+    beside = config.base_dir / config.weights
+    found = find_config(beside if beside.is_dir() else config.weights)
+    return found.parent, declared_hashes(found)
+
+
+def build_context(config: PipelineConfig, device: str | torch.device) -> BuildContext:
+    """What the components of a configuration are built from, its codec not yet among it.
+
+    Raises:
+        CheckpointError: The model that it takes its weights from is not there.
+        DeviceError: The device is not available.
+    """
+    weights_dir, hashes = weights_folder(config)
+    return BuildContext(
+        device=resolve_device(device),
         dtype=torch.float32,
         sources=tuple(config.sources),
         gains=config.gains,
         base_dir=config.base_dir,
-        hashes=file_hashes(config.model),
+        weights_dir=weights_dir,
+        hashes=hashes,
     )
+
+
+def build_model(
+    config: PipelineConfig, registry: Registry, device: str | torch.device, *, name: str
+) -> Model:
+    """Build codec and priors of a validated configuration; see `load_model` for the errors."""
+    context = build_context(config, device)
     codec: Codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
     context = replace(context, codec=codec)
     priors: dict[str, Prior] = {}
@@ -171,7 +195,7 @@ def build_model(
         raise IncompatibleComponentsError(
             f"{name}: {'; '.join(mismatches)}; use priors trained on this codec"
         )
-    return Model(name, codec, priors, config, resolved, context)
+    return Model(name, codec, priors, config, context.device, context)
 
 
 def declared_hashes(path: str | Path) -> dict[str, str] | None:

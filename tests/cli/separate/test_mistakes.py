@@ -111,7 +111,7 @@ def test_folders_and_files_that_are_closed_say_so(lqsep: Lqsep, mix: Path) -> No
     inputs = ["closed/a.wav", "closed", "folder", "mix.wav"]
     with without_privileges(lqsep.folder):
         files, failures = find_inputs(inputs, ["wav"], skip=Path("out"))
-    assert files == [Path("folder/mix2.wav"), Path("mix.wav")]
+    assert [file.path for file in files] == [Path("folder/mix2.wav"), Path("mix.wav")]
     assert failures == [
         ("closed/a.wav", "cannot read closed/a.wav: Permission denied"),
         ("closed", "cannot list folder closed: Permission denied"),
