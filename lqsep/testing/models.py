@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lqsep.core.components.assemble import BuildContext, TrainContext, build
-from lqsep.core.components.component_config import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig, prior_file
 from lqsep.core.components.config import parse_config
 from lqsep.core.components.registry import RegisteredComponent, Registry
 from lqsep.core.components.spec import Kind
@@ -35,7 +35,7 @@ TINY: dict[str, Any] = {
             "gain": 0.5,
             "prior": {
                 "type": "transformer",
-                "checkpoint": f"prior.{source}.safetensors",
+                "checkpoint": prior_file(source),
                 "width": 8,
                 "depth": 1,
                 "heads": 1,
