@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lqsep.core.components.config import PipelineConfig, load_config
     from lqsep.core.components.registry import Registry
     from lqsep.core.components.spec import CommandSpec, ComponentSpec, Kind, hookimpl
+    from lqsep.core.components.trainers import Trained, weights_metadata
     from lqsep.core.errors import (
         AudioError,
         CheckpointError,
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
         TrainStep,
         TrainValidation,
     )
-    from lqsep.core.training.loop import fit
+    from lqsep.core.training.loop import Task, fit
     from lqsep.core.training.seeds import spawn_generator, spawn_seed
     from lqsep.core.training.settings import LoopSettings
 
@@ -127,6 +128,7 @@ __all__ = [
     "SparseLikelihood",
     "SumTableIndex",
     "SumTableLikelihood",
+    "Task",
     "Track",
     "TrackInfo",
     "TrainContext",
@@ -136,6 +138,7 @@ __all__ = [
     "TrainProgress",
     "TrainStep",
     "TrainValidation",
+    "Trained",
     "WrittenTrack",
     "__version__",
     "build",
@@ -151,6 +154,7 @@ __all__ = [
     "source_index",
     "spawn_generator",
     "spawn_seed",
+    "weights_metadata",
     "write_audio",
     "write_track",
 ]
@@ -163,6 +167,7 @@ _HOMES = {
     "lqsep.core.components.config": ("PipelineConfig", "load_config"),
     "lqsep.core.components.registry": ("Registry",),
     "lqsep.core.components.spec": ("CommandSpec", "ComponentSpec", "Kind", "hookimpl"),
+    "lqsep.core.components.trainers": ("Trained", "weights_metadata"),
     "lqsep.core.errors": (
         "AudioError",
         "CheckpointError",
@@ -213,7 +218,7 @@ _HOMES = {
         "TrainStep",
         "TrainValidation",
     ),
-    "lqsep.core.training.loop": ("fit",),
+    "lqsep.core.training.loop": ("Task", "fit"),
     "lqsep.core.training.seeds": ("spawn_generator", "spawn_seed"),
     "lqsep.core.training.settings": ("LoopSettings",),
 }

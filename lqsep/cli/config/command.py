@@ -12,6 +12,7 @@ from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import set_option
 from lqsep.cli.pipeline.changes import PipelineSource, read_pipeline
 from lqsep.core.components.changes import PipelineChanges
+from lqsep.core.components.component_config import prior_file
 from lqsep.core.components.config import PipelineConfig, check_two_sources
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError
@@ -111,7 +112,7 @@ def _default_checkpoints(parsed: PipelineConfig) -> Iterator[str]:
     """Files of the priors that name none."""
     for source, settings in parsed.sources.items():
         if getattr(settings.prior, "checkpoint", "") is None:
-            yield f"prior.{source}.safetensors"
+            yield prior_file(source)
 
 
 def _assemble(parsed: PipelineConfig, registry: Registry, source: PipelineSource) -> None:

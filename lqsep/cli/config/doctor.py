@@ -26,8 +26,8 @@ _USES = {
     "matplotlib": "plots",
 }
 
-# The extra of those who work on lqsep itself.
-_OWN_EXTRA = "dev"
+# Extras of those who work on lqsep itself.
+_OWN_EXTRAS = {"test", "dev"}
 
 _PROGRAMS = {
     "fluidsynth": ("rendering data with a sound font", "--version"),
@@ -96,7 +96,7 @@ def requirements() -> tuple[list[str], dict[str, str]]:
         extra = re.search(r"extra *== *[\"'](.+?)[\"']", line)
         if extra is None:
             required.append(name)
-        elif extra[1] != _OWN_EXTRA:
+        elif extra[1] not in _OWN_EXTRAS:
             optional[name] = _USES.get(name.lower()) or _USES.get(extra[1], extra[1])
     return required, optional
 

@@ -130,14 +130,6 @@ class AudioReader:
         for start in range(0, self.info.n_samples, size):
             yield self.read(start, min(start + size, self.info.n_samples))
 
-    def verify(self) -> float:
-        """Decode the whole file once, block by block, and return its peak.
-
-        Raises:
-            AudioError: As `read`.
-        """
-        return max(float(np.abs(block).max()) for block in self.blocks())
-
     def close(self) -> None:
         self._file.close()
 

@@ -16,8 +16,6 @@ from lqsep.plugins.datasets.layouts import MIXTURE, is_audio
 from lqsep.plugins.datasets.slakh import find_slakh_tracks, slakh_splits
 from lqsep.plugins.datasets.slakh_metadata import METADATA_FILE
 
-LAYOUTS = ("track-folders", "stem-folders", "slakh")
-
 _SPLITS = {"train", "training", "valid", "validation", "val", "dev", "test", "eval", "omitted"}
 _SOURCES = {"drums", "bass", "vocals", "other", "piano", "guitar", "strings", "accompaniment"}
 
@@ -34,7 +32,7 @@ def scan(root: Path, layout: str | None = None, sources: Sequence[str] = ()) -> 
 
     Args:
         root: Its folder, with all its splits.
-        layout: Among ``LAYOUTS``; None guesses it from the names.
+        layout: ``track-folders``, ``stem-folders`` or ``slakh``; None guesses it from the names.
         sources: What every track should have; default: all that occur, for slakh drums and bass.
 
     Raises:

@@ -72,7 +72,6 @@ def test_parts_equal_the_whole(tmp_path, extension):
             # mp3 decoding varies in the last bit of single precision
             assert np.abs(reader.read(start, stop) - whole[:, start:stop]).max() < 1e-6
         assert np.abs(np.concatenate(list(reader.blocks(4097)), 1) - whole).max() < 1e-6
-        assert reader.verify() == pytest.approx(np.abs(whole).max(), abs=1e-6)
         for wrong in [(-1, 5), (5, 5), (0, 30_001)]:
             with pytest.raises(AudioError, match="it has samples 0 to 30000"):
                 reader.read(*wrong)

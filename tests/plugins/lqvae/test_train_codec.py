@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext, TrainContext
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.errors import AudioError, CheckpointError, ConfigError, LqsepError
 from lqsep.core.interfaces.dataset import Track
@@ -31,6 +31,7 @@ from lqsep.plugins.lqvae.losses import lqvae_loss
 from lqsep.plugins.lqvae.precision import bfloat16_convolves
 from lqsep.plugins.lqvae.train import CodecTask, train_codec
 from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
+from lqsep.testing.contexts import build_context, train_context
 
 RATE = 4000
 CONFIG = LQVAEConfig(
@@ -81,15 +82,12 @@ def context(
     report: Report = say_nothing,
     sources: tuple[str, ...] = ("drums", "bass"),
 ) -> TrainContext:
-    return TrainContext(
-        dataset=dataset(0, sources),
+    return train_context(
+        dataset(0, sources),
+        folder,
         validation=dataset(9, sources),
         sources=sources,
         gains=(0.5,) * len(sources),
-        source=None,
-        codec=None,
-        output_dir=folder,
-        device=torch.device("cpu"),
         seed=4,
         resume=resume,
         report=report,
@@ -124,14 +122,7 @@ def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
     assert weights.metadata["component"] == "lq-vae" and weights.metadata["steps"] == "12"
     assert "validation/sum_agreement" in weights.metadata
     assert not any("code_sum" in name for name in weights.tensors)
-    build = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=(0.5, 0.5),
-        base_dir=tmp_path,
-    )
-    codec = build_codec(CONFIG, build)
+    codec = build_codec(CONFIG, build_context(tmp_path))
     assert codec.info.level == 0.1 and codec.info.hop_length == 16
     steps = [report for report in reports if isinstance(report, TrainStep)]
     expected = {"l2", "commitment", "latent", "latent_norm", "multispectral", "perplexity"}
@@ -394,8 +385,8 @@ def test_convolutions_that_go_wrong_are_refused(
 ) -> None:
     """Found by convolving: on processors with AMX some are wrong in bfloat16."""
     coarse = TRAIN.model_copy(update={"precision": "bfloat16", "steps": 1})
-    right = bfloat16_convolves()
-    monkeypatch.setattr(precision, "bfloat16_convolves", lambda: False)
+    right = bfloat16_convolves(CONFIG.width, CONFIG.strides_t[0])
+    monkeypatch.setattr(precision, "bfloat16_convolves", lambda channels, stride: False)
     with pytest.raises(ConfigError, match="wrong convolutions in bfloat16.*'float32'"):
         train_codec(CONFIG, coarse, context(tmp_path))
     monkeypatch.undo()
