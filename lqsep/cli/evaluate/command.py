@@ -87,7 +87,7 @@ logger = logging.getLogger(__name__)
     "--baselines/--no-baselines",
     default=True,
     show_default=True,
-    help="Score what needs no model, and upper bounds, too.",
+    help="Score what needs no model, and what knows the true stems, too.",
 )
 @click.option(
     "--tracks",
@@ -144,11 +144,7 @@ def _evaluate(
 ) -> Mapping[str, str]:
     """Check everything, then score; gives what failed and why."""
     check_model_flags(name, config)
-    if examples and importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError(
-            "the examples of the report need matplotlib, which is not installed: "
-            "pip install 'lqsep[eval]', or use --examples 0"
-        )
+    _check_report(examples)
     use_one_thread()
 
     from lqsep.core.components.registry import Registry
@@ -202,6 +198,23 @@ def _evaluate(
         names = ", ".join(failures)
         logger.error("%d of %d items failed: %s", len(failures), n_items, names)
     return failures
+
+
+def _check_report(examples: int) -> None:
+    """See that the report can be made, before anything is computed.
+
+    Raises:
+        ConfigError: jinja2 is not installed, or there are to be examples and matplotlib is not.
+    """
+    if importlib.util.find_spec("jinja2") is None:
+        raise ConfigError(
+            "the report needs jinja2, which is not installed: pip install 'lqsep[eval]'"
+        )
+    if examples and importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError(
+            "the examples of the report need matplotlib, which is not installed: "
+            "pip install 'lqsep[eval]', or use --examples 0"
+        )
 
 
 def _pipeline_settings(config: PipelineConfig, device: str, registry: Registry) -> dict[str, Any]:
