@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import re
+import runpy
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -90,6 +91,16 @@ def test_the_table_of_kinds_lists_exactly_the_built_in_components(kind: Kind) ->
     rows = re.findall(rf"^\| {kind} \|.*\|([^|]*)\|$", text("docs/data-flow.md"), re.M)
     assert len(rows) == 1
     assert set(re.findall(r"`([^`]+)`", rows[0])) == built_in()[kind]
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_imports() -> None:
+    rooms = runpy.run_path(str(ROOT / "docs" / "rooms.py"))
+    found = text("docs/rooms.svg")
+    assert found == rooms["draw"](), "draw it again: python docs/rooms.py"
+    # No arc leads upwards.
+    assert "#c03030" not in found
+    folders = {path.name for path in (ROOT / "lqsep" / "core").iterdir() if path.is_dir()}
+    assert folders - {"__pycache__"} <= set(rooms["FLOORS"])
 
 
 # Commands

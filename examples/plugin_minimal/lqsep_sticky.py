@@ -29,7 +29,7 @@ def build_prior(config, context):
     # Imported here, not above: declaring a plugin must not load torch.
     import torch
 
-    from lqsep.core.interfaces.prior import Prior, PriorInfo
+    from lqsep import Prior, PriorInfo
 
     class StickyPrior(Prior):
         def __init__(self, codebook_size: int, stay: float, device: torch.device) -> None:

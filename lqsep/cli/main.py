@@ -18,7 +18,7 @@ COMMANDS = {
         "lqsep.cli.separate.command:separate", "Separate audio files into their sources."
     ),
     "evaluate": LazyCommand("lqsep.cli.evaluate.command:evaluate", "Score a model on a data set."),
-    "train": LazyCommand("lqsep.cli.train.command:train", "Train a codec or a prior."),
+    "train": LazyCommand("lqsep.cli.train.command:train", "Train the parts of a model."),
     "sums": LazyCommand(
         "lqsep.cli.train.sums:sums", "Build a model's table of code sums, measure their noise."
     ),
@@ -42,6 +42,7 @@ COMMANDS = {
 @click.group(
     cls=LazyGroup,
     lazy_commands=COMMANDS,
+    path=(),
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
 )

@@ -8,11 +8,14 @@ from typing import Any
 
 import torch
 
-from lqsep.core.components.assemble import BuildContext, TrainContext, build, import_target
-from lqsep.core.components.config import parse_config, parse_settings
+from lqsep.core.components.assemble import BuildContext, TrainContext, build
+from lqsep.core.components.component_config import ComponentConfig
+from lqsep.core.components.config import parse_config
 from lqsep.core.components.registry import RegisteredComponent, Registry
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
+from lqsep.core.components.trainers import train, trainer_settings
 from lqsep.core.store.model_directory import update_model_toml
+from lqsep.core.training.events import say_nothing
 
 # 8000 Hz, 64 samples per frame, 8 codes: separates a second in well under a second.
 TINY: dict[str, Any] = {
@@ -97,7 +100,7 @@ def make_tiny_model(directory: str | Path) -> Path:
         device=device,
         seed=0,
         resume=False,
-        report=lambda figures: None,
+        report=say_nothing,
     )
     directory.mkdir(parents=True, exist_ok=True)
     _train(registry.find(Kind.CODEC, config.codec.type), config.codec, config.train.codec, context)
@@ -124,7 +127,4 @@ def _train(
     settings: dict[str, Any],
     context: TrainContext,
 ) -> None:
-    spec = registered.spec
-    assert spec.trainer is not None and spec.train_config is not None
-    name = f"train.{spec.kind}"
-    import_target(spec.trainer)(config, parse_settings(spec.train_config, settings, name), context)
+    train(registered, config, trainer_settings(registered, settings), context)

@@ -20,7 +20,7 @@ from lqsep.core.errors import ConfigError
 _name_option = click.option("-n", "--name", help="A shipped model's name or a model directory.")
 
 
-@click.group(cls=LazyGroup)
+@click.group(cls=LazyGroup, path=("config",))
 def config() -> None:
     """Make, check and show pipeline configurations (TOML)."""
 

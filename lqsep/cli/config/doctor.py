@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import json
 import platform
+import re
 import shutil
 import subprocess
 from typing import Any
@@ -15,18 +16,19 @@ import click
 from lqsep.cli.console.tables import print_table
 from lqsep.core.errors import LqsepError
 
-_PACKAGES = (
-    "torch", "torchaudio", "numpy", "soundfile", "safetensors", "pydantic", "pluggy", "click",
-    "rich", "jaxtyping", "tomli-w",
-)  # fmt: skip
-_OPTIONAL_PACKAGES = {
-    "accelerate": "training",
+# What extras are for, and some of their packages by themselves.
+_USES = {
+    "train": "training",
+    "eval": "evaluation",
     "tensorboard": "training curves",
     "mido": "rendering data from MIDI files",
-    "museval": "evaluation",
-    "scipy": "evaluation",
+    "pyyaml": "reading Slakh2100",
     "matplotlib": "plots",
 }
+
+# The extra of those who work on lqsep itself.
+_OWN_EXTRA = "dev"
+
 _PROGRAMS = {
     "fluidsynth": ("rendering data with a sound font", "--version"),
     "ffmpeg": ("converting formats that soundfile does not read, such as m4a", "-version"),
@@ -54,9 +56,10 @@ def examine() -> dict[str, Any]:
     """Everything that ``lqsep doctor`` reports, as plain values."""
     from lqsep import __version__
 
-    packages = [_package(name) for name in _PACKAGES]
+    required, optional_names = requirements()
+    packages = [_package(name) for name in required]
     optional = [
-        {**_package(name, do_import=False), "for": use} for name, use in _OPTIONAL_PACKAGES.items()
+        {**_package(name, do_import=False), "for": use} for name, use in optional_names.items()
     ]
     plugins = _plugins()
     models = _models()
@@ -79,6 +82,23 @@ def examine() -> dict[str, Any]:
         "plugins": plugins,
         "models": models,
     }
+
+
+def requirements() -> tuple[list[str], dict[str, str]]:
+    """Packages that lqsep requires, and those of its extras with what they are for."""
+    try:
+        lines = importlib.metadata.requires("lqsep") or []
+    except importlib.metadata.PackageNotFoundError:  # nor are there any plugins: told with them
+        lines = []
+    required, optional = [], {}
+    for line in lines:
+        name = re.split(r"[^\w.-]", line)[0]
+        extra = re.search(r"extra *== *[\"'](.+?)[\"']", line)
+        if extra is None:
+            required.append(name)
+        elif extra[1] != _OWN_EXTRA:
+            optional[name] = _USES.get(name.lower()) or _USES.get(extra[1], extra[1])
+    return required, optional
 
 
 def _package(name: str, *, do_import: bool = True) -> dict[str, Any]:
@@ -145,9 +165,11 @@ def _audio_formats() -> list[str]:
 
 
 def _plugins() -> dict[str, Any]:
+    from lqsep.cli.plugin_commands import shadowed_commands
     from lqsep.core.components.registry import Registry
 
     registry = Registry.discover()
+    problems = (*registry.problems, *shadowed_commands(registry))
     counts: dict[str, int] = {}
     for component in registry.components():
         provider = f"{component.distribution} {component.version}"
@@ -156,7 +178,7 @@ def _plugins() -> dict[str, Any]:
         "components": counts,
         "problems": [
             {"plugin": p.plugin, "distribution": p.distribution, "stage": p.stage, "error": p.error}
-            for p in registry.problems
+            for p in problems
         ],
     }
 

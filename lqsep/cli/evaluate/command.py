@@ -225,7 +225,7 @@ def _pipeline_settings(config: PipelineConfig, device: str, registry: Registry) 
     from lqsep.core.components.config import file_hashes
     from lqsep.core.components.spec import Kind
     from lqsep.core.separation.report import versions
-    from lqsep.core.store.model_directory import resolve_device
+    from lqsep.core.store.devices import resolve_device
 
     context = BuildContext(
         device=resolve_device(device),

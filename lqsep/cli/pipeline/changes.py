@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lqsep.cli.options import did_you_mean
-from lqsep.core.components.config import (
-    PipelineConfig,
-    apply_override,
-    get_table,
-    parse_config,
-    read_toml,
-    replace_component,
-)
+from lqsep.core.components.config import PipelineConfig, get_table, parse_config, read_toml
+from lqsep.core.components.overrides import apply_override, replace_component
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError, PluginError

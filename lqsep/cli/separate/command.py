@@ -169,7 +169,7 @@ def _separate(
 
     from lqsep.core.audio.files import READABLE_EXTENSIONS
     from lqsep.core.components.registry import Registry
-    from lqsep.core.store.model_directory import resolve_device
+    from lqsep.core.store.devices import resolve_device
 
     resolve_device(device)
     if plots:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import string
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -14,6 +12,7 @@ from typing import Literal
 from lqsep.cli.options import did_you_mean
 from lqsep.cli.separate.inputs import REPORT_FILE
 from lqsep.core.errors import ConfigError
+from lqsep.core.store.new_file import try_folder
 
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
 RESIDUAL = "residual"
@@ -179,38 +178,12 @@ def check_writable(folder: Path) -> None:
         ConfigError: They cannot.
     """
     try:
-        _try_folder(folder)
+        try_folder(folder)
     except OSError as error:
         raise ConfigError(
             f"cannot write to the output folder {folder}: {error.strerror or error}; "
             "choose another with --out"
         ) from error
-
-
-def check_target(path: Path) -> None:
-    """See that a file can be written, without making it or its folder.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        _try_folder(path.parent)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _try_folder(folder: Path) -> None:
-    """Write to a folder, or to the first above it that is there; nothing is left.
-
-    Raises:
-        OSError: It cannot be done.
-    """
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    with tempfile.TemporaryFile(dir=folder):
-        pass
 
 
 def remove_empty(folders: Iterable[Path], root: Path) -> None:

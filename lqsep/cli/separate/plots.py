@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.interfaces.data import DecodedCandidates, SegmentResult
+    from lqsep.core.interfaces.candidates import DecodedCandidates
+    from lqsep.core.separation.pipeline import SegmentResult
     from lqsep.core.separation.run import SeparationRun, StemBlock
     from lqsep.core.separation.separator import Separator
 
@@ -110,18 +111,14 @@ class SeparationPlots(TrackPart):
         frame = codes.shape[1] // 2
         separator = self._separator
         with torch.inference_mode():
-            # The first segment has no prompt, and its frames begin with those of the likelihood.
-            bound = result.candidates.bound
-            if bound is None:
-                bound = separator.likelihood.bind(result.encoded, separator.gains)
-            posterior = SequencePosterior(tuple(separator.priors.values()), bound)
+            posterior = SequencePosterior(tuple(separator.priors.values()), result.bound)
             scores = step_scores(posterior, codes, frame)
         time_s = frame / separator.codec.info.frame_rate
         plot_step(scores, separator.sources, self._files["step.png"].part, time_s=time_s)
 
     def _draw_pairs(self, result: SegmentResult) -> None:
+        from lqsep.core.inference.joint_scores import joint_scores
         from lqsep.core.plotting.matrices import plot_pairs
-        from lqsep.plugins.selectors.rejection import joint_scores
 
         shown = ranking(result)[:_MOST_CANDIDATES].sort().values
         scores = joint_scores(_some(result.decoded, shown))
@@ -144,7 +141,7 @@ class SeparationPlots(TrackPart):
 
 def _some(decoded: DecodedCandidates, kept: Tensor) -> DecodedCandidates:
     """The same with some of the candidates only."""
-    from lqsep.core.interfaces.data import DecodedCandidates
+    from lqsep.core.interfaces.candidates import DecodedCandidates
 
     candidates = decoded.candidates
     return DecodedCandidates(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.interfaces.data import SegmentResult
+    from lqsep.core.separation.pipeline import SegmentResult
     from lqsep.core.separation.run import SeparationRun, StemBlock
     from lqsep.core.separation.separator import Separator
 
@@ -99,9 +99,6 @@ class CandidateTable(TrackPart):
     ) -> None:
         import numpy as np
 
-        from lqsep.plugins.selectors.rejection import RejectionSelector
-
-        self._has_pairs = isinstance(separator.selector, RejectionSelector)
         self._file = PendingFile(output.further_paths(track)[CANDIDATE_TABLE])
         try:
             self._archive = zipfile.ZipFile(self._file.part, "w", zipfile.ZIP_DEFLATED)
@@ -119,8 +116,6 @@ class CandidateTable(TrackPart):
             raise
 
     def push(self, block: StemBlock) -> None:
-        from lqsep.plugins.selectors.rejection import joint_scores
-
         result, number = block.result, block.segment.index
         candidates = result.candidates
         arrays = {
@@ -131,8 +126,8 @@ class CandidateTable(TrackPart):
             "weights": result.selection.weights,
             "ranking": ranking(result),
         }
-        if self._has_pairs:
-            pairs = joint_scores(result.decoded)
+        pairs = result.selection.joint
+        if pairs is not None:
             arrays["pair_log_posterior"] = pairs.log_posterior
             arrays["pair_log_prior"] = pairs.log_prior
             arrays["pair_error"] = pairs.error

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqsep.core.components.registry import RegisteredComponent
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatiblePluginError, LqsepError, PluginError
 
 if TYPE_CHECKING:
     import torch
 
+    from lqsep.core.components.component_config import ComponentConfig
+    from lqsep.core.components.config import PipelineConfig
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
+    from lqsep.core.training.events import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +52,42 @@ class BuildContext:
         """A path of the configuration, resolved against ``base_dir``."""
         return self.base_dir / relative
 
+    @property
+    def source_index(self) -> int | None:
+        """The place of ``source`` among the sources, as codecs ask for it; None without one."""
+        return None if self.source is None else self.sources.index(self.source)
+
+    def file(self, name: str | Path) -> tuple[Path, str | None]:
+        """A weights file of the configuration, and the sha256 that is declared for it, if any.
+
+        However the name is spelt (``./prior.safetensors``, an absolute path), the same file has the
+        same sha256.
+        """
+        path = self._spelt_alike(name)
+        declared = {self._spelt_alike(key): value for key, value in (self.hashes or {}).items()}
+        return path, declared.get(path)
+
+    def _spelt_alike(self, name: str | Path) -> Path:
+        return Path(os.path.abspath(self.base_dir / name))
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainContext:
     """What a trainer may know.
 
     Args:
-        dataset: Training data; ``validation`` likewise, or None.
+        dataset: Training data; without any track for a component that needs none.
+        validation: Data to measure on, or None.
         sources: Names of the pipeline's sources, in order.
-        source: The source whose prior is trained; None for a codec.
-        codec: The trained codec a prior works on; None for a codec.
+        gains: Linear factor of every source in the mixture.
+        source: The source whose prior is trained; None for another kind of component.
+        codec: The trained codec that the component works on; None for a codec.
         output_dir: Model directory: weights go here, checkpoints and logs into folders below.
         device: Where to train.
         seed: Of everything random.
         resume: Continue from the last checkpoint.
-        report: Called with dictionaries of figures to be shown and logged.
+        report: Called with what is to be shown, see `lqsep.core.training.events`.
+        pipeline: All of it, as configured; None outside of one.
     """
 
     dataset: Dataset
@@ -75,7 +100,8 @@ class TrainContext:
     device: torch.device
     seed: int
     resume: bool
-    report: Callable[[Mapping[str, Any]], None]
+    report: Report
+    pipeline: PipelineConfig | None = None
 
 
 def import_target(target: str) -> Callable[..., Any]:

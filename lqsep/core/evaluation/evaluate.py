@@ -29,8 +29,9 @@ from lqsep.core.evaluation.scores import Figure, museval_scores, si_sdr_scores, 
 from lqsep.core.evaluation.sound import ItemSound
 from lqsep.core.evaluation.stopwatch import Stopwatch
 from lqsep.core.evaluation.track_run import separate_track
-from lqsep.core.interfaces.data import Mixture, SegmentResult
+from lqsep.core.interfaces.data import Mixture
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.separation.pipeline import SegmentResult
 from lqsep.core.separation.run import segment_generator
 from lqsep.core.separation.separator import Separator
 from lqsep.core.signal.metrics import candidate_sdr
@@ -151,7 +152,8 @@ def _add_candidates(
     info, decoded = separator.codec.info, result.decoded
     n_samples = mixture.wave.shape[-1]
     scores = score_candidates(decoded, truth, info.sample_rate, mixture.sample_rate, n_samples)
-    notes = [f"best-of-N: N = {scores.shape[-1]}", *result.warnings, *decoded.candidates.warnings]
+    warnings = (*result.bound.warnings, *result.candidates.warnings)
+    notes = [f"best-of-N: N = {scores.shape[-1]}", *warnings]
     wave = resample(mixture.wave, mixture.sample_rate, info.sample_rate)
     for mode in _MODES:
         picks = pick(decoded, wave.expand(info.channels, -1), mode)

@@ -28,7 +28,7 @@ from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.frame_distribution import pick_by_weight
 from lqsep.core.inference.markov_steps import MarkovSteps, markov_steps
 from lqsep.core.inference.state import MarkovPosterior
-from lqsep.core.interfaces.data import FrameScores
+from lqsep.core.interfaces.candidates import FrameScores
 
 # Bytes of messages and likelihoods up to which all frames are one block.
 _ALL_AT_ONCE = 1 << 28

@@ -57,7 +57,7 @@ def step_scores(
         raise ValueError(f"frame {frame} is not among the hypothesis's {codes.shape[1]} frames")
     state = posterior.start(1)
     for past in range(frame):
-        state = posterior.extend(state, None, codes[None, :, past])
+        state = posterior.extend(state, posterior.chosen(state, codes[None, :, past]))
     likelihood = state.likelihood
     assert likelihood is not None
     log_p0, log_p1 = (table.double() for table in state.tables)

@@ -38,11 +38,11 @@ from lqsep.core.components.spec import Kind
 from lqsep.core.errors import (
     CheckpointError,
     ConfigError,
-    DeviceError,
     IncompatibleComponentsError,
 )
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.prior import Prior
+from lqsep.core.store.devices import resolve_device
 from lqsep.core.store.new_file import new_file, system_words
 from lqsep.core.store.weights import file_hash
 
@@ -114,31 +114,6 @@ def model_name(config_path: Path) -> str:
     if config_path.name == MODEL_FILE:
         return config_path.resolve().parent.name
     return config_path.stem
-
-
-def resolve_device(name: str | torch.device) -> torch.device:
-    """``auto`` takes a CUDA device where there is one.
-
-    Raises:
-        DeviceError: Unknown, or not available on this machine.
-    """
-    if isinstance(name, torch.device):
-        device = name
-    elif name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    else:
-        try:
-            device = torch.device(name)
-        except RuntimeError as error:
-            raise DeviceError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(
-            f"device '{device}' is not available: {torch.cuda.device_count()} CUDA devices "
-            "found; use cpu or auto"
-        )
-    if device.type not in {"cpu", "cuda"}:
-        raise DeviceError(f"device '{device}' is not supported; use auto, cpu, cuda or cuda:N")
-    return device
 
 
 def load_model(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from lqsep.core.errors import AudioError, first_line
+from lqsep.core.errors import AudioError, ConfigError, first_line
 
 
 @contextlib.contextmanager
@@ -37,6 +39,32 @@ def new_file(path: str | Path) -> Iterator[Path]:
         # What cannot be removed was never made, or has its name: not the error to tell of.
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def check_target(path: Path) -> None:
+    """See that a file can be written, without making it or its folder.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        try_folder(path.parent)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def try_folder(folder: Path) -> None:
+    """Write to a folder, or to the first above it that is there; nothing is left.
+
+    Raises:
+        OSError: It cannot be done.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def system_words(error: BaseException) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from lqsep.core.components.spec import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig
 
 # Where `lqsep sums` writes the table, beside model.toml.
 SUMS_FILE = "sums.safetensors"
@@ -49,3 +49,9 @@ class DeltaConfig(_TableConfig):
         description="Probability shared by the pairs whose sum is the mixture's code; the rest is "
         "shared by all others.",
     )
+
+
+class SumTableTrainConfig(BaseModel):
+    """The table follows from the codec and the gains: there is nothing to set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)

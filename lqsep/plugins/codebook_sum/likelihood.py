@@ -14,6 +14,7 @@ from lqsep.core.components.config import check_two_sources, same_gains
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.core.likelihoods.given import given_by_pairs
 from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable, build_sum_table
 
@@ -168,6 +169,11 @@ class BoundCodebookSum(BoundLikelihood):
         if not values:
             return self._codebook.new_empty(0, *self._index.table.shape)
         return torch.stack(values)[:, self._index.table.long()]
+
+    def given(
+        self, source: int, codes: Int64[Tensor, "sources frames"]
+    ) -> Float64[Tensor, "frames codebook_size"]:
+        return given_by_pairs(self, source, codes)
 
     def _log_likelihood(self, frame: int) -> Float64[Tensor, " codebook_size"]:
         """Of every code that a sum may have."""

@@ -203,6 +203,8 @@ def load_table(path: str | Path, *, sha256: str | None = None) -> SumTable:
         raise CheckpointError(_not_a_table(path, "its gains or its codec are missing")) from error
     if table is None or table.ndim != 2 or table.shape[0] != table.shape[1] or not len(table):
         raise CheckpointError(_not_a_table(path, "it holds no square matrix named 'table'"))
+    if table.is_floating_point():
+        raise CheckpointError(_not_a_table(path, "its entries are no integers"))
     table = table.to(torch.int32)
     if int(table.min()) < 0 or int(table.max()) >= len(table):
         raise CheckpointError(_not_a_table(path, f"its entries are not codes below {len(table)}"))

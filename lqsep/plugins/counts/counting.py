@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.core.corpus.audio_pool import AudioPool, stem_level
+from lqsep.core.corpus.audio_pool import STRICT, AudioPool, Reading, stem_level
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
@@ -121,6 +121,7 @@ def count_codes(
     device: torch.device,
     generator: torch.Generator,
     passes: int = 1,
+    reading: Reading = STRICT,
     on_progress: OnProgress | None = None,
 ) -> Counted:
     """Count the codes of two sources and of their mixture over a data set.
@@ -141,14 +142,16 @@ def count_codes(
         device: Where the codec runs.
         generator: Draws the random clips.
         passes: How often the data set is gone through.
+        reading: Which tracks may be left out.
         on_progress: Progress callback.
 
     Raises:
-        AudioError: There is no audio.
+        AudioError: There is no audio, or too much that cannot be read.
         IncompatibleComponentsError: The codec gives no codes of the mixture.
     """
     rate = codec.info.sample_rate
-    waves = AudioPool(dataset, sources, rate, level=stem_level(codec.level, gains)).waves
+    level = stem_level(codec.info.level, gains)
+    waves = AudioPool(dataset, sources, rate, level=level, reading=reading).waves
     n_tracks = len(waves[0])
     n_counted = n_tracks if n_tracks < 2 else n_tracks - max(1, n_tracks // _HELD_OUT)
     total_s = passes * sum(len(wave) for wave in waves[0]) / rate

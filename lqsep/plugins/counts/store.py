@@ -70,6 +70,8 @@ def load_counts(path: str | Path, *, sha256: str | None = None) -> TripleCounts:
     triples, counts = weights.tensors.get("triples"), weights.tensors.get("counts")
     if triples is None or counts is None:
         raise not_counts(path, "it holds no tensors named 'triples' and 'counts'")
+    if triples.is_floating_point() or counts.is_floating_point():
+        raise not_counts(path, "its triples and counts are no integers")
     try:
         gains = weights.metadata.get("gains")
         return checked(

@@ -22,6 +22,7 @@ from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.store.weights import save_weights
 from lqsep.core.training import processes
 from lqsep.core.training.loop import Task, autocast, fit
+from lqsep.core.training.seeds import spawn_generator, spawn_seed
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model, checkpoint_name, codec_codebook
 from lqsep.plugins.transformer.model import TransformerModel
@@ -49,10 +50,10 @@ def train_prior(
         raise IncompatibleComponentsError(
             "training a transformer prior: it needs a trained codec and the name of a source"
         )
-    index = context.sources.index(source)
+    index, name = context.sources.index(source), f"prior.{source}"
     windows, held_out = make_windows(context, codec, source, config.max_frames, train_config)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(context.seed)
+        torch.manual_seed(spawn_seed(context.seed, name, "weights"))
         model = build_model(config, codec_codebook(codec, index, context.device))
     model.recompute = train_config.recompute
     hop = codec.info.hop_length
@@ -61,7 +62,7 @@ def train_prior(
         windows,
         held_out,
         train_config,
-        seed=context.seed,
+        seed=spawn_seed(context.seed, name),
         device=context.device,
         decode=lambda codes: codec.decode(codes, codes.shape[1] * hop, index)[0].mean(0),
         frame_rate=codec.info.frame_rate,
@@ -70,7 +71,7 @@ def train_prior(
     result = fit(
         task,
         train_config,
-        name=f"prior.{source}",
+        name=name,
         output_dir=context.output_dir,
         device=context.device,
         seed=context.seed,
@@ -92,8 +93,8 @@ def train_prior(
         "seed": str(context.seed),
     }
     metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in result.validation.items()}
-    name = config.checkpoint or checkpoint_name(source)
-    save_weights(context.output_dir / name, model.state_dict(), metadata)
+    path = context.output_dir / (config.checkpoint or checkpoint_name(source))
+    save_weights(path, model.state_dict(), metadata)
 
 
 class PriorTask(Task):
@@ -136,7 +137,7 @@ class PriorTask(Task):
         self.windows = windows
         self.held_out: Tensor | None = None
         if held_out is not None:
-            generator = torch.Generator().manual_seed(seed)
+            generator = spawn_generator(seed, "validation windows")
             self.held_out = held_out.draw(train_config.validation_windows, generator)
             self.unigram_bits = _unigram_bits(windows.histogram(len(model.codebook)), self.held_out)
 

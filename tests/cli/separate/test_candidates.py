@@ -9,7 +9,7 @@ import torch
 import lqsep
 from lqsep.core.audio.files import audio_info, read_audio
 from lqsep.core.audio.mixtures import FileReader
-from lqsep.plugins.selectors.rejection import joint_scores
+from lqsep.core.inference.joint_scores import joint_scores
 
 GAINS = {"drums": 0.8, "bass": 0.2}  # of the toy model
 LEVELS = np.array([0.0, 0.1, 0.35], np.float32)

@@ -26,12 +26,13 @@ from lqsep.core.evaluation.sound import CHUNK_RATE, ItemSound
 from lqsep.core.evaluation.summary import summarise
 from lqsep.core.evaluation.tables import to_markdown
 from lqsep.core.evaluation.track_run import separate_track
-from lqsep.core.interfaces.data import Candidates, DecodedCandidates, Mixture
+from lqsep.core.inference.joint_scores import joint_scores
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates
+from lqsep.core.interfaces.data import Mixture
 from lqsep.core.separation.run import segment_generator
 from lqsep.core.signal.metrics import LIMIT_DB, sdr, si_sdr
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.lqvae.codec import LQVAECodec
-from lqsep.plugins.selectors.rejection import joint_scores
 
 TRACK_ESTIMATES = ["lqsep", "best-of-N", "mixture/2", "codec", "oracle-mask", "hpss"]
 CHUNK_ESTIMATES = ["lqsep", "marginal", "pair", "best-of-N", *TRACK_ESTIMATES[2:]]
@@ -328,7 +329,7 @@ def test_picks_are_the_rejection_selectors(separator, dataset):
 
 
 def test_too_many_candidates_leave_the_picks_out(runs, separator, dataset, monkeypatch):
-    monkeypatch.setattr("lqsep.plugins.selectors.rejection._MOST_COMBINATIONS", 1)
+    monkeypatch.setattr("lqsep.core.inference.joint_scores._MOST_COMBINATIONS", 1)
     item = runs["lqvae2021"][0][0]
     result, _ = evaluate_item(separator, dataset, item, LQVAE2021)
     assert (

@@ -1,6 +1,8 @@
 """Model directories: found, loaded, verified, updated; what does not fit is refused."""
 
+import resource
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,10 +15,10 @@ from lqsep.core.errors import (
     DeviceError,
     IncompatibleComponentsError,
 )
+from lqsep.core.store.devices import resolve_device
 from lqsep.core.store.model_directory import (
     find_config,
     model_name,
-    resolve_device,
     update_model_toml,
     verify_model,
 )
@@ -183,3 +185,42 @@ def test_a_new_directory_keeps_the_recipe_as_metadata(tmp_path):
     with pytest.raises(CheckpointError, match="cannot read"):
         update_model_toml(tmp_path / "new", files=["absent.safetensors"])
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["model.toml"]
+
+
+@pytest.mark.parametrize("spelling", ["./prior.drums.safetensors", "x/../prior.drums.safetensors"])
+def test_a_hash_is_checked_however_the_file_is_spelt(model, spelling):
+    (model / "x").mkdir()
+    setting = f'sources.drums.prior.checkpoint="{spelling}"'
+    assert load_model(model, overrides=[setting]).priors.keys() == {"drums", "bass"}
+    # Weights of another source: they load, but they are not what was declared.
+    shutil.copy(model / "prior.bass.safetensors", model / "prior.drums.safetensors")
+    with pytest.raises(CheckpointError, match="is not the file its model.toml describes"):
+        load_model(model, overrides=[setting])
+
+
+def test_a_name_in_the_place_of_a_source_index(tiny_model):
+    codec = load_model(tiny_model).codec
+    with pytest.raises(IncompatibleComponentsError, match="source 'bass': expected the index"):
+        codec.codebook_size("bass")
+    context = replace(load_model(tiny_model).context, source="bass")
+    assert context.source_index == 1
+    assert codec.codebook_size(context.source_index) > 0
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "codec.width=16384",
+        "codec.codebook_size=65536",
+        "sources.drums.prior.width=65536",
+        "sources.drums.prior.depth=64",
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_take_no_memory(tiny_model, setting):
+    """Gigabytes of network would be made before the weights are looked at."""
+    load_model(tiny_model)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match="expected|missing"):
+        load_model(tiny_model, overrides=[setting])
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 100_000  # kB

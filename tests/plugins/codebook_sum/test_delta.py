@@ -31,7 +31,7 @@ def codebook(size: int = 12, dim: int = 3) -> torch.Tensor:
 
 def encoded(*codes: int) -> EncodedMixture:
     latents = torch.full((len(codes), 3), torch.nan)  # not to be looked at
-    return EncodedMixture(latents, torch.tensor(codes), 1.0, 64 * len(codes))
+    return EncodedMixture(torch.zeros(1, 64 * len(codes)), latents, torch.tensor(codes), 1.0)
 
 
 def values(bound: BoundDelta, frame: int, size: int) -> torch.Tensor:
@@ -93,7 +93,8 @@ def test_reference_values(golden) -> None:
     likelihood = DeltaLikelihood(vectors, table=SumTable(table, (0.5, 0.5), "golden"))
     codes = torch.from_numpy(recorded["mix_codes"][0]).long()
     bound = likelihood.bind(
-        EncodedMixture(torch.zeros(64, vectors.shape[1]), codes, 1.0, 4096), (0.5, 0.5)
+        EncodedMixture(torch.zeros(1, 4096), torch.zeros(64, vectors.shape[1]), codes, 1.0),
+        (0.5, 0.5),
     )
     for place, step in enumerate(recorded["delta_steps"].tolist()):
         found = values(bound, step, 64)
@@ -112,7 +113,8 @@ def test_reference_posterior(golden) -> None:
     likelihood = DeltaLikelihood(vectors, table=SumTable(table, (0.5, 0.5), "golden"))
     codes = torch.from_numpy(recorded["mix_codes"][0]).long()
     bound = likelihood.bind(
-        EncodedMixture(torch.zeros(64, vectors.shape[1]), codes, 1.0, 4096), (0.5, 0.5)
+        EncodedMixture(torch.zeros(1, 4096), torch.zeros(64, vectors.shape[1]), codes, 1.0),
+        (0.5, 0.5),
     )
     for place, step in enumerate(recorded["delta_steps"].tolist()):
         posterior = torch.from_numpy(recorded["delta_log_posterior_intended"][place]).double().T
@@ -141,7 +143,7 @@ def test_what_does_not_fit() -> None:
         IncompatibleComponentsError, match="'delta': separation works on 2 sources, got 3"
     ):
         likelihood.bind(encoded(0), (0.3, 0.3, 0.4))
-    without_codes = EncodedMixture(torch.zeros(4, 3), None, 1.0, 256)
+    without_codes = EncodedMixture(torch.zeros(1, 256), torch.zeros(4, 3), None, 1.0)
     with pytest.raises(IncompatibleComponentsError, match="'delta': the codec gives no codes"):
         likelihood.bind(without_codes, GAINS)
     table = SumTable(torch.zeros(11, 11, dtype=torch.int32), GAINS, "codec")

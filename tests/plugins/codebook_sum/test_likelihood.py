@@ -32,7 +32,7 @@ def encoded(n_frames: int = 4, dim: int = 3, size: int = 12) -> EncodedMixture:
     generator = torch.Generator().manual_seed(1)
     latents = torch.randn(n_frames, dim, generator=generator)
     codes = torch.randint(0, size, (n_frames,), generator=generator)
-    return EncodedMixture(latents, codes, 1.0, 64 * n_frames)
+    return EncodedMixture(torch.zeros(1, 64 * n_frames), latents, codes, 1.0)
 
 
 class TestQuantised(LikelihoodContract):
@@ -94,7 +94,7 @@ def golden_bound(golden, table: torch.Tensor, gains, sigma: float | None = None)
     )
     codes = torch.from_numpy(recorded["mix_codes"][0]).long()
     latents = torch.full((len(codes), vectors.shape[1]), torch.nan)  # not to be looked at
-    return likelihood.bind(EncodedMixture(latents, codes, 1.0, 4096), gains)
+    return likelihood.bind(EncodedMixture(torch.zeros(1, 4096), latents, codes, 1.0), gains)
 
 
 def all_rows(bound: BoundCodebookSum, step: int) -> torch.Tensor:
@@ -197,7 +197,7 @@ def test_what_does_not_fit() -> None:
         likelihood.bind(encoded(), (0.3, 0.3, 0.4))
     with pytest.raises(IncompatibleComponentsError, match="expected latents of 3 dimensions"):
         likelihood.bind(encoded(dim=2), GAINS)
-    without_codes = EncodedMixture(encoded().latents, None, 1.0, 256)
+    without_codes = EncodedMixture(torch.zeros(1, 256), encoded().latents, None, 1.0)
     with pytest.raises(IncompatibleComponentsError, match="no codes of the mixture"):
         likelihood.bind(without_codes, GAINS)
     CodebookSumLikelihood(codebook(), target="unquantised").bind(without_codes, GAINS)
@@ -237,7 +237,9 @@ def test_build_with_a_stored_table(tmp_path: Path) -> None:
     table = torch.full((3, 3), 2, dtype=torch.int32)
     digest = save_table(tmp_path / "sums.safetensors", table, GAINS, codec.fingerprint)
     config = CodebookSumConfig(table="sums.safetensors")
-    mixture = EncodedMixture(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64), 1.0, 4)
+    mixture = EncodedMixture(
+        torch.zeros(1, 4), torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64), 1.0
+    )
     for hashes in (None, {}, {"sums.safetensors": digest}):
         bound = build_from(config, context(tmp_path, hashes=hashes)).bind(mixture, GAINS)
         assert bound.at(0, NO_HISTORY).n_pairs(0, 0.0) == 9, "all sums are code 2"
@@ -255,7 +257,9 @@ def test_a_table_beside_the_model_needs_no_name(
     codec = AddingCodec((0.0, 0.25, 0.5))
     table = torch.full((3, 3), 2, dtype=torch.int32)
     save_table(tmp_path / "sums.safetensors", table, GAINS, codec.fingerprint)
-    mixture = EncodedMixture(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64), 1.0, 4)
+    mixture = EncodedMixture(
+        torch.zeros(1, 4), torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64), 1.0
+    )
 
     def n_pairs_of_code_2(name: str = "codebook-sum", **changes) -> int:
         """Nine where the stored table is used."""

@@ -38,7 +38,7 @@ def calibration(dim: int = 3, kind: str = "full", gains=GAINS) -> Calibration:
 
 
 def encoded(n_frames: int = 4, dim: int = 3) -> EncodedMixture:
-    return EncodedMixture(normal(1, n_frames, dim), None, 1.0, 64 * n_frames)
+    return EncodedMixture(torch.zeros(1, 64 * n_frames), normal(1, n_frames, dim), None, 1.0)
 
 
 class TestFull(LikelihoodContract):
@@ -93,7 +93,7 @@ def test_the_sum_with_the_least_noise_wins() -> None:
     first, second = normal(0, 12, 3), normal(5, 9, 3)
     noise = calibration()
     latent = GAINS[0] * first[4] + GAINS[1] * second[7] + noise.mean.float()
-    mixture = EncodedMixture(latent[None], None, 1.0, 64)
+    mixture = EncodedMixture(torch.zeros(1, 64), latent[None], None, 1.0)
     frame = GaussianSumLikelihood(first, second, noise).bind(mixture, GAINS).at(0, NO_HISTORY)
     i, j, value = frame.pairs(0, 1e-6)
     assert (i.tolist(), j.tolist()) == ([4], [7])
@@ -171,7 +171,7 @@ def test_build(tmp_path: Path) -> None:
     digest = save_calibration(tmp_path / "calibration.safetensors", noise)
     for hashes in (None, {}, {"calibration.safetensors": digest}):
         likelihood = build_from(tmp_path, codec, hashes=hashes)
-        mixture = EncodedMixture(torch.tensor([[0.5]]), None, 1.0, 4)
+        mixture = EncodedMixture(torch.zeros(1, 4), torch.tensor([[0.5]]), None, 1.0)
         frame = likelihood.bind(mixture, GAINS).at(0, NO_HISTORY)
         found = frame.at(torch.zeros(1, dtype=torch.int64), torch.tensor([[1, 2]]))
         rest = 0.5 - 0.7 * 0.25 - 0.3 * 0.5

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lqsep.core.errors import AudioError, ConfigError, ShapeError
+from lqsep.plugins.jukebox.codec_names import own_name
 from lqsep.plugins.lqvae.losses import (
     Bandwidth,
     LossWeights,
@@ -20,7 +21,6 @@ from lqsep.plugins.lqvae.losses import (
 )
 from lqsep.plugins.lqvae.model import LQVAE
 from lqsep.plugins.lqvae.quantizer import Quantizer
-from lqsep.plugins.lqvae.reference_names import own_name
 from lqsep.plugins.lqvae.spectra import multispectral_loss
 
 LEVELS = (0, 1, 2)

@@ -11,6 +11,7 @@ from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError, ShapeError
 from lqsep.core.store.weights import load_weights, read_header, save_weights
+from lqsep.core.training.events import TrainValidation, say_nothing
 from lqsep.plugins.ngram import plugin
 from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
 from lqsep.plugins.ngram.counts import NgramCounts, count_ngrams
@@ -297,6 +298,11 @@ def test_damaged_counts_are_refused(build_prior, saved, context):
     with pytest.raises(CheckpointError, match="'ngrams.2' of shape .* below 6") as info:
         build_prior()
     assert "\n" not in str(info.value)
+    for name, wrong in (("counts.1", -1), ("counts.2", 0.5)):
+        changed = {**weights.tensors, name: weights.tensors[name] * wrong}
+        save_weights(path, changed, weights.metadata)
+        with pytest.raises(CheckpointError, match=f"is damaged: '(counts|ngrams).{name[-1]}'"):
+            build_prior()
 
 
 def test_missing_parts(build_prior, saved, context):
@@ -332,7 +338,7 @@ def train_context(tmp_path, codec, make_levels_dataset):
         device=torch.device("cpu"),
         seed=0,
         resume=False,
-        report=lambda figures: None,
+        report=say_nothing,
     )
 
 
@@ -345,7 +351,7 @@ def test_training(train_context, build_prior):
     expected = count_prior(dataset.codes, K)
     for found, wanted in zip(prior.transition_matrix(), expected.transition_matrix(), strict=True):
         assert torch.equal(found, wanted)
-    figures = next(r for r in reports if r["event"] == "validation")
+    figures = next(event for event in reports if isinstance(event, TrainValidation)).figures
     held_out = train_context.validation.codes
     assert figures["bits"] == pytest.approx(bits_per_code(expected, held_out))
     unigram = count_prior(dataset.codes, K, order=1)

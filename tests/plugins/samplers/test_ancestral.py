@@ -132,7 +132,7 @@ def test_top_1_is_greedy():
     found = sample(AncestralSampler(3, filters=Filters(joint_top_k=1)), posterior)
     state = posterior.start(1)
     for _ in range(6):
-        state = posterior.extend(state, *posterior.top(state, 1))
+        state = posterior.extend(state, posterior.top(state, 1))
     for candidate in range(3):
         assert torch.equal(found.codes[:, candidate], state.history[0])
     assert torch.equal(found.log_proposal, torch.zeros(3, dtype=torch.float64))

@@ -132,7 +132,7 @@ def test_evidence_is_that_of_the_path():
     for candidate in range(6):
         state, codes = posterior.start(1), found.codes[:, candidate]
         for frame in range(4):
-            state = posterior.extend(state, None, codes[None, :, frame])
+            state = posterior.extend(state, posterior.chosen(state, codes[None, :, frame]))
         evidence = float(state.log_evidence)
         assert float(found.log_evidence[candidate]) == pytest.approx(evidence, abs=1e-6)
 

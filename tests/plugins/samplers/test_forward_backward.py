@@ -9,7 +9,7 @@ from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import DecodedCandidates
+from lqsep.core.interfaces.candidates import DecodedCandidates
 from lqsep.plugins.samplers import plugin
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.config import ForwardBackwardConfig
@@ -63,6 +63,8 @@ class LevelBound(DenseBound):
     Every round lowers the adaptation's log prior by ``cost``.
     """
 
+    can_adapt = True
+
     def __init__(self, log_likelihood, step, cost=0.0, n_rounds=0):
         super().__init__(log_likelihood)
         self.step, self.cost, self.n_rounds = step, cost, n_rounds
@@ -75,9 +77,6 @@ class LevelBound(DenseBound):
             values[frame, i, j] += self.step
         self.adapted = LevelBound(values, self.step, self.cost, self.n_rounds + 1)
         return self.adapted
-
-    def shift(self):
-        return torch.full((2, 1), float(self.n_rounds))
 
     def adaptation_log_prior(self):
         return -self.cost * self.n_rounds
@@ -161,7 +160,7 @@ def test_scores_are_those_of_extend(rounds):
         )
     state = posterior.start(6)
     for frame in range(3):
-        state = posterior.extend(state, None, found.codes[:, :, frame].T)
+        state = posterior.extend(state, posterior.chosen(state, found.codes[:, :, frame].T))
     expected = posterior.candidates(state)
     # Float32 tables and products.
     torch.testing.assert_close(found.log_prior, expected.log_prior, atol=1e-5, rtol=0)
@@ -206,8 +205,7 @@ def test_long_sequences_adapt_by_some_of_their_frames():
     expected[stretches] = 1.4
     torch.testing.assert_close(changed, expected)
     assert found.diagnostics["adaptation_gain"] > 0.01
-    assert found.bound is adapted
-    assert torch.equal(found.shift, adapted.shift())
+    assert found.bound is adapted and adapted.n_rounds == 2
     again = SequencePosterior(plain.priors, adapted)
     same = sample(ForwardBackwardSampler(3, adapt_rounds=0), again)
     assert torch.equal(found.codes, same.codes)
@@ -221,7 +219,7 @@ def test_adaptation_that_lowers_the_evidence_is_undone():
     assert torch.equal(found.codes, plain.codes)
     assert torch.equal(found.log_proposal, plain.log_proposal)
     assert found.diagnostics["adapt_rounds"] == 0
-    assert torch.equal(found.shift, torch.zeros(2, 1))
+    assert found.bound.n_rounds == 0
     (warning,) = found.warnings
     assert "was undone" in warning and "\n" not in warning
 
@@ -326,7 +324,7 @@ def test_a_context_of_two_frames_is_still_a_chain():
     assert torch.equal(one.codes, other.codes)
     state = short.start(32)
     for frame in range(3):
-        state = short.extend(state, None, one.codes[:, :, frame].T)
+        state = short.extend(state, short.chosen(state, one.codes[:, :, frame].T))
     torch.testing.assert_close(one.log_prior, state.log_prior, atol=1e-5, rtol=0)
 
 

@@ -12,7 +12,7 @@ from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.bounds import log_evidence_bound
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import DecodedCandidates
+from lqsep.core.interfaces.candidates import DecodedCandidates
 from lqsep.plugins.samplers import plugin
 from lqsep.plugins.samplers.config import RejectionConfig
 from lqsep.plugins.samplers.factory import build_rejection

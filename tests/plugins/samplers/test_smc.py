@@ -11,7 +11,7 @@ from lqsep.core.components.spec import Kind
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import DecodedCandidates
+from lqsep.core.interfaces.candidates import DecodedCandidates
 from lqsep.plugins.samplers import plugin
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.config import SMCConfig
@@ -104,7 +104,7 @@ def test_without_resampling_particles_are_ancestral_draws():
     state = posterior.start(50)
     for frame in range(12):
         codes = posterior.draw(state, uniform=uniform[frame]).codes
-        state = posterior.extend(state, None, codes)
+        state = posterior.extend(state, posterior.chosen(state, codes))
     expected = float(state.log_evidence.logsumexp(0)) - math.log(50)
     assert found.diagnostics["log_evidence"] == pytest.approx(expected, abs=1e-5)
     effective = float(effective_sample_size(state.log_evidence))

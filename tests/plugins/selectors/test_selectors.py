@@ -9,11 +9,12 @@ from lqsep.core.components.assemble import BuildContext, build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.interfaces.data import Candidates, DecodedCandidates
+from lqsep.core.inference.joint_scores import joint_scores
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates
 from lqsep.plugins.selectors import plugin
 from lqsep.plugins.selectors.best import BestSelector
 from lqsep.plugins.selectors.mean import MeanSelector
-from lqsep.plugins.selectors.rejection import RejectionSelector, joint_scores
+from lqsep.plugins.selectors.rejection import RejectionSelector
 from lqsep.testing.contracts import SelectorContract
 
 
@@ -166,6 +167,9 @@ def test_reported_scores():
         "probability_0": float(scores.marginal(0)[i]),
         "probability_1": float(scores.marginal(1)[j]),
     }
+    assert selection.joint is not None
+    assert torch.equal(selection.joint.log_posterior, scores.log_posterior)
+    assert torch.equal(selection.joint.error, scores.error)
 
 
 def test_without_any_error_the_prior_decides():
@@ -236,6 +240,7 @@ def test_best():
     selection = BestSelector().select(decoded, decoded.mixture)
     assert selection.weights.tolist() == [[0, 1, 0], [0, 1, 0]]
     assert selection.scores == {"log_posterior": -5.5}
+    assert selection.joint is None
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])

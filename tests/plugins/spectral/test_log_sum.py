@@ -45,7 +45,7 @@ def book(seed: int, size: int, n_bands: int = 17) -> SpectralBook:
 def encoded(n_frames: int = 4, n_bands: int = 17) -> EncodedMixture:
     generator = torch.Generator().manual_seed(1)
     latents = torch.randn(n_frames, n_bands, generator=generator) * 3 - 3
-    return EncodedMixture(latents, None, 1.0, 32 * n_frames)
+    return EncodedMixture(torch.zeros(1, 32 * n_frames), latents, None, 1.0)
 
 
 def likelihood(n_codes=(12, 9), n_bands: int = 17, **settings) -> LogSumLikelihood:
@@ -155,7 +155,9 @@ def test_loudness_costs_no_digits(offset: float) -> None:
     louder = features()
     louder.floor = louder.floor * math.exp(offset)
     latents = (GAINS[0] ** 2 * loud[0].mean.double().exp()[3]).log().float()[None]
-    bound = LogSumLikelihood(loud, louder).bind(EncodedMixture(latents, None, 1.0, 32), GAINS)
+    bound = LogSumLikelihood(loud, louder).bind(
+        EncodedMixture(torch.zeros(1, 32), latents, None, 1.0), GAINS
+    )
     expected = written_out(loud, louder.floor, latents[0], GAINS)
     best = expected.flatten().topk(20).indices
     found = bound.frames(0, 1)[0].flatten()[best].double()
@@ -183,7 +185,7 @@ def test_a_frame_does_not_depend_on_its_neighbours() -> None:
 def test_the_pair_that_was_mixed_wins() -> None:
     books = [book(0, 12), book(1, 9)]
     power = GAINS[0] ** 2 * books[0].mean[4].exp() + GAINS[1] ** 2 * books[1].mean[7].exp()
-    mixture = EncodedMixture((power + features().floor).log()[None], None, 1.0, 32)
+    mixture = EncodedMixture(torch.zeros(1, 32), (power + features().floor).log()[None], None, 1.0)
     bound = LogSumLikelihood(books, features(), temper=1.0).bind(mixture, GAINS)
     assert int(bound.frames(0, 1).argmax()) == 4 * 9 + 7
 

@@ -2,10 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,6 +15,7 @@ from lqsep.core.components.assemble import BuildContext, TrainContext
 from lqsep.core.errors import AudioError
 from lqsep.core.store.model_directory import load_model, verify_model
 from lqsep.core.store.weights import load_weights
+from lqsep.core.training.events import TrainEvent, TrainStep, TrainValidation, say_nothing
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.spectral.codec import SpectralCodec, nearest_codes
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
@@ -38,7 +37,7 @@ def dataset(seed: int = 0, duration_s: float = 2.0, n_tracks: int = 3) -> Synthe
     )
 
 
-def context(folder: Path, reports: list[Mapping[str, Any]] | None = None) -> TrainContext:
+def context(folder: Path, reports: list[TrainEvent] | None = None) -> TrainContext:
     return TrainContext(
         dataset=dataset(0),
         validation=dataset(9),
@@ -50,7 +49,7 @@ def context(folder: Path, reports: list[Mapping[str, Any]] | None = None) -> Tra
         device=torch.device("cpu"),
         seed=4,
         resume=False,
-        report=(lambda figures: None) if reports is None else reports.append,
+        report=say_nothing if reports is None else reports.append,
     )
 
 
@@ -81,25 +80,27 @@ def clips(found: list[Tensor], **changes: float) -> Clips:
 
 
 def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     train_spectral(CONFIG, TRAIN, context(tmp_path, reports))
     weights = load_weights(tmp_path / "codec.safetensors")
     assert weights.metadata["component"] == "spectral-vq" and weights.metadata["seed"] == "4"
     codec = build(tmp_path)
     assert [book.size for book in codec.books] == [12, 12]
     assert not torch.equal(codec.books[0].mean, codec.books[1].mean)
-    progress = [report for report in reports if report.get("event") == "progress"]
-    keys = {"name", "step", "steps", "done", "eta_s", "steps_per_s", "loss"}
-    assert all(keys <= report.keys() for report in progress)
-    steps = [report["step"] for report in progress]
+    told = [report for report in reports if isinstance(report, TrainStep)]
+    steps = [report.progress.step for report in told]
     assert steps[0] == 1 and steps == sorted(set(steps)) and 8 < steps[-1] <= 16
-    assert all(report["steps"] == 16 for report in progress)
-    validation = [report for report in reports if report.get("event") == "validation"]
-    assert len(validation) == 1 and validation[0]["name"] == "codec"
+    for report in told:
+        progress = report.progress
+        assert report.name == "codec" and report.loss is not None
+        assert progress.steps == 16 and progress.done == progress.step / 16
+        assert progress.eta_s == pytest.approx((16 - progress.step) / progress.steps_per_s)
+    (validation,) = [report for report in reports if isinstance(report, TrainValidation)]
+    assert validation.name == "codec" and validation.step is None
     stored = {k for k in weights.metadata if k.startswith("validation/")}
     expected = {f"{figure}_{s}" for figure in ("distortion", "snr", "codes_used") for s in SOURCES}
     assert stored == {f"validation/{name}" for name in expected}
-    assert expected == validation[0].keys() - {"event", "name"}
+    assert expected == validation.figures.keys()
 
 
 def test_the_same_seed_gives_the_same_codec(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_mistakes_are_one_line(music, name, arguments, code, message, capsys):
 
 def test_importing_the_command_is_light() -> None:
     code = (
-        "import sys, lqsep.cli.data.check, lqsep.cli.data.slakh, lqsep.cli.data.render;"
+        "import sys, lqsep.plugins.datasets.commands.check, lqsep.plugins.datasets.commands.slakh;"
         "print({'numpy', 'torch', 'yaml', 'soundfile'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

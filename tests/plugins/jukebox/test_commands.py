@@ -1,6 +1,7 @@
 """Checkpoints of the reference become a model, and a model its checkpoints, without any loss."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,16 @@ import torch
 from lqsep import load_model
 from lqsep.cli.main import run
 from lqsep.core.components.config import read_toml
-from lqsep.core.store.model_directory import verify_model
+from lqsep.core.store.model_directory import update_model_toml, verify_model
 from lqsep.core.store.weights import read_header
 from lqsep.plugins.codebook_sum.table import load_table
+from lqsep.plugins.jukebox.codec_checkpoint import reference_codec
+from lqsep.plugins.jukebox.prior_checkpoint import reference_prior
+from lqsep.plugins.lqvae.codec import inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model as build_codec_model
-from lqsep.plugins.lqvae.reference_checkpoint import reference_codec
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model as build_prior_model
-from lqsep.plugins.transformer.reference_checkpoint import reference_prior
 
 # Float32 sums of convolutions and of six layers in another order, as in the tests of the parts.
 AUDIO, LOGITS = {"rtol": 1e-5, "atol": 2e-5}, {"rtol": 0, "atol": 1e-5}
@@ -189,10 +191,11 @@ def test_other_levels_and_the_largest_codebook(tmp_path: Path) -> None:
     for level, book in enumerate(books):
         codec.quantizer(level).start(book)
     prior = TransformerConfig(width=8, depth=1, heads=1, max_frames=16, attention="dense")
-    hps, state = reference_codec(settings, codec, {})
+    hps, state = reference_codec(settings, inference_tensors(codec), {})
     torch.save({"hps": hps, "model": state}, tmp_path / "codec.pth.tar")
+    networks = build_prior_model(prior, books[-1])
     for part in ("prior.drums", "prior.bass"):
-        hps, state = reference_prior(prior, build_prior_model(prior, books[-1]), books, {})
+        hps, state = reference_prior(prior, networks.state_dict(), books, {})
         torch.save({"hps": hps, "model": state}, tmp_path / f"{part}.pth.tar")
     assert import_files(tmp_path, tmp_path / "out") == 0
     model = load_model(tmp_path / "out")
@@ -420,16 +423,30 @@ def test_what_is_there_stays(
     assert {path.name: path.read_bytes() for path in imported.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"codec": {"type": "spectral-vq"}}, "has the codec 'lq-vae' only, the model's is 'spec"),
+        ({"sources.drums.prior": {"type": "ngram"}}, "the prior of 'drums' is 'ngram'"),
+        ({"sources.piano.prior": {"type": "ngram"}}, "knows 2 sources, the model has 3 (drums,"),
+    ],
+)
 def test_models_of_other_parts_are_not_exported(
-    tiny_model: Path, toy_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    changes: dict[str, Any],
+    message: str,
+    tiny_transformer: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for model, message in (
-        (tiny_model, "the prior of 'drums' is 'ngram'"),
-        (toy_model, "has the codec 'lq-vae' only, the model's is 'adding'"),
-    ):
-        out = tmp_path / "out"
-        assert run(["models", "export", "jukebox", str(model), "-o", str(out)]) == 2
-        assert message in one_line(capsys)
-        assert not out.exists()
+    model = Path(shutil.copytree(tiny_transformer, tmp_path / "model"))
+    update_model_toml(model, changes=changes)
+    assert run(["models", "export", "jukebox", str(model), "-o", str(tmp_path / "out")]) == 2
+    assert message in one_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_model_is_not_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["models", "export", "jukebox", "no-such-model", "-o", str(tmp_path / "out")]) == 3
     assert "no model named 'no-such-model'" in one_line(capsys)

@@ -4,15 +4,22 @@ import pytest
 import torch
 
 from lqsep.core.errors import CheckpointError
-from lqsep.plugins.codebook_sum.reference_table import (
+from lqsep.core.store.weights import save_weights
+from lqsep.plugins.codebook_sum.table import build_sum_table, load_table, save_table
+from lqsep.plugins.jukebox.sum_table import (
+    load_model_table,
     read_reference_table,
     reference_table,
+    save_model_table,
     wrong_entries,
 )
-from lqsep.plugins.codebook_sum.table import build_sum_table
 
 EVEN, UNEVEN = (0.5, 0.5), (0.3, 0.7)
 TABLES = {EVEN: "codebook_sums", UNEVEN: "codebook_sums_a37"}
+
+
+def wrong(table, codebook, gains):
+    return wrong_entries(table, build_sum_table(codebook, gains), codebook, gains)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +38,7 @@ def recorded(golden):
 def test_recorded_tables_fit_as_they_are_stored(golden, codebook, recorded, gains):
     name = "sums" if gains == EVEN else "sums_a37"
     assert torch.equal(recorded[gains], torch.from_numpy(golden.npz("codebook_sums")[name]))
-    assert wrong_entries(recorded[gains], codebook, gains) == 0
+    assert wrong(recorded[gains], codebook, gains) == 0
 
 
 def test_every_way_to_decide_the_ties_fits(golden, codebook, recorded):
@@ -41,23 +48,23 @@ def test_every_way_to_decide_the_ties_fits(golden, codebook, recorded):
         other = torch.from_numpy(sums["nearest2"][..., choice]).int()
         table = torch.where(tied, other, recorded[EVEN])
         assert (table != recorded[EVEN]).sum() > 100
-        assert wrong_entries(table, codebook, EVEN) == 0
+        assert wrong(table, codebook, EVEN) == 0
 
 
 def test_other_gains_and_other_codebooks_do_not_fit(codebook, recorded):
     table = recorded[UNEVEN]
     # 97 % of the entries, and 1.3 % of them at gains that differ by a hundredth.
-    assert wrong_entries(table, codebook, (0.7, 0.3)) > 3900
-    assert wrong_entries(table, codebook, (0.31, 0.69)) > 50
-    assert wrong_entries(table.T, codebook, (0.7, 0.3)) == 0
-    assert wrong_entries(table, codebook.flip(0), UNEVEN) > 2000
+    assert wrong(table, codebook, (0.7, 0.3)) > 3900
+    assert wrong(table, codebook, (0.31, 0.69)) > 50
+    assert wrong(table.T, codebook, (0.7, 0.3)) == 0
+    assert wrong(table, codebook.flip(0), UNEVEN) > 2000
 
 
 def test_a_single_wrong_entry_is_counted(codebook, recorded):
     for gains, table in recorded.items():
         changed = table.clone()
         changed[3, 5] = (changed[3, 5] + 1) % 64
-        assert wrong_entries(changed, codebook, gains) == 1
+        assert wrong(changed, codebook, gains) == 1
 
 
 @pytest.mark.parametrize("gains", TABLES)
@@ -70,7 +77,7 @@ def test_float32_rounding_of_the_reference_is_allowed(gains):
     table = scores.argmin(2).int()
     if gains == EVEN:
         assert not torch.equal(table, build_sum_table(codebook, gains)), "no tie, nothing tested"
-    assert wrong_entries(table, codebook, gains) == 0
+    assert wrong(table, codebook, gains) == 0
 
 
 def test_there_and_back(golden, recorded, tmp_path):
@@ -97,6 +104,22 @@ def test_other_files_are_refused(tmp_path, content, message):
     torch.save(content, tmp_path / "t.pt")
     with pytest.raises(CheckpointError, match=message):
         read_reference_table(tmp_path / "t.pt", 4)
+
+
+def test_the_models_file_is_the_likelihoods(tmp_path):
+    """Two plugins, one format: what either writes the other reads."""
+    table = torch.arange(16, dtype=torch.int32).reshape(4, 4) % 4
+    save_model_table(tmp_path / "ours.safetensors", table, (0.3, 0.7), "codec")
+    theirs = load_table(tmp_path / "ours.safetensors")
+    assert torch.equal(theirs.table, table)
+    assert (theirs.gains, theirs.codec_fingerprint) == ((0.3, 0.7), "codec")
+    save_table(tmp_path / "theirs.safetensors", table, (0.3, 0.7), "codec")
+    assert torch.equal(load_model_table(tmp_path / "theirs.safetensors", "codec"), table)
+    with pytest.raises(CheckpointError, match="was trained on another codec"):
+        load_model_table(tmp_path / "theirs.safetensors", "other")
+    save_weights(tmp_path / "none.safetensors", {"table": torch.zeros(4)}, {})
+    with pytest.raises(CheckpointError, match="is not a table of code sums"):
+        load_model_table(tmp_path / "none.safetensors", "codec")
 
 
 @pytest.mark.slow

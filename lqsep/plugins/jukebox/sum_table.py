@@ -1,12 +1,16 @@
-"""Tables of code sums as the reference implementation stores them: one row of ``K x K`` codes.
+"""Tables of code sums: the reference's files, and ``sums.safetensors`` of a model.
 
-A table is checked by distances, not by codes: with gains of one half most sums lie exactly between
-their two codes, and rounding decided which of them the reference took. Any code that is as near as
-the nearest, as far as float32 can tell, is right.
+The reference stores one row of ``K x K`` codes; the model's file holds a matrix ``table`` of
+unsigned 16-bit codes, and in its metadata the ``gains`` it is for and the ``codec_fingerprint``.
+
+A reference's table is checked by distances, not by codes: with gains of one half most sums lie
+exactly between their two codes, and rounding decided which of them the reference took. Any code
+that is as near as the nearest, as far as float32 can tell, is right.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -15,7 +19,10 @@ from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
 from lqsep.core.store.pickled_checkpoint import read_pickle
-from lqsep.plugins.codebook_sum.table import OnBlock, build_sum_table
+from lqsep.core.store.weights import check_codec_fingerprint, load_weights, save_weights
+
+# Where a model's likelihood looks for the table.
+SUMS_FILE = "sums.safetensors"
 
 # Pairs whose distances are computed at a time.
 _PAIRS = 1 << 18
@@ -52,18 +59,57 @@ def reference_table(
     return table.reshape(1, -1).to(torch.int64)
 
 
+def save_model_table(
+    path: str | Path,
+    table: Int32[Tensor, "codebook_size codebook_size"],
+    gains: tuple[float, float],
+    codec_fingerprint: str,
+) -> None:
+    """Write a model's table.
+
+    Raises:
+        CheckpointError: It cannot be written.
+    """
+    metadata = {"gains": json.dumps(list(gains)), "codec_fingerprint": codec_fingerprint}
+    save_weights(path, {"table": table.to(torch.uint16)}, metadata)
+
+
+def load_model_table(
+    path: str | Path, codec_fingerprint: str, *, sha256: str | None = None
+) -> Int32[Tensor, "codebook_size codebook_size"]:
+    """Read a model's table.
+
+    Raises:
+        CheckpointError: Missing, damaged, not the file that ``sha256`` expects, no table, or one
+            of another codec.
+    """
+    weights = load_weights(path, sha256=sha256)
+    table = weights.tensors.get("table")
+    if table is None or table.ndim != 2 or table.shape[0] != table.shape[1]:
+        raise CheckpointError(
+            f"{path} is not a table of code sums: it holds no square matrix named 'table'; make it "
+            "again with `lqsep sums`"
+        )
+    check_codec_fingerprint(path, weights.metadata, codec_fingerprint)
+    return table.to(torch.int32)
+
+
 def wrong_entries(
     table: Int32[Tensor, "codebook_size codebook_size"],
+    nearest: Int32[Tensor, "codebook_size codebook_size"],
     codebook: Float[Tensor, "codebook_size embedding_dim"],
     gains: tuple[float, float],
-    *,
-    on_block: OnBlock | None = None,
 ) -> int:
     """How many entries are further from their sum than the nearest code is.
 
     Differences below what float32 can tell do not count.
+
+    Args:
+        table: The entries.
+        nearest: A nearest code of every sum, ties decided in any way.
+        codebook: The vectors.
+        gains: Weight of the row's code and of the column's.
     """
-    nearest = build_sum_table(codebook, gains, on_block=on_block).cpu()
     vectors = codebook.double().cpu()
     tolerance = _tolerance(vectors, gains)
     wrong = 0

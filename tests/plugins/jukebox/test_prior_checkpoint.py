@@ -8,9 +8,9 @@ import torch
 
 from lqsep.core.errors import CheckpointError
 from lqsep.core.store.pickled_checkpoint import PickledCheckpoint, read_checkpoint
+from lqsep.plugins.jukebox.prior_checkpoint import read_prior, reference_prior
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model
-from lqsep.plugins.transformer.reference_checkpoint import read_prior, reference_prior
 
 EXPECTED = TransformerConfig(width=32, depth=6, heads=1, max_frames=64, blocks=8)
 SHOWN = ("prior_width", "prior_depth", "n_ctx", "m_attn", "m_mlp", "l_bins", "emb_width", "level")
@@ -28,26 +28,29 @@ def changed(checkpoint, *, without=(), tensors=None, **hps):
 
 
 def test_sizes_come_from_the_settings(recorded):
-    assert read_prior(recorded).config == EXPECTED
-    found = read_prior(changed(recorded, heads=4, blocks=16)).config
+    assert read_prior(recorded, TransformerConfig).config == EXPECTED
+    found = read_prior(changed(recorded, heads=4, blocks=16), TransformerConfig).config
     assert (found.heads, found.blocks) == (4, 16)
-    assert read_prior(changed(recorded, attn_order=0, blocks=None)).config.attention == "dense"
+    assert (
+        read_prior(changed(recorded, attn_order=0, blocks=None), TransformerConfig).config.attention
+        == "dense"
+    )
 
 
 @pytest.mark.parametrize("missing", [*((key,) for key in SHOWN), SHOWN], ids=str)
 def test_sizes_that_the_settings_lack_are_read_off_the_tensors(recorded, missing):
-    assert read_prior(changed(recorded, without=missing)).config == EXPECTED
+    assert read_prior(changed(recorded, without=missing), TransformerConfig).config == EXPECTED
 
 
 @pytest.mark.parametrize("key", ["heads", "attn_order", "blocks"])
 def test_what_the_tensors_do_not_show_must_be_there(recorded, key):
     with pytest.raises(CheckpointError, match=f"p.pth.tar: .*lack '{key}'"):
-        read_prior(changed(recorded, without=(key,)))
+        read_prior(changed(recorded, without=(key,)), TransformerConfig)
 
 
 def test_it_carries_the_codebooks(golden, recorded):
     codec = read_checkpoint(golden.path("lqvae.pth.tar")).tensors
-    found = read_prior(recorded).codebooks
+    found = read_prior(recorded, TransformerConfig).codebooks
     assert len(found) == 3
     for level, codebook in enumerate(found):
         assert torch.equal(codebook, codec[f"bottleneck.level_blocks.{level}.k"])
@@ -71,13 +74,13 @@ def test_any_architecture_is_recognised():
         )
         books = [torch.randn(7, 5) for _ in range(draw.randint(1, 3))]
         model = build_model(config, books[-1])
-        hps, state = reference_prior(config, model, books, {})
-        found = read_prior(PickledCheckpoint(Path("p"), hps, state, 0))
+        hps, state = reference_prior(config, model.state_dict(), books, {})
+        found = read_prior(PickledCheckpoint(Path("p"), hps, state, 0), TransformerConfig)
         assert found.config.model_copy(update={"blocks": config.blocks}) == config
         assert all(torch.equal(found.tensors[k], v) for k, v in model.state_dict().items())
         assert len(found.tensors) == len(model.state_dict())
         shown = changed(PickledCheckpoint(Path("p"), hps, state, 0), without=SHOWN)
-        again = build_model(read_prior(shown).config, books[-1])
+        again = build_model(read_prior(shown, TransformerConfig).config, books[-1])
         again.load_state_dict(found.tensors)
 
 
@@ -87,9 +90,9 @@ def test_a_size_whose_share_is_rounded_down():
         width=100, depth=1, heads=1, max_frames=8, attention="dense", m_attn=0.295
     )
     book = torch.randn(7, 5)
-    hps, state = reference_prior(config, build_model(config, book), [book], {})
+    hps, state = reference_prior(config, build_model(config, book).state_dict(), [book], {})
     checkpoint = PickledCheckpoint(Path("p"), hps, state, 0)
-    found = read_prior(changed(checkpoint, without=("m_attn",)))
+    found = read_prior(changed(checkpoint, without=("m_attn",)), TransformerConfig)
     build_model(found.config, book).load_state_dict(found.tensors)
 
 
@@ -113,37 +116,43 @@ def test_a_size_whose_share_is_rounded_down():
 )
 def test_settings_that_contradict_are_refused(recorded, key, value, message):
     with pytest.raises(CheckpointError, match=f"^p.pth.tar: .*{message}"):
-        read_prior(changed(recorded, **{key: value}))
+        read_prior(changed(recorded, **{key: value}), TransformerConfig)
 
 
 def test_names_are_strict(recorded):
     state = dict(recorded.tensors)
     del state["prior.transformer._attn_mods.3.ln_1.bias"]
     with pytest.raises(CheckpointError, match=r"missing 'prior.*3.ln_1.bias' \(1 missing, 0 unex"):
-        read_prior(changed(recorded, tensors=state))
+        read_prior(changed(recorded, tensors=state), TransformerConfig)
     for extra in ("y_emb.weight", "conditioner_blocks.0.cond.weight", "prior.x_emb.weight"):
         state = {**recorded.tensors, extra: torch.zeros(1)}
         with pytest.raises(CheckpointError, match=f"unexpected '{extra}'"):
-            read_prior(changed(recorded, tensors=state))
+            read_prior(changed(recorded, tensors=state), TransformerConfig)
     state = {**recorded.tensors, "prior.start_token": torch.zeros(2, 32)}
     with pytest.raises(CheckpointError, match=r"'prior.start_token' has shape \(2, 32\)"):
-        read_prior(changed(recorded, tensors=state))
+        read_prior(changed(recorded, tensors=state), TransformerConfig)
     for part in ("bottleneck", "x_out"):
         state = {k: v for k, v in recorded.tensors.items() if part not in k}
         with pytest.raises(CheckpointError, match=f"{part}.*missing"):
-            read_prior(changed(recorded, tensors=state))
+            read_prior(changed(recorded, tensors=state), TransformerConfig)
+
+
+def test_codebooks_are_matrices(recorded):
+    state = {**recorded.tensors, "prior.bottleneck.level_blocks.2.k": torch.zeros(64)}
+    with pytest.raises(CheckpointError, match="p.pth.tar: .* to be matrices"):
+        read_prior(changed(recorded, tensors=state), TransformerConfig)
 
 
 def test_a_codec_is_no_prior(golden):
     with pytest.raises(CheckpointError, match="is a codec's checkpoint, expected a prior's"):
-        read_prior(read_checkpoint(golden.path("lqvae.pth.tar")))
+        read_prior(read_checkpoint(golden.path("lqvae.pth.tar")), TransformerConfig)
 
 
 def test_there_and_back_is_lossless(recorded):
-    prior = read_prior(recorded)
+    prior = read_prior(recorded, TransformerConfig)
     model = build_model(prior.config, prior.codebooks[-1])
     model.load_state_dict(prior.tensors)
-    hps, state = reference_prior(prior.config, model, prior.codebooks, recorded.hps)
+    hps, state = reference_prior(prior.config, model.state_dict(), prior.codebooks, recorded.hps)
     assert list(state) == list(recorded.tensors)
     assert all(torch.equal(state[name], tensor) for name, tensor in recorded.tensors.items())
     assert list(hps.items()) == list(recorded.hps.items())

@@ -15,27 +15,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from lqsep.core.components.component_config import ComponentConfig
 from lqsep.core.components.config import parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError
 from lqsep.core.store.pickled_checkpoint import PickledCheckpoint
 from lqsep.core.store.weights import name_mismatch, shape_mismatch
-from lqsep.plugins.transformer.config import TransformerConfig
-from lqsep.plugins.transformer.factory import build_model
-from lqsep.plugins.transformer.model import TransformerModel
-from lqsep.plugins.transformer.reference_names import (
+from lqsep.plugins.jukebox.prior_layout import PriorSizes, prior_tensors
+from lqsep.plugins.jukebox.prior_names import (
     config_from_reference,
     from_reference,
     to_reference,
 )
 
-# Tensors of a layer, in the reference's order.
-_LAYER = (
-    "attn.c_attn.w", "attn.c_attn.b", "attn.c_proj.w", "attn.c_proj.b", "ln_0.weight", "ln_0.bias",
-    "mlp.c_fc.w", "mlp.c_fc.b", "mlp.c_proj.w", "mlp.c_proj.b", "ln_1.weight", "ln_1.bias",
-)  # fmt: skip
 _ATTENTION = "prior.transformer._attn_mods.0.attn.c_proj.w"
 _MLP = "prior.transformer._attn_mods.0.mlp.c_proj.w"
 _ANY_LAYER = re.compile(r"prior\.transformer\._attn_mods\.\d+\.ln_0\.bias")
@@ -52,13 +45,17 @@ class ReferencePrior:
         codebooks: The codec's codebooks that it carries, by level from the finest.
     """
 
-    config: TransformerConfig
+    config: ComponentConfig
     tensors: dict[str, Tensor]
     codebooks: tuple[Tensor, ...]
 
 
-def read_prior(checkpoint: PickledCheckpoint) -> ReferencePrior:
+def read_prior(checkpoint: PickledCheckpoint, settings: type[ComponentConfig]) -> ReferencePrior:
     """Configuration, weights and codebooks of a prior's checkpoint.
+
+    Args:
+        checkpoint: As it was read.
+        settings: The configuration model of ``transformer``.
 
     Raises:
         CheckpointError: It is no prior's, has tensors that are missing, unknown or of sizes other
@@ -77,56 +74,49 @@ def read_prior(checkpoint: PickledCheckpoint) -> ReferencePrior:
                 "priors without scaled residuals only"
             )
         codebooks = _codebooks(checkpoint)
-        config = _config(checkpoint.hps, _sizes(state))
-        _check_tensors(checkpoint, config, codebooks)
+        config = _config(checkpoint.hps, _sizes(state), settings)
+        _check_tensors(checkpoint, PriorSizes.of(config), codebooks)
         return ReferencePrior(config, from_reference(state), codebooks)
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
 def reference_prior(
-    config: TransformerConfig,
-    model: TransformerModel,
+    config: ComponentConfig,
+    tensors: Mapping[str, Tensor],
     codebooks: Sequence[Tensor],
     hps: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Settings and tensors of the reference for a prior, in the reference's order.
 
     Args:
-        config: Its configuration.
-        model: Its network, float32.
+        config: A configuration of ``transformer``.
+        tensors: Those of its file, of the sizes that it says.
         codebooks: The codec's, by level from the finest; the prior is of the last one's codes.
         hps: Further settings, such as those of the checkpoint that the prior was imported from.
     """
-    factored = config.attention == "factored"
+    prior = PriorSizes.of(config)
+    factored = prior.attention == "factored"
     sizes = {
         "prior": True,
         "level": len(codebooks) - 1,
         "levels": len(codebooks),
         "l_bins": len(codebooks[-1]),
         "emb_width": codebooks[-1].shape[1],
-        "prior_width": config.width,
-        "prior_depth": config.depth,
-        "heads": config.heads,
-        "n_ctx": config.max_frames,
+        "prior_width": prior.width,
+        "prior_depth": prior.depth,
+        "heads": prior.heads,
+        "n_ctx": prior.max_frames,
         "attn_order": 2 if factored else 0,
-        "blocks": config.blocks if factored else hps.get("blocks"),
-        "m_attn": config.m_attn,
-        "m_mlp": config.m_mlp,
+        "blocks": prior.blocks if factored else hps.get("blocks"),
+        "m_attn": prior.m_attn,
+        "m_mlp": prior.m_mlp,
     }
-    own = to_reference({name: tensor.cpu() for name, tensor in model.state_dict().items()})
-    state = {"prior.start_token": own["prior.start_token"]}
-    for level, codebook in enumerate(codebooks):
-        state[_CODEBOOK.format(level)] = codebook.cpu()
-    for name in ("prior.x_embs.weight", "prior.pos_emb.pos_emb"):
-        state[name] = own[name]
-    for layer in range(config.depth):
-        for part in _LAYER:
-            name = f"prior.transformer._attn_mods.{layer}.{part}"
-            state[name] = own[name]
-    state["prior.x_out.weight"] = own["prior.x_out.weight"]
-    assert set(own) <= set(state)
-    return {**hps, "res_scale": False, **sizes}, state
+    state = to_reference({name: tensor.float() for name, tensor in tensors.items()})
+    state |= {_CODEBOOK.format(level): book for level, book in enumerate(codebooks)}
+    ordered = {name: state[name] for name in prior_tensors(prior, codebooks)}
+    assert len(ordered) == len(state)
+    return {**hps, "res_scale": False, **sizes}, ordered
 
 
 def _codebooks(checkpoint: PickledCheckpoint) -> tuple[Tensor, ...]:
@@ -136,6 +126,8 @@ def _codebooks(checkpoint: PickledCheckpoint) -> tuple[Tensor, ...]:
         codebooks.append(checkpoint.tensors[name])
     if not codebooks:
         raise CheckpointError(f"expected the codec's codebooks in a prior, but {name!r} is missing")
+    if any(codebook.ndim != 2 for codebook in codebooks):
+        raise CheckpointError("expected the codec's codebooks in a prior to be matrices")
     level = checkpoint.hps.get("level", len(codebooks) - 1)
     if level != len(codebooks) - 1:
         raise CheckpointError(
@@ -172,23 +164,26 @@ def _share(size: int, width: int) -> float:
     return share if int(share * width) == size else math.nextafter(share, math.inf)
 
 
-def _config(hps: Mapping[str, Any], shown: Mapping[str, Any]) -> TransformerConfig:
+def _config(
+    hps: Mapping[str, Any], shown: Mapping[str, Any], settings: type[ComponentConfig]
+) -> ComponentConfig:
     """Configuration from the settings, completed from and compared with the tensors' sizes."""
     given = {**shown, **hps}
     if given.get("attn_order") == 0:
         given.setdefault("blocks", None)
-    config = parse_settings(TransformerConfig, config_from_reference(given), "its settings")
-    for key, said, found in (
-        ("prior_width", config.width, shown["prior_width"]),
-        ("prior_depth", config.depth, shown["prior_depth"]),
-        ("n_ctx", config.max_frames, shown["n_ctx"]),
+    config = parse_settings(settings, config_from_reference(given), "its settings")
+    said = PriorSizes.of(config)
+    for key, value, found in (
+        ("prior_width", said.width, shown["prior_width"]),
+        ("prior_depth", said.depth, shown["prior_depth"]),
+        ("n_ctx", said.max_frames, shown["n_ctx"]),
         ("l_bins", given["l_bins"], shown["l_bins"]),
         ("emb_width", given["emb_width"], shown["emb_width"]),
-        ("m_attn x prior_width", *_products(config.m_attn, shown["m_attn"], config.width)),
-        ("m_mlp x prior_width", *_products(config.m_mlp, shown["m_mlp"], config.width)),
+        ("m_attn x prior_width", *_products(said.m_attn, shown["m_attn"], said.width)),
+        ("m_mlp x prior_width", *_products(said.m_mlp, shown["m_mlp"], said.width)),
     ):
-        if said != found:
-            raise CheckpointError(f"its settings have {key} = {said}, its tensors {found}")
+        if value != found:
+            raise CheckpointError(f"its settings have {key} = {value}, its tensors {found}")
     return config
 
 
@@ -197,13 +192,10 @@ def _products(said: float, shown: float, width: int) -> tuple[int, int]:
 
 
 def _check_tensors(
-    checkpoint: PickledCheckpoint, config: TransformerConfig, codebooks: Sequence[Tensor]
+    checkpoint: PickledCheckpoint, sizes: PriorSizes, codebooks: Sequence[Tensor]
 ) -> None:
     """Names and shapes, under the reference's names: those that the user's file has."""
-    with torch.device("meta"):
-        model = build_model(config, codebooks[-1])
-    expected = to_reference(model.state_dict())
-    expected |= {_CODEBOOK.format(level): codebook for level, codebook in enumerate(codebooks)}
+    expected = prior_tensors(sizes, codebooks)
     mismatch = name_mismatch(expected, checkpoint.tensors)
     if mismatch is not None:
         raise CheckpointError(f"it is not a whole prior: {mismatch}")

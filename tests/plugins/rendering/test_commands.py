@@ -63,6 +63,9 @@ def test_lists_of_programs_are_checked(value: str, tmp_path: Path) -> None:
 
 
 def test_importing_the_command_is_light() -> None:
-    code = "import sys, lqsep.cli.data.group; print({'numpy', 'torch', 'mido'} & set(sys.modules))"
+    code = (
+        "import sys, lqsep.plugins.rendering.commands;"
+        "print({'numpy', 'torch', 'mido'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

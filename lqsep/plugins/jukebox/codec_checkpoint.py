@@ -15,18 +15,15 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from lqsep.core.components.component_config import ComponentConfig
 from lqsep.core.components.config import parse_settings
 from lqsep.core.errors import CheckpointError, ConfigError
 from lqsep.core.store.pickled_checkpoint import PickledCheckpoint
 from lqsep.core.store.weights import name_mismatch, shape_mismatch
-from lqsep.plugins.lqvae.codec import inference_tensors
-from lqsep.plugins.lqvae.config import LQVAEConfig
-from lqsep.plugins.lqvae.factory import build_model
-from lqsep.plugins.lqvae.model import LQVAE
-from lqsep.plugins.lqvae.reference_names import from_reference, to_reference
+from lqsep.plugins.jukebox.codec_layout import CodecSizes, codec_tensors
+from lqsep.plugins.jukebox.codec_names import from_reference, to_reference
 
 # The reference's settings that lqsep has no other values for. It takes these where it says nothing.
 _FIXED = {
@@ -41,12 +38,15 @@ _UNIT = re.compile(r"encoders\.(\d+)\.blocks\.0\.stages\.0\.residual\.(\d+)\.dil
 
 
 def read_codec(
-    checkpoint: PickledCheckpoint, sample_rate: int | None = None
-) -> tuple[LQVAEConfig, dict[str, Tensor]]:
+    checkpoint: PickledCheckpoint,
+    settings: type[ComponentConfig],
+    sample_rate: int | None = None,
+) -> tuple[ComponentConfig, dict[str, Tensor]]:
     """Configuration and stored tensors of a codec's checkpoint.
 
     Args:
         checkpoint: As it was read.
+        settings: The configuration model of ``lq-vae``.
         sample_rate: In Hz, for settings that do not say it.
 
     Raises:
@@ -62,9 +62,8 @@ def read_codec(
     try:
         _check_fixed(checkpoint.hps)
         state = from_reference(checkpoint.tensors)
-        config = _config(_with_rate(checkpoint.hps, sample_rate), _sizes(state))
-        with torch.device("meta"):
-            expected = inference_tensors(build_model(config))
+        config = _config(_with_rate(checkpoint.hps, sample_rate), _sizes(state), settings)
+        expected = codec_tensors(CodecSizes.of(config))
     except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     _check_tensors(checkpoint, expected)
@@ -72,28 +71,29 @@ def read_codec(
 
 
 def reference_codec(
-    config: LQVAEConfig, model: LQVAE, hps: Mapping[str, Any]
+    config: ComponentConfig, tensors: Mapping[str, Tensor], hps: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Settings and tensors of the reference for a codec, in the reference's order.
 
     Args:
-        config: Its configuration.
-        model: Its networks, float32.
+        config: A configuration of ``lq-vae``.
+        tensors: Those of its file, of the sizes that it says.
         hps: Further settings, such as those of the checkpoint that the codec was imported from.
     """
+    given, shape = config.model_dump(), CodecSizes.of(config)
     sizes = {
-        "sr": config.sample_rate,
-        "levels": len(config.downs_t),
-        "downs_t": config.downs_t,
-        "strides_t": config.strides_t,
-        "hvqvae_multipliers": config.multipliers,
-        "emb_width": config.embedding_dim,
-        "l_bins": config.codebook_size,
-        "width": config.width,
-        "depth": config.depth,
-        "dilation_growth_rate": config.dilation_growth,
+        "sr": given["sample_rate"],
+        "levels": shape.levels,
+        "downs_t": shape.downs_t,
+        "strides_t": shape.strides_t,
+        "hvqvae_multipliers": shape.multipliers,
+        "emb_width": shape.embedding_dim,
+        "l_bins": shape.codebook_size,
+        "width": shape.width,
+        "depth": shape.depth,
+        "dilation_growth_rate": given["dilation_growth"],
     }
-    state = {name: tensor.cpu() for name, tensor in inference_tensors(model).items()}
+    state = {name: tensors[name].float() for name in codec_tensors(shape)}
     return {**hps, **_FIXED, **sizes}, to_reference(state)
 
 
@@ -118,7 +118,7 @@ def _with_rate(hps: Mapping[str, Any], sample_rate: int | None) -> Mapping[str, 
 
 
 @dataclass(frozen=True)
-class _Sizes:
+class _Shown:
     """What the tensors show, per level from the finest where there are several values."""
 
     levels: int
@@ -130,7 +130,7 @@ class _Sizes:
     emb_width: int
 
 
-def _sizes(state: Mapping[str, Tensor]) -> _Sizes:
+def _sizes(state: Mapping[str, Tensor]) -> _Shown:
     """Sizes of the encoders and the codebook.
 
     Raises:
@@ -158,7 +158,7 @@ def _sizes(state: Mapping[str, Tensor]) -> _Sizes:
         raise CheckpointError(
             "expected the encoders and codebooks of an LQ-VAE, found only a part of them"
         )
-    return _Sizes(
+    return _Shown(
         levels=levels,
         downs_t=tuple(stages[levels - 1, block] for block in every),
         strides_t=tuple(strides[block] for block in every),
@@ -169,11 +169,13 @@ def _sizes(state: Mapping[str, Tensor]) -> _Sizes:
     )
 
 
-def _config(hps: Mapping[str, Any], sizes: _Sizes) -> LQVAEConfig:
+def _config(
+    hps: Mapping[str, Any], sizes: _Shown, settings: type[ComponentConfig]
+) -> ComponentConfig:
     """Configuration from the settings, completed from and compared with the tensors' sizes."""
     given = _completed(hps, sizes)
     config = parse_settings(
-        LQVAEConfig,
+        settings,
         {
             "sample_rate": given["sr"],
             "downs_t": _first(given["downs_t"], given["levels"]),
@@ -187,21 +189,27 @@ def _config(hps: Mapping[str, Any], sizes: _Sizes) -> LQVAEConfig:
         },
         "its settings",
     )
-    for key, said, shown in (
-        ("levels", len(config.downs_t), sizes.levels),
-        ("downs_t", config.downs_t, sizes.downs_t),
-        ("strides_t", config.strides_t, sizes.strides_t),
-        ("l_bins", config.codebook_size, sizes.l_bins),
-        ("emb_width", config.embedding_dim, sizes.emb_width),
-        ("width x multipliers", tuple(config.width * m for m in config.multipliers), sizes.widths),
-        ("depth x multipliers", tuple(config.depth * m for m in config.multipliers), sizes.depths),
+    said = CodecSizes.of(config)
+    for key, value, shown in (
+        ("levels", said.levels, sizes.levels),
+        ("downs_t", said.downs_t, sizes.downs_t),
+        ("strides_t", said.strides_t, sizes.strides_t),
+        ("l_bins", said.codebook_size, sizes.l_bins),
+        ("emb_width", said.embedding_dim, sizes.emb_width),
+        ("width x multipliers", tuple(said.width * m for m in said.multipliers), sizes.widths),
+        ("depth x multipliers", tuple(said.depth * m for m in said.multipliers), sizes.depths),
     ):
-        if said != shown:
-            raise CheckpointError(f"its settings have {key} = {said}, its tensors {shown}")
+        if value != shown:
+            raise CheckpointError(f"its settings have {key} = {value}, its tensors {shown}")
+    if any(stride < 2 or stride % 2 for stride in said.strides_t):
+        raise CheckpointError(
+            f"its settings have strides_t = {said.strides_t}; lqsep knows codecs with even ones "
+            "only"
+        )
     return config
 
 
-def _completed(hps: Mapping[str, Any], sizes: _Sizes) -> dict[str, Any]:
+def _completed(hps: Mapping[str, Any], sizes: _Shown) -> dict[str, Any]:
     """The settings with what they leave out, as the tensors show it.
 
     Raises:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from lqsep.cli.options import SourceValue, current_options
+from lqsep.cli.options import SourceValue, current_options, did_you_mean
+from lqsep.core.errors import ConfigError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -72,13 +73,13 @@ def import_jukebox(
     fit the codebook and the gains: its rows are codes of the first source.
     """
     from lqsep.cli.console.progress import ProgressBars
-    from lqsep.cli.models.jukebox_import import JukeboxFiles, import_model
+    from lqsep.plugins.jukebox.importing import JukeboxFiles, import_model
 
     files = JukeboxFiles(
         codec=codec,
         priors=[(source, Path(file)) for source, file in priors],
         sums=sums,
-        gains=gains,
+        gains=_known_gains(gains, [source for source, _ in priors]),
         sample_rate=sample_rate,
     )
     with ProgressBars(enabled=False if current_options().quiet else None) as bars:
@@ -86,6 +87,17 @@ def import_jukebox(
             files, output, device, lambda done, total: bars.update("checking sums", done, total)
         )
     click.echo(str(output))
+
+
+def _known_gains(gains: Sequence[tuple[str, float]], sources: Sequence[str]) -> dict[str, float]:
+    """The gains by source, if there are such sources."""
+    for source, _ in gains:
+        if source not in sources:
+            raise ConfigError(
+                f"--gain: no source named '{source}'{did_you_mean(source, sources)}; "
+                f"the priors are of: {', '.join(sources)}"
+            )
+    return dict(gains)
 
 
 @click.command("jukebox")
@@ -103,7 +115,7 @@ def export_jukebox(name: str, output: Path) -> None:
     MODEL_DIR is a model directory, a shipped model's name or a .toml file. Writes codec.pth.tar,
     prior.SOURCE.pth.tar for each source, and codebook_sums.pt where the model has a table of sums.
     """
-    from lqsep.cli.models.jukebox_export import export_model
+    from lqsep.plugins.jukebox.exporting import export_model
 
     for path in export_model(name, output):
         click.echo(str(path))

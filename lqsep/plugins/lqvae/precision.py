@@ -1,0 +1,42 @@
+"""Whether convolutions in reduced precision can be trusted here.
+
+oneDNN 3.12, which torch 2.13 computes with on the CPU, gives wrong sums for strided convolutions of
+few channels in bfloat16 on processors with AMX: errors as large as the values, without a word.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from lqsep.core.errors import ConfigError
+
+# bfloat16 keeps 8 bits; sums of 64 products stay well below this share of the largest.
+_ROUNDING = 0.05
+
+
+def check_convolutions(device: torch.device, precision: str) -> None:
+    """Refuse a precision in which this processor convolves wrongly.
+
+    Args:
+        device: Of the networks.
+        precision: As in `lqsep.core.training.settings.LoopSettings`.
+
+    Raises:
+        ConfigError: It is bfloat16 on a CPU that gets it wrong.
+    """
+    if device.type == "cpu" and precision == "bfloat16" and not bfloat16_convolves():
+        raise ConfigError(
+            f"train.codec.precision = 'bfloat16': torch {torch.__version__} gives wrong "
+            "convolutions in bfloat16 on this processor; use precision 'float32', or a GPU"
+        )
+
+
+def bfloat16_convolves() -> bool:
+    """Whether a convolution like the codec's agrees with the same one in float32, on the CPU."""
+    generator = torch.Generator().manual_seed(0)
+    wave = torch.randn(2, 8, 64, generator=generator)
+    weight = torch.randn(8, 8, 8, generator=generator)
+    exact = F.conv1d(wave, weight, stride=4, padding=2)
+    coarse = F.conv1d(wave.bfloat16(), weight.bfloat16(), stride=4, padding=2).float()
+    return bool((coarse - exact).abs().max() < _ROUNDING * exact.abs().max())
