@@ -219,26 +219,14 @@ def _check_report(examples: int) -> None:
 
 def _pipeline_settings(config: PipelineConfig, device: str, registry: Registry) -> dict[str, Any]:
     """What decides the stems: codec, configuration, kind of device, versions."""
-    import torch
-
-    from lqsep.core.components.assemble import BuildContext, build
-    from lqsep.core.components.config import file_hashes
-    from lqsep.core.components.spec import Kind
     from lqsep.core.separation.report import versions
-    from lqsep.core.store.devices import resolve_device
+    from lqsep.core.store.model_directory import build_codec
 
-    context = BuildContext(
-        device=resolve_device(device),
-        dtype=torch.float32,
-        sources=tuple(config.sources),
-        gains=config.gains,
-        base_dir=config.base_dir,
-        hashes=file_hashes(config.model),
-    )
-    codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
+    context = build_codec(config, registry, device)
+    assert context.codec is not None
     values = config.to_dict()
     return {
-        "codec_fingerprint": codec.fingerprint,
+        "codec_fingerprint": context.codec.fingerprint,
         "device": context.device.type,
         "config": {key: values[key] for key in values if key not in {"data", "train"}},
         "versions": versions(),

@@ -146,17 +146,9 @@ def build_model(
     config: PipelineConfig, registry: Registry, device: str | torch.device, *, name: str
 ) -> Model:
     """Build codec and priors of a validated configuration; see `load_model` for the errors."""
-    resolved = resolve_device(device)
-    context = BuildContext(
-        device=resolved,
-        dtype=torch.float32,
-        sources=tuple(config.sources),
-        gains=config.gains,
-        base_dir=config.base_dir,
-        hashes=file_hashes(config.model),
-    )
-    codec: Codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
-    context = replace(context, codec=codec)
+    context = build_codec(config, registry, device)
+    codec = context.codec
+    assert codec is not None
     priors: dict[str, Prior] = {}
     for source, settings in config.sources.items():
         registered = registry.find(Kind.PRIOR, settings.prior.type)
@@ -171,7 +163,28 @@ def build_model(
         raise IncompatibleComponentsError(
             f"{name}: {'; '.join(mismatches)}; use priors trained on this codec"
         )
-    return Model(name, codec, priors, config, resolved, context)
+    return Model(name, codec, priors, config, context.device, context)
+
+
+def build_codec(
+    config: PipelineConfig, registry: Registry, device: str | torch.device
+) -> BuildContext:
+    """Build the codec of a validated configuration: where everything else is built.
+
+    Raises:
+        CheckpointError: Its weights are missing, damaged or not those of the configuration.
+        DeviceError: The device is not available.
+    """
+    context = BuildContext(
+        device=resolve_device(device),
+        dtype=torch.float32,
+        sources=tuple(config.sources),
+        gains=config.gains,
+        base_dir=config.base_dir,
+        hashes=file_hashes(config.model),
+    )
+    codec: Codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
+    return replace(context, codec=codec)
 
 
 def declared_hashes(path: str | Path) -> dict[str, str] | None:
