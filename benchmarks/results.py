@@ -4,7 +4,7 @@
 
 `results_data.py` makes the test sets. Every model is evaluated on every set into a folder of its
 own, ``RESULTS/SET/MODEL``, and goes on there when interrupted; results of other sounds are not
-kept. Models that are not named stay as they are. Baselines and upper bounds are computed once, with
+kept. Models that are not named stay as they are. Baselines and oracles are computed once, with
 `drums-bass-lqvae`. Without ``--evaluate`` only the page is written, between its two markers.
 """
 

@@ -7,7 +7,7 @@ choose the likelihood whose file is wanted, which need not be the model's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +52,11 @@ class CodecModel:
             IncompatibleComponentsError: There are not two sources.
         """
         from lqsep.cli.pipeline.changes import read_pipeline
-        from lqsep.core.components.assemble import build
         from lqsep.core.components.changes import PipelineChanges
         from lqsep.core.components.config import check_two_sources
         from lqsep.core.components.registry import Registry
-        from lqsep.core.components.spec import Kind
         from lqsep.core.errors import CheckpointError
-        from lqsep.core.store.model_directory import MODEL_FILE, build_context
+        from lqsep.core.store.model_directory import MODEL_FILE, build_codec
 
         path = directory / MODEL_FILE
         if not path.is_file():
@@ -69,9 +67,7 @@ class CodecModel:
         registry = Registry.discover()
         config = read_pipeline(path, PipelineChanges(gains=gains), registry).parse(registry)
         check_two_sources(tuple(config.sources), path)
-        context = build_context(config, device)
-        codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
-        return cls(directory, config, replace(context, codec=codec), registry)
+        return cls(directory, config, build_codec(config, registry, device), registry)
 
     def likelihood(self, name: str, settings: Mapping[str, Any]) -> ComponentConfig:
         """The settings of a likelihood, its defaults but for those that are given.

@@ -1,4 +1,4 @@
-"""What every table is read against: baselines and upper bounds, as they stand in the mixture."""
+"""What every table is read against: baselines and oracles, as they stand in the mixture."""
 
 from __future__ import annotations
 

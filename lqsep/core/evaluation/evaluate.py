@@ -1,9 +1,9 @@
 """One item: separate it, and compare what was found with what is true.
 
 Estimates: ``lqsep`` is the pipeline's own result, refined. ``best-of-N`` are the candidates as
-decoded, each source's best by SDR: it knows the truth, like the upper bounds. Under ``lqvae2021``
+decoded, each source's best by SDR: it knows the truth, like the oracles. Under ``lqvae2021``
 there are also each source's most probable candidate (``marginal``) and the most probable
-combination (``pair``), as decoded. For baselines and upper bounds see
+combination (``pair``), as decoded. For baselines and oracles see
 `lqsep.core.evaluation.baselines_of`. All are compared as they stand in the mixture: times their
 gain, with the reference times its gain.
 """

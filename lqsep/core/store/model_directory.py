@@ -150,32 +150,13 @@ def weights_folder(config: PipelineConfig) -> tuple[Path, dict[str, str] | None]
     return found.parent, declared_hashes(found)
 
 
-def build_context(config: PipelineConfig, device: str | torch.device) -> BuildContext:
-    """What the components of a configuration are built from, its codec not yet among it.
-
-    Raises:
-        CheckpointError: The model that it takes its weights from is not there.
-        DeviceError: The device is not available.
-    """
-    weights_dir, hashes = weights_folder(config)
-    return BuildContext(
-        device=resolve_device(device),
-        dtype=torch.float32,
-        sources=tuple(config.sources),
-        gains=config.gains,
-        base_dir=config.base_dir,
-        weights_dir=weights_dir,
-        hashes=hashes,
-    )
-
-
 def build_model(
     config: PipelineConfig, registry: Registry, device: str | torch.device, *, name: str
 ) -> Model:
     """Build codec and priors of a validated configuration; see `load_model` for the errors."""
-    context = build_context(config, device)
-    codec: Codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
-    context = replace(context, codec=codec)
+    context = build_codec(config, registry, device)
+    codec = context.codec
+    assert codec is not None
     priors: dict[str, Prior] = {}
     for source, settings in config.sources.items():
         registered = registry.find(Kind.PRIOR, settings.prior.type)
@@ -191,6 +172,29 @@ def build_model(
             f"{name}: {'; '.join(mismatches)}; use priors trained on this codec"
         )
     return Model(name, codec, priors, config, context.device, context)
+
+
+def build_codec(
+    config: PipelineConfig, registry: Registry, device: str | torch.device
+) -> BuildContext:
+    """Build the codec of a validated configuration: where everything else is built.
+
+    Raises:
+        CheckpointError: Its weights are missing, damaged or not those of the configuration.
+        DeviceError: The device is not available.
+    """
+    weights_dir, hashes = weights_folder(config)
+    context = BuildContext(
+        device=resolve_device(device),
+        dtype=torch.float32,
+        sources=tuple(config.sources),
+        gains=config.gains,
+        base_dir=config.base_dir,
+        weights_dir=weights_dir,
+        hashes=hashes,
+    )
+    codec: Codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
+    return replace(context, codec=codec)
 
 
 def declared_hashes(path: str | Path) -> dict[str, str] | None:

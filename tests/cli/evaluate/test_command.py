@@ -379,6 +379,19 @@ def test_a_track_that_cannot_be_read_does_not_stop_the_others(evaluate: Command)
     assert times.items() < evaluate.times().items()
 
 
+@pytest.mark.parametrize(
+    ("package", "says"),
+    [("jinja2", "the report needs jinja2"), ("matplotlib", "the examples of the report need")],
+)
+def test_what_the_report_needs_is_asked_for_before_the_work(
+    evaluate: Command, monkeypatch: pytest.MonkeyPatch, package: str, says: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    evaluate.fails(code=2, says=f"lqsep: error: {says}")
+    assert "pip install 'lqsep[eval]'" in evaluate.stderr
+    assert not evaluate.out.exists()
+
+
 def test_when_no_track_can_be_read_there_is_one_line(evaluate: Command) -> None:
     for path in evaluate.data.rglob("bass.wav"):
         path.write_bytes(path.read_bytes()[:100])

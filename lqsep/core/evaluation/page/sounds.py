@@ -103,6 +103,15 @@ def sound_data(wave: npt.NDArray[np.float32], sample_rate: int) -> str:
     return _data("audio/flac", buffer.getvalue())
 
 
+def excerpt_data(path: Path, seconds: float) -> str:
+    """`sound_data` of the middle of a file.
+
+    Raises:
+        AudioError: The file cannot be read.
+    """
+    return sound_data(*read_excerpt(path, seconds))
+
+
 def spectrogram_data(example: Example, seconds: float) -> str:
     """A ``data:`` address of a PNG: the mixture, and each stem beside its reference.
 
