@@ -165,4 +165,5 @@ def _open_writer(path: Path, reader: MixtureReader, output: OutputSettings) -> A
         format=output.format,
         subtype=output.subtype,
         clip_mode=output.clip_mode,
+        n_samples=reader.n_samples,
     )
