@@ -10,6 +10,24 @@ from lqsep.core.errors import AudioError
 # Samples per channel in one call: libvorbis overflows its stack on very long ones.
 BLOCK = 1 << 16
 
+# No music is sampled slower or faster. A header with 1 Hz makes hours of every second, one with
+# 4 GHz needs filters of millions of samples.
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000
+
+
+def checked_rate(sample_rate: int, what: str) -> int:
+    """A sample rate that can be; ``what`` says whose it is.
+
+    Raises:
+        AudioError: It cannot.
+    """
+    if not _LOWEST_RATE <= sample_rate <= _HIGHEST_RATE:
+        raise AudioError(
+            f"{what}: expected a sample rate of {_LOWEST_RATE} to {_HIGHEST_RATE} Hz, got "
+            f"{sample_rate} Hz."
+        )
+    return sample_rate
+
 
 def check_finite(wave: npt.NDArray[np.float32], start: int, rate: int, what: str) -> None:
     """Refuse NaN and infinity, saying where; ``start`` is the index of the first sample."""

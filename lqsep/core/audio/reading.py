@@ -121,7 +121,7 @@ class AudioReader:
                 f"cannot read {self.path}: cut short or damaged, it promises {self.info.n_samples} "
                 f"samples and ends at {start + len(block)}."
             )
-        wave = np.ascontiguousarray(block.T)
+        wave = np.array(block.T, order="C")  # a copy also of what is one channel, and kept
         check_finite(wave, start, self.info.sample_rate, f"cannot read {self.path}")
         return wave
 
