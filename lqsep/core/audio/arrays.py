@@ -92,8 +92,8 @@ def _scaled(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
     largest = int(np.abs(array.astype(np.int64) - zero).max())
     if kind == "int32" and 0 < largest <= _SMALL_INT32:
         raise AudioError(
-            f"{name}: samples of type int32 up to {largest} only: 32 bits at a very low level, or 24 "
-            "or 16 bits? Expected int16, or int32 that fills its range; or pass floats within "
+            f"{name}: samples of type int32 up to {largest} only: 32 bits at a very low level, or "
+            "24 or 16 bits? Expected int16, or int32 that fills its range; or pass floats within "
             "[-1, 1]"
         )
     return ((array.astype(np.float64) - zero) / full).astype(np.float32)

@@ -15,6 +15,7 @@ import soundfile
 from jaxtyping import Float
 from torch import Tensor
 
+from lqsep.core.audio.channel_order import order_for_file
 from lqsep.core.audio.checks import BLOCK, check_finite, reason
 from lqsep.core.audio.reading import AudioReader
 from lqsep.core.audio.writable import container_of, overflows, resolve_format
@@ -73,6 +74,7 @@ class AudioWriter:
             self.path, format, subtype, channels, sample_rate
         )
         self._container = container_of(self._format, self._subtype, channels, n_samples)
+        self._order = order_for_file(self._format, self._subtype, channels)
         if clip_mode not in CLIP_MODES:
             raise AudioError(
                 f"cannot write {self.path}: clip mode must be one of {', '.join(CLIP_MODES)}, "
@@ -196,6 +198,8 @@ class AudioWriter:
 
     def _encode(self, values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """As the file takes them. libsndfile would round down; this rounds to the nearest."""
+        if self._order is not None:
+            values = values[:, self._order]
         over = int((np.abs(values) > 1).sum())
         bits = {"PCM_16": 16, "PCM_24": 24}.get(self._subtype)
         if bits is not None or self._clip_mode == "clamp":
