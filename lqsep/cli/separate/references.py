@@ -225,7 +225,13 @@ class ReferenceScores(TrackPart):
         )
 
     def warnings(self) -> list[str]:
-        notes = []
+        from lqsep.core.audio.mixtures import warnings_of
+
+        notes = [
+            f"{reader.name}: {warning}"
+            for reader in self._readers.values()
+            for warning in warnings_of(reader)
+        ]
         if self._n_scored < self._n_total:
             notes.append(
                 f"the references end at {self._n_scored / self._rate:.2f} s of "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,3 +49,8 @@ def reason(error: Exception) -> str:
     """What a library says of a failure, without the path and the full stop."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return str(text).strip().rstrip(".")
+
+
+def name_for_soundfile(path: Path) -> str | bytes:
+    """A file's name as soundfile opens it: it need not be UTF-8, but on Windows it is text."""
+    return str(path) if os.name == "nt" else os.fsencode(path)

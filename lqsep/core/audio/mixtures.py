@@ -62,8 +62,16 @@ def opened_mixture(mixture: MixtureLike) -> Iterator[MixtureReader]:
         raise AudioError(_not_a_mixture(mixture))
 
 
+def warnings_of(reader: MixtureReader) -> tuple[str, ...]:
+    """What a user should know of a mixture's file, a sentence each; readers need not know."""
+    return tuple(getattr(reader, "warnings", ()))
+
+
 class FileReader:
     """A mixture in a file, never wholly in memory; a context manager.
+
+    Attributes:
+        warnings: What a user should know of the file.
 
     Raises:
         AudioError: As `lqsep.core.audio.files.AudioReader`.
@@ -75,6 +83,7 @@ class FileReader:
         self.sample_rate = self._reader.info.sample_rate
         self.channels = self._reader.info.channels
         self.n_samples = self._reader.info.n_samples
+        self.warnings = self._reader.info.warnings
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         return self._reader.read(start, stop)
@@ -144,6 +153,7 @@ class SliceReader:
         self.sample_rate = reader.sample_rate
         self.channels = reader.channels
         self.n_samples = stop - self._start
+        self.warnings = warnings_of(reader)
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         return self._reader.read(self._start + start, self._start + min(stop, self.n_samples))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.mixtures import MixtureReader
+from lqsep.core.audio.mixtures import MixtureReader, warnings_of
 from lqsep.core.audio.resampling import filter_reach, resample, whole_period
 
 ReadSamples = Callable[[int, int], npt.NDArray[np.float32]]
@@ -53,6 +53,7 @@ class ResampledReader:
         self.sample_rate = sample_rate
         self.channels = reader.channels
         self.n_samples = -(-reader.n_samples * self._new // self._old)
+        self.warnings = warnings_of(reader)
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Samples ``start`` to ``stop`` of the new rate."""

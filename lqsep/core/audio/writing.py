@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.audio.channel_order import order_for_file
-from lqsep.core.audio.checks import BLOCK, check_finite, reason
+from lqsep.core.audio.checks import BLOCK, check_finite, name_for_soundfile, reason
 from lqsep.core.audio.reading import AudioReader
 from lqsep.core.audio.writable import container_of, overflows, resolve_format
 from lqsep.core.errors import AudioError, ShapeError
@@ -172,7 +172,12 @@ class AudioWriter:
             raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
         try:
             return soundfile.SoundFile(
-                path, "w", self.sample_rate, self.channels, subtype, format=container
+                name_for_soundfile(path),
+                "w",
+                self.sample_rate,
+                self.channels,
+                subtype,
+                format=container,
             )
         except (soundfile.SoundFileError, OSError, ValueError) as error:
             path.unlink(missing_ok=True)

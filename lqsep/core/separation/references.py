@@ -9,7 +9,7 @@ import numpy.typing as npt
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.mixtures import MixtureReader
+from lqsep.core.audio.mixtures import MixtureReader, warnings_of
 from lqsep.core.audio.resampled import ResampledReader
 from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
@@ -47,6 +47,7 @@ class ChannelReader:
         self.sample_rate = reader.sample_rate
         self.channels = channels
         self.n_samples = reader.n_samples
+        self.warnings = warnings_of(reader)
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         wave = self._reader.read(start, stop).mean(0, keepdims=True)
@@ -71,6 +72,9 @@ class SumReader:
         self.sample_rate = readers[0].sample_rate
         self.channels = readers[0].channels
         self.n_samples = min(reader.n_samples for reader in readers)
+        self.warnings = tuple(
+            f"{reader.name}: {warning}" for reader in readers for warning in warnings_of(reader)
+        )
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         stop = min(stop, self.n_samples)

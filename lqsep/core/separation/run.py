@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.mixtures import MixtureReader
+from lqsep.core.audio.mixtures import MixtureReader, warnings_of
 from lqsep.core.audio.mono import read_mono
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.data import Candidates, Mixture, SegmentResult
@@ -81,7 +81,7 @@ class SeparationRun:
         self._seed = seed
         self._on_progress = on_progress
         self._segments: list[SegmentReport] = []
-        self._warnings: list[str] = []
+        self._warnings = list(warnings_of(reader))
         self._started = time.perf_counter()
         self._elapsed = 0.0
 

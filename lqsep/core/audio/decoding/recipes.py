@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from lqsep.core.audio.channel_order import order_in_file
@@ -40,6 +41,9 @@ _CLAIMED = 1000
 # More samples than a file can have: libsndfile's way of saying that it does not know.
 _UNKNOWN = 1 << 60
 
+INSTALL = "to read them, install PyAV (pip install 'lqsep[formats]') or the program ffmpeg"
+"""What to do about files that FFmpeg alone decodes."""
+
 _COPY_AGAIN = "Copy or download it again"
 
 
@@ -53,6 +57,12 @@ def find_recipe(path: Path) -> Recipe:
     """
     status = path.stat()
     return _recipe(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def has_ffmpeg() -> bool:
+    """Whether FFmpeg is there, as PyAV or as a program; the former is not imported for this."""
+    found = find_spec("av")
+    return (found is not None and found.loader is not None) or find_ffmpeg() is not None
 
 
 @lru_cache(maxsize=1024)
@@ -226,10 +236,7 @@ def _by_ffmpeg(path: Path, why: str) -> Recipe:
         load_av()
     except ImportError as error:
         if find_ffmpeg() is None:
-            raise DecodingError(
-                f"{why}; to read it, install PyAV (pip install 'lqsep[formats]') or the program "
-                "ffmpeg"
-            ) from error
+            raise DecodingError(f"{why}; {INSTALL}") from error
         decoder = FfmpegStream
     stream = decoder(path)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,7 +12,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from lqsep.core.audio.checks import BLOCK, reason
+from lqsep.core.audio.checks import BLOCK, name_for_soundfile, reason
 from lqsep.core.audio.decoding.streams import DecodingError, NotDecodedError
 from lqsep.core.audio.decoding.views import FileView
 
@@ -61,7 +60,7 @@ class SndfileStream:
         self._skip, self._left, self._order = skip, length, order
         self._file: Any = None
         try:
-            self._file = self._call(lambda: _ForwardFile(self._view or _name(path)))
+            self._file = self._call(lambda: _ForwardFile(self._view or name_for_soundfile(path)))
         except (DecodingError, TypeError) as error:  # the latter for names that end in ".raw"
             self.close()
             raise NotDecodedError(str(error)) from error
@@ -124,8 +123,3 @@ def seeks_exactly(stream: SndfileStream) -> bool:
 
 _EXACT_FORMATS = {"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC"}
 _EXACT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "ALAC_")
-
-
-def _name(path: Path) -> str | bytes:
-    """As soundfile takes it: names need not be UTF-8, but on Windows they are text."""
-    return str(path) if os.name == "nt" else os.fsencode(path)

@@ -186,7 +186,7 @@ def test_without_either_one_line_says_what_to_install(tmp_path, content, no_av, 
     with pytest.raises(AudioError) as caught:
         audio_info(tmp_path / "a.m4a")
     assert str(caught.value) == (
-        f"cannot read {tmp_path}/a.m4a: libsndfile does not read such files; to read it, install "
+        f"cannot read {tmp_path}/a.m4a: libsndfile does not read such files; to read them, install "
         "PyAV (pip install 'lqsep[formats]') or the program ffmpeg."
     )
 
