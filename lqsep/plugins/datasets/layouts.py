@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lqsep.core.audio.files import READABLE_EXTENSIONS
+from lqsep.core.audio.decoding.content import Kind, kind_of
 from lqsep.core.audio.recognition import Recognition, recognize
 from lqsep.core.errors import AudioError, ConfigError
 
@@ -141,9 +141,9 @@ def recognize_visible(path: Path) -> Recognition:
 
 
 def chosen_of(one: Path, other: Path) -> Path | None:
-    """Of two files of one name, the one with a usual ending, as of a song and its film."""
-    usual = [p for p in (one, other) if p.suffix[1:].lower() in READABLE_EXTENSIONS]
-    return usual[0] if len(usual) == 1 else None
+    """Of a song and its film, which bear one name, the song; None for two songs or two films."""
+    songs = [path for path in (one, other) if kind_of(path) is not Kind.FOREIGN]
+    return songs[0] if len(songs) == 1 else None
 
 
 def audio_files(folder: Path) -> dict[str, Path]:
