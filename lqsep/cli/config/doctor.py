@@ -26,10 +26,11 @@ _OPTIONAL_PACKAGES = {
     "museval": "evaluation",
     "scipy": "evaluation",
     "matplotlib": "plots",
+    "av": "formats that libsndfile does not read, such as m4a",
 }
 _PROGRAMS = {
     "fluidsynth": ("rendering data with a sound font", "--version"),
-    "ffmpeg": ("converting formats that soundfile does not read, such as m4a", "-version"),
+    "ffmpeg": ("the same where the package av (PyAV) is not installed", "-version"),
 }
 
 

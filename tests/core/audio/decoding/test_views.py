@@ -1,12 +1,15 @@
 """A file seen in parts, as libsndfile asks for it."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 import soundfile
 
+from lqsep.core.audio.decoding.mpeg_frames import parse_header
 from lqsep.core.audio.decoding.sndfile import SndfileStream
 from lqsep.core.audio.decoding.streams import DecodingError
 from lqsep.core.audio.decoding.views import FileView, replaced
@@ -70,6 +73,31 @@ def test_what_goes_wrong_in_a_callback_is_not_lost(path, monkeypatch):
             pass
     stream.close()
     stream.close()  # once more changes nothing
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_an_interruption_arrives(tmp_path, mp3_bytes):
+    """Through a file object alone it is printed, and reading goes on."""
+    content = mp3_bytes()
+    first = parse_header(content[:4]).n_bytes
+    (tmp_path / "a.mp3").write_bytes(content[first:] * 50)  # without the tag
+    code = """
+import os, signal, sys, threading
+from lqsep.core.audio.files import AudioReader
+with AudioReader(sys.argv[1]) as reader:
+    reader.read(0, 10)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        while True:
+            reader.read(reader.info.n_samples - 9, reader.info.n_samples)
+            reader.read(0, 9)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.mp3")], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
 
 
 def test_views_are_read_outside_the_main_thread(path):
