@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -79,9 +80,17 @@ def start_logging(options: GlobalOptions) -> None:
     show_warnings(options)
 
 
+def print_any_name() -> None:
+    """Print names of files that are not UTF-8 with escapes, instead of ending with a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code (``sys.argv`` when no arguments are given)."""
     options = GlobalOptions()
+    print_any_name()
     start_logging(options)
     return run_command(
         lambda: cli.main(

@@ -24,6 +24,7 @@ _USES = {
     "mido": "rendering data from MIDI files",
     "pyyaml": "reading Slakh2100",
     "matplotlib": "plots",
+    "av": "formats that libsndfile does not read, such as m4a",
 }
 
 # Extras of those who work on lqsep itself.
@@ -31,7 +32,7 @@ _OWN_EXTRAS = {"test", "dev"}
 
 _PROGRAMS = {
     "fluidsynth": ("rendering data with a sound font", "--version"),
-    "ffmpeg": ("converting formats that soundfile does not read, such as m4a", "-version"),
+    "ffmpeg": ("the same where the package av (PyAV) is not installed", "-version"),
 }
 
 

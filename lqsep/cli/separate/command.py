@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -128,18 +129,20 @@ logger = logging.getLogger(__name__)
 def separate(context: click.Context, /, **options: Any) -> None:
     """Separate audio files into their sources.
 
-    INPUT is a file, a folder (all audio files below it) or a glob pattern. Stems are written to
-    OUT/MODEL/TRACK/STEM.wav, with a report in OUT/MODEL/TRACK/lqsep.json. Without INPUT, the
-    mixture is formed from one --reference per source.
+    INPUT is a file, a folder (all audio files below it), a glob pattern, a pipe, or - for standard
+    input. Stems are written to OUT/MODEL/TRACK/STEM.wav, with a report in
+    OUT/MODEL/TRACK/lqsep.json. Without INPUT, the mixture is formed from one --reference per
+    source.
     """
-    with Interrupts() as interrupts:
-        results = _separate(interrupts, **options)
+    with Interrupts() as interrupts, ExitStack() as pipes:
+        results = _separate(interrupts, pipes, **options)
     if any(result.status == "failed" for result in results):
         context.exit(1)
 
 
 def _separate(
     interrupts: Interrupts,
+    pipes: ExitStack,
     inputs: Sequence[str],
     name: str | None,
     config: str | None,
@@ -187,7 +190,6 @@ def _separate(
 
     use_one_thread()
 
-    from lqsep.core.audio.files import READABLE_EXTENSIONS
     from lqsep.core.components.registry import Registry
     from lqsep.core.store.devices import resolve_device
 
@@ -216,11 +218,12 @@ def _separate(
         n_candidates=save_candidates or 0,
         plots=plots,
     )
-    files, missing = find_inputs(inputs, READABLE_EXTENSIONS, skip=Path(out))
+    found = find_inputs(inputs, skip=Path(out), pipes=pipes)
+    files = found.files
     if len(files) > 1 and recordings:
         raise click.UsageError(f"--reference goes with one INPUT; there are {len(files)} files")
     tracks = [
-        Track(file.path, name, recordings)
+        Track(file.path, name, recordings, found.given.get(file.path))
         for file, name in zip(files, track_names(files), strict=True)
     ]
     if not inputs:
@@ -239,7 +242,9 @@ def _separate(
         debug=current_options().debug,
     )
     with Results(output.root, pipeline.name, as_json, interrupts) as results:
-        for text, error in missing:
+        for path, why in found.left_out:
+            results.leave_out(path, why)
+        for text, error in found.failures:
             results.add(TrackResult(text, None, "failed", error=error))
         todo = []
         for track in tracks:

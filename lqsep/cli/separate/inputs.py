@@ -5,10 +5,12 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from lqsep.core.errors import AudioError
 from lqsep.core.separation.output.settings import REPORT_FILE
 
 
@@ -25,38 +27,53 @@ class FoundFile:
     below: tuple[str, ...] = ()
 
 
-def find_inputs(
-    inputs: Sequence[str], extensions: Iterable[str], skip: Path
-) -> tuple[list[FoundFile], list[tuple[str, str]]]:
-    """Resolve files, folders and glob patterns, in the order given, each file once.
+@dataclass
+class Inputs:
+    """What the inputs of a command stand for.
 
-    A folder stands for all audio files below it, but hidden ones, those below ``skip`` (the output
-    folder) and those beside a ``lqsep.json`` (stems of an earlier run). A file named in full is
-    taken whatever it is called; whether it can be read is for the reader to say.
+    Attributes:
+        files: In the order given, each once.
+        given: What a user called a file that lies elsewhere: standard input, a pipe.
+        failures: ``(input, error)`` for each input that stands for none, or has something in it
+            that cannot be looked at.
+        left_out: ``(file, reason)`` for each file of a folder that is sound and is not read.
+    """
+
+    files: list[FoundFile] = field(default_factory=list)
+    given: dict[Path, str] = field(default_factory=dict)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def find_inputs(inputs: Sequence[str], skip: Path, pipes: ExitStack) -> Inputs:
+    """Resolve files, folders, glob patterns and pipes, in the order given, each file once.
+
+    A folder stands for all audio files below it, whatever their endings, but hidden ones, those
+    below ``skip`` (the output folder) and those beside a ``lqsep.json`` (stems of an earlier run).
+    A file named in full is taken whatever it is; whether it can be read is for the reader to say.
+    ``-`` is standard input; what comes through it, or through a pipe, is kept in a file.
 
     Args:
         inputs: As given on the command line.
-        extensions: Endings of audio files, without dot.
         skip: A folder that is not searched.
-
-    Returns:
-        The files, and ``(input, error)`` for each input that stands for none or has folders that
-        cannot be listed.
+        pipes: Closed when the files of pipes are no longer needed.
     """
-    endings = tuple(f".{extension.lower()}" for extension in extensions)
+    found = Inputs()
     files: dict[Path, FoundFile] = {}
-    failures: list[tuple[str, str]] = []
     for text in inputs:
         errors: list[str] = []
         try:
-            for file in _found(text, endings, skip, errors):
+            for file in _found(text, skip, pipes, found, errors):
                 files.setdefault(file.path.resolve(), file)
         except OSError as error:
             errors.append(f"cannot read {text}: {error.strerror or error}")
+        except ValueError as error:  # names with a zero byte
+            errors.append(f"cannot read {text!r}: {error}")
         except RuntimeError:  # what Python 3.11 and 3.12 make of a link to itself
             errors.append(f"cannot read {text}: its links lead in a circle")
-        failures += [(text, error) for error in errors]
-    return list(files.values()), failures
+        found.failures += [(text, error) for error in errors]
+    found.files = list(files.values())
+    return found
 
 
 def track_names(files: Sequence[FoundFile]) -> list[str]:
@@ -101,51 +118,65 @@ def _stem(path: Path) -> str:
     return path.stem if path.stem.strip(".") else "track"
 
 
-def _found(text: str, endings: tuple[str, ...], skip: Path, errors: list[str]) -> list[FoundFile]:
+def _found(
+    text: str, skip: Path, pipes: ExitStack, found: Inputs, errors: list[str]
+) -> list[FoundFile]:
     """The files that one input stands for; what is wrong with it is added to ``errors``."""
+    from lqsep.core.audio.spooling import is_pipe, spooled
+
     path = Path(text)
+    if is_pipe(text):
+        try:
+            file = pipes.enter_context(spooled(text))
+        except AudioError as error:
+            errors.append(str(error))
+            return []
+        found.given[file] = text
+        return [FoundFile(file)]
     if path.is_dir():
-        found, nothing = _audio_below(path, endings, skip, errors), "in folder"
+        files, nothing = _audio_below(path, skip, found, errors), "in folder"
     elif os.path.lexists(path) or not glob.has_magic(text):
         return [FoundFile(path)]
     else:
-        found, nothing = _matches(text, endings, skip, errors), "match"
-    if not found and not errors:
+        files, nothing = _matches(text, skip, found, errors), "match"
+    if not files and not errors:
         errors.append(f"no audio files {nothing} {text}")
-    return found
+    return files
 
 
-def _matches(
-    pattern: str, endings: tuple[str, ...], skip: Path, errors: list[str]
-) -> list[FoundFile]:
-    found: list[FoundFile] = []
+def _matches(pattern: str, skip: Path, found: Inputs, errors: list[str]) -> list[FoundFile]:
+    files: list[FoundFile] = []
     for match in sorted(glob.glob(pattern, recursive=True)):
         path = Path(match)
         if path.is_dir():
-            found += _audio_below(path, endings, skip, errors)
-        elif path.name.lower().endswith(endings):
-            found.append(FoundFile(path))
-    return found
+            files += _audio_below(path, skip, found, errors)
+        elif _is_audio(path, found):
+            files.append(FoundFile(path))
+    return files
 
 
-def _audio_below(
-    folder: Path, endings: tuple[str, ...], skip: Path, errors: list[str]
-) -> list[FoundFile]:
+def _audio_below(folder: Path, skip: Path, found: Inputs, errors: list[str]) -> list[FoundFile]:
     def cannot_list(error: OSError) -> None:
         errors.append(f"cannot list folder {error.filename}: {error.strerror or error}")
 
-    found = []
+    files = []
     skipped = skip.resolve()
-    for root, folders, files in os.walk(folder, onerror=cannot_list):
+    for root, folders, names in os.walk(folder, onerror=cannot_list):
         here = Path(root)
-        if here != folder and (REPORT_FILE in files or here.resolve() == skipped):
+        if here != folder and (REPORT_FILE in names or here.resolve() == skipped):
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        visible = (here / name for name in sorted(names) if not name.startswith("."))
         below = here.relative_to(folder).parts
-        found += [
-            FoundFile(here / name, below)
-            for name in sorted(files)
-            if name.lower().endswith(endings) and not name.startswith(".")
-        ]
-    return found
+        files += [FoundFile(path, below) for path in visible if _is_audio(path, found)]
+    return files
+
+
+def _is_audio(path: Path, found: Inputs) -> bool:
+    from lqsep.core.audio.recognition import recognize
+
+    recognition = recognize(path)
+    if recognition.left_out and path not in (other for other, _ in found.left_out):
+        found.left_out.append((path, recognition.left_out))
+    return recognition.is_audio

@@ -32,17 +32,19 @@ class Track:
         path: The mixture; None where it is formed from the references.
         name: Of the folder with the results.
         references: Recordings of its sources.
+        given: What a user called the mixture, where it came through a pipe.
     """
 
     path: Path | None
     name: str
     references: tuple[Reference, ...] = ()
+    given: str | None = None
 
     @property
     def label(self) -> str:
         """The input in words."""
         if self.path is not None:
-            return str(self.path)
+            return self.given or str(self.path)
         return " + ".join(f"{part.gain:g} * {part.path}" for part in self.references)
 
 
@@ -132,6 +134,8 @@ def check_input(track: Track, settings: TrackSettings) -> TrackResult | None:
 
 def failed(track: Track, error: str) -> TrackResult:
     """The result of a track that could not be separated."""
+    if track.given is not None:
+        error = error.replace(str(track.path), track.given)
     return TrackResult(track.label, track.name, "failed", error=error)
 
 
@@ -224,7 +228,7 @@ def _entries(
 ) -> dict[str, Any]:
     """What only the command line knows, for ``lqsep.json``."""
     extra = {
-        "path": None if track.path is None else str(track.path),
+        "path": None if track.path is None else track.label,
         "start_s": settings.start_s,
         "settings": identity.settings["settings"],
     }

@@ -103,6 +103,7 @@ def write_text(path: str | Path, text: str) -> None:
     """
     try:
         with new_file(path) as part:
-            part.write_text(text, encoding="utf-8")
+            # Names of files need not be UTF-8.
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise AudioError(f"cannot write {path}: {system_words(error)}") from error

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -110,10 +110,10 @@ def test_folders_and_files_that_are_closed_say_so(lqsep: Lqsep, mix: Path) -> No
         Path(name).chmod(0)
     Path("folder/mix2.wav").touch()
     inputs = ["closed/a.wav", "closed", "folder", "mix.wav"]
-    with without_privileges(lqsep.folder):
-        files, failures = find_inputs(inputs, ["wav"], skip=Path("out"))
-    assert [file.path for file in files] == [Path("folder/mix2.wav"), Path("mix.wav")]
-    assert failures == [
+    with without_privileges(lqsep.folder), ExitStack() as pipes:
+        found = find_inputs(inputs, skip=Path("out"), pipes=pipes)
+    assert [file.path for file in found.files] == [Path("folder/mix2.wav"), Path("mix.wav")]
+    assert found.failures == [
         ("closed/a.wav", "cannot read closed/a.wav: Permission denied"),
         ("closed", "cannot list folder closed: Permission denied"),
         ("folder", "cannot list folder folder/closed: Permission denied"),

@@ -131,27 +131,6 @@ def test_chunks_before_and_after_the_samples(tmp_path):
     assert read_audio(tmp_path / "a.wav")[0].shape == (2, 30_000)
 
 
-def test_mp3_without_a_frame_count_is_counted(tmp_path):
-    quiet_then_loud = np.concatenate([np.zeros((1, 88_200), "f"), noise(1, 88_200, 0.3)], 1)
-    soundfile.write(
-        tmp_path / "a.mp3",
-        quiet_then_loud.T,
-        44_100,
-        bitrate_mode="VARIABLE",
-        compression_level=0.3,
-    )
-    content = (tmp_path / "a.mp3").read_bytes()
-    assert audio_info(tmp_path / "a.mp3").n_samples == 176_400
-    # Drop the first frame, which holds the count.
-    second = content.index(content[:2], 4)
-    (tmp_path / "b.mp3").write_bytes(content[second:])
-    assert soundfile.info(tmp_path / "b.mp3").frames > 200_000  # a guess
-    info = audio_info(tmp_path / "b.mp3")
-    assert 176_400 <= info.n_samples < 180_000  # with the coder's own padding
-    with AudioReader(tmp_path / "b.mp3") as reader:
-        assert sum(block.shape[1] for block in reader.blocks()) == info.n_samples
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_not_finite(tmp_path, value):
     wave = noise()

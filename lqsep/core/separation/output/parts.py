@@ -76,6 +76,7 @@ class AudioFiles(TrackPart):
                     format=output.format,
                     subtype=output.subtype,
                     clip_mode=output.clip_mode,
+                    n_samples=reader.n_samples,
                 )
         except BaseException:
             self.discard()

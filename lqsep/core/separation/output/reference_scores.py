@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lqsep.core.audio.mixtures import MixtureReader
+from lqsep.core.audio.mixtures import MixtureReader, warnings_of
 from lqsep.core.separation.output.parts import TrackPart
 from lqsep.core.separation.pipeline import Pipeline
 from lqsep.core.separation.references import codec_round_trip
@@ -92,7 +92,11 @@ class ReferenceScores(TrackPart):
         )
 
     def warnings(self) -> list[str]:
-        notes = []
+        notes = [
+            f"{reader.name}: {warning}"
+            for reader in self._readers.values()
+            for warning in warnings_of(reader)
+        ]
         if self._n_scored < self._n_total:
             notes.append(
                 f"the references end at {self._n_scored / self._rate:.2f} s of "
