@@ -16,9 +16,9 @@ PICTURE = Path(__file__).with_name("rooms.svg")
 # Top floor first, as `[tool.importlinter]` in pyproject.toml has it; what stands beside the core
 # comes before it.
 FLOORS = (
+    "plugins",
     "cli",
     "testing",
-    "plugins",
     "evaluation",
     "plotting",
     "separation",

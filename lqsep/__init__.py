@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lqsep.core.components.config import PipelineConfig, load_config
     from lqsep.core.components.registry import Registry
     from lqsep.core.components.spec import CommandSpec, ComponentSpec, Kind, hookimpl
+    from lqsep.core.components.trainers import Trained
     from lqsep.core.errors import (
         AudioError,
         CheckpointError,
@@ -132,6 +133,7 @@ __all__ = [
     "TrainProgress",
     "TrainStep",
     "TrainValidation",
+    "Trained",
     "__version__",
     "build",
     "fingerprint",
@@ -156,6 +158,7 @@ _HOMES = {
     "lqsep.core.components.config": ("PipelineConfig", "load_config"),
     "lqsep.core.components.registry": ("Registry",),
     "lqsep.core.components.spec": ("CommandSpec", "ComponentSpec", "Kind", "hookimpl"),
+    "lqsep.core.components.trainers": ("Trained",),
     "lqsep.core.errors": (
         "AudioError",
         "CheckpointError",
