@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,26 +14,18 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "lqsep"
 PICTURE = Path(__file__).with_name("rooms.svg")
 
-# Top floor first, as `[tool.importlinter]` in pyproject.toml has it; what stands beside the core
-# comes before it.
-FLOORS = (
-    "plugins",
-    "cli",
-    "testing",
-    "evaluation",
-    "plotting",
-    "separation",
-    "corpus",
-    "training",
-    "store",
-    "components",
-    "inference",
-    "likelihoods",
-    "interfaces",
-    "signal",
-    "audio",
-    "errors",
-)
+_BESIDE = ("testing", "plugins", "cli")
+
+
+def _floors() -> tuple[str, ...]:
+    """What stands beside the core, then its rooms from the top, as the fences have them."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    return (*_BESIDE, *layers)
+
+
+FLOORS = _floors()
 
 _ROW, _TOP, _LEFT, _BOX, _WIDTH = 40, 16, 250, 116, 1080
 _LINE = 118  # characters of names in a line of text
@@ -102,7 +95,7 @@ def draw() -> str:
             f' stroke="{colour}" stroke-opacity="0.55" stroke-width="{0.6 + count**0.5 / 4:.2f}"/>'
         )
     for room, y in middle.items():
-        beside = room in FLOORS[:3]
+        beside = room in _BESIDE
         fill = "#f3e9d8" if beside else "#e3ecf5"
         lines.append(
             f'<rect x="{_LEFT}" y="{y - 13}" width="{_BOX}" height="26" rx="4" fill="{fill}" '

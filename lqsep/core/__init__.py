@@ -16,6 +16,7 @@ from plugins, the command line or the testing kit:
 ``interfaces``   one abstract class per kind of component, and the values between them
 ``signal``       numbers made of waves
 ``audio``        sound in files and in memory
+``jobs``         several pieces of work at a time
 ``errors``       everything that is raised on purpose
 ===============  =================================================================================
 

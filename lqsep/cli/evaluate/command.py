@@ -33,7 +33,7 @@ from lqsep.cli.evaluate.settings import (
     read_settings,
     with_baselines,
 )
-from lqsep.cli.jobs import run_in_processes
+from lqsep.cli.jobs import run_tasks
 from lqsep.cli.options import current_options, jobs_option, seed_option
 from lqsep.cli.pipeline.flags import (
     check_model_flags,
@@ -259,7 +259,7 @@ def _plan(
 def _run(
     tasks: Sequence[ItemTask], jobs: int, setup: ItemSetup, interrupts: Interrupts
 ) -> dict[str, str]:
-    """Score the items here, or in several processes; what failed and why."""
+    """Score the items; what failed and why."""
     failures: dict[str, str] = {}
     n_done = 0
     with ProgressBars(enabled=False if current_options().quiet else None) as bars:
@@ -274,13 +274,11 @@ def _run(
                 with bars.paused():
                     logger.error("%s: %s", result.item, result.error)
 
-        if len(tasks) > 1 and jobs > 1:
-            run_in_processes(tasks, jobs, setup, lambda *progress: interrupts.check(), add)
-        elif tasks:
-            work = setup.start()
-            for task in tasks:
-                add(work(task, None))
-    return failures
+        run_tasks(tasks, jobs, setup, lambda *progress: interrupts.check(), add)
+    # In the order of the items, whichever was done first.
+    return {
+        task.item.item: failures[task.item.item] for task in tasks if task.item.item in failures
+    }
 
 
 def _write_summary(
@@ -296,7 +294,8 @@ def _write_summary(
     """
     from lqsep.core.evaluation.page.document import render_page
     from lqsep.core.evaluation.page.sounds import Example
-    from lqsep.core.evaluation.summary import summarise, to_csv, to_markdown
+    from lqsep.core.evaluation.summary import summarise
+    from lqsep.core.evaluation.tables import to_csv, to_markdown
 
     read = [read_result(out, task.item.item) for task in tasks]
     results = [result for result in read if result is not None]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "evaluation.json"
 SUMMARY_FILES = ("summary.csv", "summary.md", "report.html")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # What was found by computing, not chosen: kept, not compared.
 _FITTED = "fitted_baselines"

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lqsep.cli.console.interrupts import Interrupts
-from lqsep.cli.jobs import run_in_processes
+from lqsep.cli.jobs import run_tasks
 from lqsep.cli.options import (
     Seconds,
     SourceValue,
@@ -218,7 +218,7 @@ def _separate(
             else:
                 results.add(known)
         setup = TrackSetup(pipeline, device, current_options(), settings)
-        _run(todo, jobs, setup, results)
+        run_tasks(todo, jobs, setup, results.progress, results.add)
     results.print_summary()
     return results.all
 
@@ -272,17 +272,3 @@ def _check_plots() -> None:
     from lqsep.core.plotting.spectrograms import new_figure
 
     new_figure(1, 1)
-
-
-def _run(tracks: Sequence[Track], jobs: int, setup: TrackSetup, results: Results) -> None:
-    """Separate the tracks here, or in several processes."""
-    if len(tracks) > 1 and jobs > 1:
-        run_in_processes(tracks, jobs, setup, results.progress, results.add)
-    elif tracks:
-        separate_one = setup.start()
-        for track in tracks:
-
-            def on_progress(done_s: float, total_s: float, track: Track = track) -> None:
-                results.progress(track, done_s, total_s)
-
-            results.add(separate_one(track, on_progress))

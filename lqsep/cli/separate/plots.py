@@ -30,11 +30,11 @@ class SeparationPlots(TrackPart):
     """Spectrograms of the beginning, the whole's disagreement; one step and pairs of candidates.
 
     Step and pairs are those of the first segment. The step is its middle frame, after the best
-    candidate's codes up to there. The pairs are those of the selector ``rejection``, whichever
-    selector made the choice.
+    candidate's codes up to there, under the likelihood as the sampler left it. The pairs
+    are those of the selector ``rejection``, whichever selector made the choice.
 
     Args:
-        separator: Gives the posterior.
+        separator: Gives priors and likelihood.
         run: The separation.
         output: Where the pictures go.
         track: Its name.

@@ -164,9 +164,9 @@ def _part(reader: MixtureReader, start_s: float, duration_s: float | None) -> Mi
 class ReferenceScores(TrackPart):
     """Scores of the stems against the references times their gains.
 
-    Each stem is compared with the recording itself and with what the codec makes of it; so is, for
-    comparison, the mixture divided by the number of sources. The codec's round trip against the
-    recording says what decoded codes could reach.
+    Each stem is compared with the recording itself and with what the codec makes of it inside the
+    mixture; so is, for comparison, the mixture divided by the number of sources. The codec's round
+    trip against the recording says what decoded codes could reach.
 
     Args:
         separator: Gives codec and gains.
@@ -180,6 +180,7 @@ class ReferenceScores(TrackPart):
         from lqsep.core.separation.segments import CrossFader
 
         self._separator = separator
+        self._mixture = run.reader
         self._readers = readers
         self._sources = [separator.sources.index(source) for source in readers]
         self._n_total = run.reader.n_samples
@@ -245,21 +246,24 @@ class ReferenceScores(TrackPart):
         import torch
         from torch.nn.functional import pad
 
+        from lqsep.core.audio.mono import read_mono
         from lqsep.core.separation.references import codec_round_trip
 
         segment, separator = block.segment, self._separator
+        codec, scale = separator.codec, block.result.encoded.scale
+        mixture = read_mono(self._mixture, segment.start, segment.stop, codec.info.sample_rate)
+        mixture = mixture.expand(codec.info.channels, -1).to(separator.device)
         length, trips = segment.stop - segment.start, []
         for source, index in zip(self._readers, self._sources, strict=True):
             stop = min(segment.stop, self._readers[source].n_samples)
             if stop <= segment.start:
                 trips.append(torch.zeros(1, length))
                 continue
-            wave = self._read(source, segment.start, stop).to(separator.device)
-            scale = block.result.encoded.scale
+            wave = self._read(source, segment.start, stop)
             with torch.inference_mode():
-                trip = codec_round_trip(separator.codec, wave, self._rate, index, scale)
+                trip = codec_round_trip(codec, wave, mixture, self._rate, index, scale)
             trip = trip * separator.gains[index]
-            trips.append(pad(trip.cpu(), (0, length - trip.shape[-1])))
+            trips.append(pad(trip, (0, length - trip.shape[-1])))
         return torch.stack(trips)
 
     def _read(self, source: str, start: int, stop: int) -> Tensor:

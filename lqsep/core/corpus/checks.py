@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from lqsep.core.audio.files import AudioReader
 from lqsep.core.errors import AudioError
+from lqsep.core.jobs.threads import in_threads
 
 SCHEMA_VERSION = 1
 
@@ -236,12 +236,7 @@ def _examine_all(
         except (AudioError, OSError) as error:
             return error
 
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            yield from zip(files, pool.map(examine, files), strict=True)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    return zip(files, in_threads(examine, files, jobs), strict=True)
 
 
 def _groups(

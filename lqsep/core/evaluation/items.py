@@ -22,6 +22,7 @@ from lqsep.core.evaluation.sound import (
     track_sound,
 )
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.separation.run import check_seed
 
 CHUNKS_PER_TRACK = 3
 """Taken at random from every track."""
@@ -77,9 +78,11 @@ def plan_items(
             is left out. None: it is an error.
 
     Raises:
-        ConfigError: The data set lacks one of the sources.
+        ConfigError: The data set lacks one of the sources, or the seed is no whole number of 0 or
+            more.
         AudioError: A file cannot be read, or no track has anything to score (and none failed).
     """
+    seed = check_seed(seed)
     missing = [source for source in sources if source not in dataset.sources]
     if missing:
         raise ConfigError(

@@ -45,7 +45,7 @@ def step_scores(
     any case. The whole table of pairs is never made.
 
     Args:
-        posterior: Of the segment.
+        posterior: Of the segment, with the likelihood that the hypothesis was drawn by.
         codes: The hypothesis, for ``frame + 1`` frames or more.
         frame: Which frame.
         most_codes: Codes taken per source.

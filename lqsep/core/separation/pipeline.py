@@ -254,9 +254,7 @@ class Pipeline:
                 )
                 for refiner in self.refiners:
                     stems = refiner.refine(stems, context)
-        return SegmentResult(
-            stems, encoded, bound, candidates, decoded, selection, dict(clock.seconds)
-        )
+        return SegmentResult(stems, encoded, bound, candidates, decoded, selection, clock.seconds)
 
     @contextmanager
     def _work(self, clock: StageClock, length_s: float) -> Iterator[None]:

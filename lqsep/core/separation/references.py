@@ -119,26 +119,30 @@ class SumReader:
 def codec_round_trip(
     codec: Codec,
     wave: Float[Tensor, "channels samples"],
+    mixture: Float[Tensor, "codec_channels codec_samples"],
     sample_rate: int,
     source: int,
     scale: float,
 ) -> Float[Tensor, "1 samples"]:
     """What the codec makes of a source's recording: the best that decoded codes could be.
 
+    It is decoded as candidates are: a codec without phase takes that of the mixture.
+
     Args:
-        codec: Encodes the mean of the channels with the source's codebook, and decodes; a codec
-            without phase takes that of the recording.
+        codec: Encodes the mean of the channels with the source's codebook, and decodes.
         wave: The source before its gain.
+        mixture: What holds the source, from the same moment on and at least as long, at the
+            codec's rate and channels.
         sample_rate: Of the wave, and of the result.
         source: Its index.
-        scale: The factor at which the codec analysed the mixture that holds the source, see
+        scale: The factor at which the codec analysed the mixture, see
             `lqsep.core.interfaces.data.EncodedMixture`.
     """
     info = codec.info
     mono = resample(wave.mean(0, keepdim=True), sample_rate, info.sample_rate)
-    mono = mono.expand(info.channels, -1) * scale
+    mono = mono.expand(info.channels, -1).to(mixture.device) * scale
+    n_samples = mono.shape[-1]
     codes = codec.encode(mono[None], source)
-    decoded = codec.decode(codes, mono.shape[-1], source, mono)[0] / scale
-    return resample(
-        decoded.mean(0, keepdim=True), info.sample_rate, sample_rate, n_samples=wave.shape[-1]
-    )
+    decoded = codec.decode(codes, n_samples, source, mixture[:, :n_samples])[0] / scale
+    trip = decoded.mean(0, keepdim=True).to(wave.device)
+    return resample(trip, info.sample_rate, sample_rate, n_samples=wave.shape[-1])

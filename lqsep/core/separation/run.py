@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class SeparationRun:
     """One input on its way through a pipeline: iterate over it, then ask for the report.
 
     Iterating gives `StemBlock` values in order; together they cover the input exactly. Iterating
-    again starts anew.
+    again does the same work once more, and the report is that of the iteration begun last.
 
     Args:
         pipeline: What it goes through.
@@ -68,7 +69,7 @@ class SeparationRun:
 
     Raises:
         AudioError: There are no samples.
-        ConfigError: The seed is negative.
+        ConfigError: The seed is no whole number of 0 or more.
     """
 
     def __init__(
@@ -85,8 +86,7 @@ class SeparationRun:
         try:
             if reader.n_samples < 1:
                 raise AudioError(f"{reader.name} has no samples; at least one is needed")
-            if seed < 0:
-                raise ConfigError(f"separating with a seed: expected 0 or above, got {seed}")
+            self._seed = check_seed(seed)
         except BaseException:
             self.close()
             raise
@@ -98,8 +98,11 @@ class SeparationRun:
             pipeline.overlap,
         )
         self._pipeline = pipeline
-        self._seed = seed
         self._on_progress = on_progress
+        self._start()
+
+    def _start(self) -> None:
+        """Nothing has been run so far."""
         self._segments: list[SegmentReport] = []
         self._warnings: list[str] = []
         self._started = time.perf_counter()
@@ -156,8 +159,7 @@ class SeparationRun:
         pipeline, plan = self._pipeline, self.plan
         hop_length = pipeline.codec.info.hop_length
         prompt: Tensor | None = None
-        self._segments, self._warnings = [], []
-        self._started = time.perf_counter()
+        self._start()
         for stretch in self._stretches():
             clock = StageClock()
             encoded = pipeline.analyse(self._wave(stretch), clock=clock)
@@ -258,6 +260,9 @@ class SeparationRun:
         mean_weights = weights.mean(0)
         log_prior = (candidates.log_prior.cpu().double() * weights).sum(1)
         rate = self.reader.sample_rate
+        clock = StageClock(result.timings)
+        with clock("compare"):
+            curves = self._disagreement(result)
         return SegmentReport(
             start_s=segment.start / rate,
             stop_s=segment.stop / rate,
@@ -268,8 +273,8 @@ class SeparationRun:
             log_evidence=float(candidates.log_evidence.cpu().double() @ mean_weights),
             scores=dict(result.selection.scores),
             sampler=dict(candidates.diagnostics),
-            disagreement=self._disagreement(result),
-            timings_s=dict(result.timings),
+            disagreement=curves,
+            timings_s=clock.seconds,
         )
 
     def _disagreement(self, result: SegmentResult) -> dict[str, list[float]]:
@@ -306,7 +311,26 @@ class _Sampled:
         )
 
 
+def check_seed(seed: int) -> int:
+    """The seed.
+
+    Raises:
+        ConfigError: It is no whole number of 0 or more.
+    """
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ConfigError(f"seed: expected a whole number, 0 or more, got {seed!r}")
+    return number
+
+
 def segment_generator(seed: int, segment: int) -> torch.Generator:
-    """Randomness of one segment: depends on the seed and the segment's number alone."""
-    state = np.random.SeedSequence([seed, segment]).generate_state(1, np.uint64)[0]
+    """Randomness of one segment: depends on the seed and the segment's number alone.
+
+    Raises:
+        ConfigError: The seed is no whole number of 0 or more.
+    """
+    state = np.random.SeedSequence([check_seed(seed), segment]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) & (2**63 - 1))

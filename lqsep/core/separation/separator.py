@@ -110,7 +110,7 @@ class Separator(Pipeline):
 
         Raises:
             AudioError: The mixture cannot be read or holds no samples.
-            ConfigError: The seed is negative.
+            ConfigError: The seed is no whole number of 0 or more.
             EmptySupportError: Priors and likelihood allow no code at some frame.
             DeviceMemoryError: A segment does not fit in the device's memory.
         """

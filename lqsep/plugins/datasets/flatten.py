@@ -14,7 +14,6 @@ import contextlib
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -27,6 +26,7 @@ from lqsep.core.audio.files import AudioWriter, audio_info
 from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError, ConfigError, LqsepError
 from lqsep.core.interfaces.dataset import Dataset, TrackInfo
+from lqsep.core.jobs.threads import in_threads
 
 # Input samples per block, about.
 _BLOCK = 1 << 19
@@ -81,7 +81,7 @@ def flatten(
         datasets: By split; an empty name leaves that folder level out.
         settings: Where and how.
         jobs: Tracks worked on at a time, in threads.
-        on_result: Called once per track, in the order in which they are finished.
+        on_result: Called once per track, in their order.
 
     Returns:
         One result per track, likewise.
@@ -93,22 +93,21 @@ def flatten(
         for source in dataset.sources:
             _make_folder(settings.output, source, split)
     stop = threading.Event()
+
+    def work(track: tuple[str, Dataset, int]) -> FlattenResult:
+        split, dataset, index = track
+        return _flatten_track(dataset, index, split, settings, stop)
+
+    tracks = [
+        (split, dataset, index)
+        for split, dataset in datasets.items()
+        for index in range(len(dataset))
+    ]
     results = []
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [
-            pool.submit(_flatten_track, dataset, index, split, settings, stop)
-            for split, dataset in datasets.items()
-            for index in range(len(dataset))
-        ]
-        try:
-            for future in as_completed(futures):
-                results.append(future.result())
-                if on_result is not None:
-                    on_result(results[-1])
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    for result in in_threads(work, tracks, jobs, stop=stop):
+        results.append(result)
+        if on_result is not None:
+            on_result(result)
     return results
 
 

@@ -19,7 +19,6 @@ import os
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ import soundfile
 
 import lqsep
 from lqsep.core.errors import AudioError, ConfigError, LqsepError
+from lqsep.core.jobs.threads import in_threads
 from lqsep.core.store.new_file import write_text
 from lqsep.core.training.seeds import spawn_seed
 from lqsep.plugins.rendering import augment, compose, midi, synth
@@ -154,17 +154,14 @@ def render_dataset(
     n_done = len(tracks) - len(waiting)
     if on_track is not None:
         on_track(n_done, len(tracks))
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(_render, output_dir, t, settings, instruments) for t in waiting]
-        try:
-            for future in futures:
-                future.result()
-                n_done += 1
-                if on_track is not None:
-                    on_track(n_done, len(tracks))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+
+    def render(track: _Track) -> None:
+        _render(output_dir, track, settings, instruments)
+
+    for _ in in_threads(render, waiting, jobs):
+        n_done += 1
+        if on_track is not None:
+            on_track(n_done, len(tracks))
     return RenderSummary(len(waiting), len(tracks) - len(waiting), len(tracks) * duration_s)
 
 

@@ -344,6 +344,25 @@ def test_failed_items_do_not_stop_those_of_other_processes(evaluate_toy: Command
     assert {row["n"] for row in evaluate_toy.rows()} == {"2"}
 
 
+def test_failures_stand_in_the_order_of_the_items(
+    evaluate_toy: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever process was done first."""
+    from lqsep.cli.evaluate import command
+
+    run_tasks = command.run_tasks
+
+    def backwards(tasks: list[Any], *rest: Any) -> None:
+        run_tasks(tasks[::-1], *rest)
+
+    monkeypatch.setattr(command, "run_tasks", backwards)
+    for track in ("a", "c"):
+        make_loud(evaluate_toy, track, 0.99)
+    evaluate_toy(*TOY, "-p", "codec.when_loud='starve'", "--json", code=1)
+    assert list(json.loads(evaluate_toy.stdout)["failures"]) == ["a", "c"]
+    assert evaluate_toy.stderr.splitlines()[-1].endswith("2 of 3 items failed: a, c")
+
+
 def test_a_track_that_cannot_be_read_does_not_stop_the_others(evaluate: Command) -> None:
     path = evaluate.data / "test" / "a" / "bass.wav"
     whole = path.read_bytes()

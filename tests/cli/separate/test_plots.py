@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lqsep.cli.main import run
 from lqsep.cli.separate import plots as separation_plots
+from lqsep.cli.separate.saved_candidates import ranking
 
 matplotlib_image = pytest.importorskip("matplotlib.image")
 
@@ -34,6 +37,41 @@ def test_pictures_beside_the_stems(toy_run, mix):
     for name in PICTURES:
         image = matplotlib_image.imread(toy_run.results / "mix" / name)
         assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_the_step_is_drawn_under_the_likelihood_that_was_used(tmp_path, monkeypatch, rounds):
+    """The shipped model's sampler fits the likelihood to the mixture before it draws."""
+    from lqsep.core.plotting import matrices
+
+    drawn, used = [], []
+    plot_step, draw_step = matrices.plot_step, separation_plots.SeparationPlots._draw_step
+
+    def draw(plots, result):
+        used.append(result)
+        return draw_step(plots, result)
+
+    def plot(scores, *arguments, **options):
+        drawn.append(scores)
+        return plot_step(scores, *arguments, **options)
+
+    monkeypatch.setattr(separation_plots.SeparationPlots, "_draw_step", draw)
+    monkeypatch.setattr(matrices, "plot_step", plot)
+    mixture = Path(__file__).parents[3] / "examples" / "audio" / "drums-bass" / "mixture.flac"
+    options = ["--start", 5, "--duration", 2, "--candidates", 2, "-p", "pipeline.segment=1.0"]
+    options += ["-p", f"sampler.adapt_rounds={rounds}", "--plots", "-o", tmp_path]
+    assert run([str(part) for part in ("separate", mixture, *options)]) == 0
+    (scores,), (result,) = drawn, used
+    assert result.candidates.diagnostics["adapt_rounds"] == rounds
+    # The sampler's own figures, of the candidate that is drawn and its middle frame.
+    row = int(ranking(result)[0])
+    frame_scores = result.candidates.frame_scores
+    place = [codes.tolist().index(c) for codes, c in zip(scores.codes, scores.chosen, strict=True)]
+    assert scores.chosen == tuple(result.candidates.codes[:, row, scores.frame].tolist())
+    expected = frame_scores.log_likelihood[row, scores.frame].item()
+    # Table and sum are computed in float32, in other orders.
+    assert scores.log_likelihood[*place].item() == pytest.approx(expected, abs=1e-3)
 
 
 def test_references_are_drawn_beside_the_stems(toy_run, mix, toy_stems):

@@ -60,6 +60,8 @@ def results(n_items: int = 4, track: str = "song") -> list[dict[str, Any]]:
                     "metric": "sdr",
                     "reference": reference,
                     "value": float(generator.normal(5, 4)),
+                    "n_windows": 3,
+                    "n_undefined": 1,
                 }
                 for reference in ("original", "decoded")
                 for estimate in ESTIMATES

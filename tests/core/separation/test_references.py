@@ -53,10 +53,27 @@ def test_a_sum_is_as_long_as_the_shortest():
 
 def test_the_round_trip_is_made_at_the_codecs_scale():
     codec = AddingCodec([0.0, 0.4])
-    wave = torch.full((2, 10), 0.15)
+    wave, mixture = torch.full((2, 10), 0.15), torch.zeros(1, 40)
     # 0.15 is nearer to 0; brought to 0.45 it is 0.4, and 0.4 / 3 is what that stands for.
     for scale, expected in ((1.0, 0.0), (3.0, 0.4 / 3)):
-        trip = codec_round_trip(codec, wave, 8000, 0, scale)
+        trip = codec_round_trip(codec, wave, mixture, 8000, 0, scale)
         assert trip.shape == (1, 10)
         assert torch.allclose(trip, torch.full((1, 10), expected))
-    assert codec_round_trip(codec, torch.ones(2, 33), 16_000, 1, 1.0).shape == (1, 33)
+    assert codec_round_trip(codec, torch.ones(2, 33), mixture, 16_000, 1, 1.0).shape == (1, 33)
+
+
+class SignCodec(AddingCodec):
+    """Its codes know no sign: the mixture's is taken."""
+
+    def decode(self, codes, n_samples, source=None, mixture=None):
+        assert mixture.shape == (1, n_samples)
+        return super().decode(codes, n_samples) * mixture.sign()
+
+
+def test_what_the_codes_do_not_hold_is_the_mixtures():
+    mixture = torch.tensor([[1.0, 1, -1, -1, 1, -1, 1, -1]])
+    # Also of a recording that ends before the mixture.
+    for n_samples in (8, 4):
+        wave = torch.full((1, n_samples), 0.4)
+        trip = codec_round_trip(SignCodec([0.0, 0.4]), wave, mixture, 8000, 0, 1.0)
+        assert torch.allclose(trip, 0.4 * mixture[:, :n_samples])

@@ -10,7 +10,7 @@ import torch
 
 from lqsep.core.audio.files import write_audio
 from lqsep.core.audio.mono import is_mid_silent
-from lqsep.core.errors import AudioError, DeviceError, DeviceMemoryError
+from lqsep.core.errors import AudioError, ConfigError, DeviceError, DeviceMemoryError
 from lqsep.core.interfaces.candidates import Selection
 from lqsep.core.interfaces.data import Mixture
 from lqsep.core.interfaces.refiner import Refiner
@@ -119,6 +119,46 @@ def test_the_report_says_where_candidates_differ():
     curves = alone.report.segments[0].disagreement.values()
     # One candidate agrees with itself, but for the rounding of squares in float32.
     assert all(value < 1e-6 for curve in curves for value in curve)
+
+
+def test_a_segments_timings_are_those_of_its_separation():
+    """Waves that are asked for later are decoded later, and not in that time."""
+    mixture, _ = example()
+    run = make(sampler=AncestralSampler(8)).stream((mixture, RATE))
+    _, result = next(run.segments())
+    kept = dict(result.timings)
+    assert result.decoded.chosen(torch.arange(8)).shape[1] == 8
+    assert result.timings == kept
+    (report,) = run.report().segments
+    assert report.timings_s.pop("compare") > 0
+    assert report.timings_s == kept
+
+
+def test_a_run_may_be_iterated_again():
+    mixture, _ = example()
+    run = make(sampler=AncestralSampler(2)).stream((np.tile(mixture, 2) * [[1], [-1]], RATE))
+    first, found = [block.stems for block in run], run.report()
+    again, same = [block.stems for block in run], run.report()
+    assert torch.equal(torch.cat(first, -1), torch.cat(again, -1))
+    assert found.warnings and same.warnings == found.warnings
+    assert [s.start_s for s in same.segments] == [s.start_s for s in found.segments]
+    next(iter(run))
+    assert len(run.report().segments) == 1
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "0", None])
+def test_a_seed_is_a_whole_number(seed):
+    mixture, _ = example()
+    with pytest.raises(ConfigError, match="seed: expected a whole number, 0 or more, got"):
+        make().separate((mixture, RATE), seed=seed)
+    with pytest.raises(ConfigError, match="seed: expected"):
+        separation_run.segment_generator(seed, 0)
+
+
+def test_seeds_of_numpy_are_seeds():
+    mixture, _ = example()
+    run = make(sampler=AncestralSampler(2)).stream((mixture, RATE), seed=np.int64(3))
+    assert json.loads(json.dumps(run.report().to_dict()))["seed"] == 3
 
 
 def test_segments_are_primed_with_the_codes_before_them():
@@ -271,7 +311,7 @@ def test_the_report_says_what_ran(tmp_path):
     assert report["seed"] == 9
     assert report["input"]["n_samples"] == mixture.shape[1]
     assert report["sources"] == ["drums", "bass"]
-    assert {"encode", "sample", "decode", "select", "refine"} == set(
+    assert {"encode", "sample", "decode", "select", "refine", "compare"} == set(
         report["segments"][0]["timings_s"]
     )
     assert report["segments"][0]["scores"] == {"first": 1.0}

@@ -22,9 +22,8 @@ from lqsep.core.evaluation.page.sounds import (
 )
 from lqsep.core.evaluation.page.style import STYLE
 from lqsep.core.evaluation.protocols import find_protocol
-from lqsep.core.evaluation.summary import ALL_SOURCES, METRIC_NAMES, Summary, SummaryRow
-
-REFERENCES = {"original": "the original stems", "decoded": "the stems after the codec's round trip"}
+from lqsep.core.evaluation.summary import ALL_SOURCES, Summary, SummaryRow
+from lqsep.core.evaluation.tables import METRIC_NAMES, heading
 
 _OWN = ("lqsep", "marginal", "pair")
 _BOUNDS = ("codec", "oracle-mask")
@@ -113,7 +112,7 @@ def _scores(results: Sequence[Mapping[str, Any]], summary: Summary) -> Iterator[
     for metric, reference in dict.fromkeys((row.metric, row.reference) for row in summary.rows):
         rows = [r for r in summary.rows if (r.metric, r.reference) == (metric, reference)]
         name = METRIC_NAMES.get(metric, metric)
-        yield f"<h3>{escape(f'{name} against {REFERENCES.get(reference, reference)}')}</h3>"
+        yield f"<h3>{escape(heading(metric, reference))}</h3>"
         yield _table(rows, summary.statistic)
         for source in dict.fromkeys(row.source for row in rows if row.source != ALL_SOURCES):
             values = _values(results, metric, reference, source)
