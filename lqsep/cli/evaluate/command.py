@@ -31,7 +31,7 @@ from lqsep.cli.evaluate.settings import (
     with_baselines,
 )
 from lqsep.cli.evaluate.summary import all_failed, read_table, to_json, write_summary
-from lqsep.cli.jobs import run_tasks
+from lqsep.cli.jobs.run import run_tasks
 from lqsep.cli.options import current_options, jobs_option, seed_option
 from lqsep.cli.pipeline.flags import (
     check_model_flags,

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lqsep.cli.console.interrupts import Interrupts
-from lqsep.cli.jobs import run_tasks
+from lqsep.cli.jobs.run import run_tasks
 from lqsep.cli.options import (
     Seconds,
     SourceValue,
