@@ -43,7 +43,7 @@ def test_the_packages_are_those_of_the_distribution(capsys: pytest.CaptureFixtur
         marker = requirement.marker
         if marker is None:
             required.add(requirement.name)
-        elif any(marker.evaluate({"extra": extra}) for extra in ("train", "eval")):
+        elif any(marker.evaluate({"extra": extra}) for extra in ("train", "eval", "formats")):
             optional.add(requirement.name)
     found = document(capsys)
     assert {package["name"] for package in found["packages"]} == required
