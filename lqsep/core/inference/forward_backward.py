@@ -69,7 +69,7 @@ class Smoothed:
 
 def smooth(
     markov: MarkovPosterior,
-    uniform: Float64[Tensor, "draws frames 2"],
+    uniform: Float64[Tensor, "draws frames sources"],
     *,
     block_frames: int | None = None,
     on_share: Callable[[float], None] | None = None,
@@ -144,7 +144,7 @@ class _Smoother:
             for n in (size, size, -(-markov.n_frames // size))
         )
 
-    def run(self, uniform: Float64[Tensor, "draws frames 2"]) -> Smoothed:
+    def run(self, uniform: Float64[Tensor, "draws frames sources"]) -> Smoothed:
         starts = range(0, self._markov.n_frames, self._size)
         evidence = []
         block, message = None, None
@@ -228,7 +228,7 @@ class _Backward:
         self,
         markov: MarkovPosterior,
         steps: MarkovSteps,
-        uniform: Float64[Tensor, "draws frames 2"],
+        uniform: Float64[Tensor, "draws frames sources"],
     ) -> None:
         self._markov, self._steps, self._uniform = markov, steps, uniform
         n_draws, n_frames, _ = uniform.shape

@@ -54,7 +54,7 @@ class SumsOfGains:
         self._codebook = codebook
         self._stored = table
         self._index: SumTableIndex | None = None
-        self._index_gains: tuple[float, float] | None = None
+        self._index_gains: tuple[float, ...] | None = None
 
     def at(self, gains: Sequence[float]) -> SumTableIndex:
         """The table for two gains, kept until others are asked for."""
@@ -65,7 +65,7 @@ class SumsOfGains:
             self._index_gains = both
         return self._index
 
-    def _table(self, gains: tuple[float, float]) -> Int32[Tensor, "codebook_size codebook_size"]:
+    def _table(self, gains: Sequence[float]) -> Int32[Tensor, "codebook_size codebook_size"]:
         if self._stored is not None and same_gains(self._stored.gains, gains):
             return self._stored.table
         _LOGGER.info(

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from lqsep.core.components.config import check_two_sources
 from lqsep.core.corpus.audio_pool import STRICT, AudioPool, Reading, stem_level
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
@@ -116,7 +117,7 @@ def count_codes(
     codec: Codec,
     *,
     codebook_size: int,
-    gains: tuple[float, float],
+    gains: Sequence[float],
     clip_s: float,
     device: torch.device,
     generator: torch.Generator,
@@ -147,8 +148,10 @@ def count_codes(
 
     Raises:
         AudioError: There is no audio, or too much that cannot be read.
-        IncompatibleComponentsError: The codec gives no codes of the mixture.
+        IncompatibleComponentsError: There are not two sources, or the codec gives no codes of the
+            mixture.
     """
+    check_two_sources(gains, "counting codes")
     rate = codec.info.sample_rate
     level = stem_level(codec.info.level, gains)
     waves = AudioPool(dataset, sources, rate, level=level, reading=reading).waves
@@ -169,7 +172,7 @@ def count_codes(
     triples, counts = counters[0].result()
     return Counted(
         TripleCounts(
-            triples, counts, codebook_size, counters[0].n_frames, gains, codec.fingerprint
+            triples, counts, codebook_size, counters[0].n_frames, tuple(gains), codec.fingerprint
         ),
         coverage,
     )
@@ -208,7 +211,7 @@ def _encode(
     codec: Codec,
     first: Float[Tensor, " samples"],
     second: Float[Tensor, " samples"],
-    gains: tuple[float, float],
+    gains: Sequence[float],
 ) -> tuple[Int64[Tensor, " frames"], Int64[Tensor, " frames"], Int64[Tensor, " frames"]]:
     """Codes of both sources and of their mixture.
 

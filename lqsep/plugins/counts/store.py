@@ -34,7 +34,7 @@ class TripleCounts:
     counts: Int64[Tensor, " entries"]
     codebook_size: int
     n_frames: int
-    gains: tuple[float, float] | None = None
+    gains: tuple[float, ...] | None = None
     codec_fingerprint: str | None = None
 
 

@@ -38,7 +38,7 @@ class Calibration:
 
     mean: Float64[Tensor, " embedding_dim"]
     covariance: Float64[Tensor, "*rows embedding_dim"]
-    gains: tuple[float, float]
+    gains: tuple[float, ...]
     codec_fingerprint: str
     n_frames: int
 
@@ -86,7 +86,7 @@ def measure_noise(
     sources: Sequence[str],
     codec: Codec,
     *,
-    gains: tuple[float, float],
+    gains: Sequence[float],
     n_clips: int,
     clip_s: float,
     device: torch.device,
@@ -122,7 +122,7 @@ def measure_noise(
     n_samples = max(1, min(round(clip_s * codec.info.sample_rate), longest))
     noise = []
     for clip in range(n_clips):
-        stems = torch.stack([pool.clip(index, n_samples, generator) for index in range(2)])
+        stems = torch.stack([pool.clip(index, n_samples, generator) for index in range(len(gains))])
         stems = stems.to(device)
         weights = stems.new_tensor(gains)
         encoded = codec.analyse((weights @ stems)[None, None])

@@ -61,7 +61,7 @@ class GaussianSumLikelihood(Likelihood):
             codebook.double() @ self._whitening.T for codebook in (codebook_0, codebook_1)
         )
         self._gram: GramMatrix | None = None
-        self._gram_gains: tuple[float, float] | None = None
+        self._gram_gains: tuple[float, ...] | None = None
 
     def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundGaussianSum:
         check_two_sources(gains, "likelihood 'gaussian-sum'")
@@ -83,7 +83,7 @@ class GaussianSumLikelihood(Likelihood):
         bound.warnings = self._warnings(both)
         return bound
 
-    def _warnings(self, gains: tuple[float, float]) -> tuple[str, ...]:
+    def _warnings(self, gains: Sequence[float]) -> tuple[str, ...]:
         measured = self._calibration.gains
         if same_gains(measured, gains):
             return ()

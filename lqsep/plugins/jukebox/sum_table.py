@@ -11,6 +11,7 @@ that is as near as the nearest, as far as float32 can tell, is right.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -62,7 +63,7 @@ def reference_table(
 def save_model_table(
     path: str | Path,
     table: Int32[Tensor, "codebook_size codebook_size"],
-    gains: tuple[float, float],
+    gains: Sequence[float],
     codec_fingerprint: str,
 ) -> None:
     """Write a model's table.
@@ -98,7 +99,7 @@ def wrong_entries(
     table: Int32[Tensor, "codebook_size codebook_size"],
     nearest: Int32[Tensor, "codebook_size codebook_size"],
     codebook: Float[Tensor, "codebook_size embedding_dim"],
-    gains: tuple[float, float],
+    gains: Sequence[float],
 ) -> int:
     """How many entries are further from their sum than the nearest code is.
 
@@ -123,7 +124,7 @@ def wrong_entries(
     return wrong
 
 
-def _tolerance(codebook: Tensor, gains: tuple[float, float]) -> float:
+def _tolerance(codebook: Tensor, gains: Sequence[float]) -> float:
     """Largest error of two squared distances that the reference compares, both in float32.
 
     It computes ``|x|^2 - 2 x.e + |e|^2``; a sum of D products is off by about sqrt(D) roundings
