@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lqsep.cli.train.description import of_the_parts
 from lqsep.cli.train.parts import TrainablePart, parts_to_train
 from lqsep.cli.train.presets import load_recipe
 from lqsep.cli.train.progress import TrainingProgress
 from lqsep.core.components.assemble import BuildContext, TrainContext, build
 from lqsep.core.components.component_config import ComponentConfig
 from lqsep.core.components.config import PipelineConfig
-from lqsep.core.components.overrides import read_toml
+from lqsep.core.components.overrides import get_table, read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.components.trainers import Trained, train, validation_figures
@@ -172,22 +173,31 @@ class TrainRun:
         processes.wait()
 
     def _update_model(self, part: TrainablePart, trained: Trained) -> None:
-        """Describe new weights in model.toml: configuration, hash, validation figures, recipe."""
+        """Describe new weights in model.toml: configuration, hash, validation figures, recipe.
+
+        What it says of other parts stays; what it said of the model as a whole is no longer true.
+        """
         output_dir = self.context.output_dir
         metrics: dict[str, float] = {}
         for file in trained.files:
             if not (output_dir / file).is_file():
                 raise PluginError(f"the trainer for {part.section} wrote no {output_dir / file}")
             metrics |= validation_figures(read_header(output_dir / file).metadata)
+        path, config = output_dir / MODEL_FILE, self.config.to_dict()
         recipe = {**self.config.train.of(part.kind), "seed": self.context.seed}
-        changes: dict[str, Any] = {f"model.recipe.train.{part.kind}": recipe}
+        if part.registered.spec.needs_data:
+            recipe["data"] = config["data"]
+        known = get_table(read_toml(path), "model", path) if path.is_file() else {}
+        changes: dict[str, Any] = {
+            "model": of_the_parts(known, path),
+            f"model.recipe.train.{part.kind}": recipe,
+        }
         section, table = self._placed(part.section, trained.config)
         changes[section] = table
         if metrics:
             changes[f"model.metrics.{part.section}"] = metrics
-        update_model_toml(
-            output_dir, config=self.config.to_dict(), files=trained.files, changes=changes
-        )
+        pipeline = {key: config[key] for key in config if key not in {"model", "data", "train"}}
+        update_model_toml(output_dir, config=pipeline, files=trained.files, changes=changes)
 
     def _placed(self, section: str, config: ComponentConfig) -> tuple[str, Any]:
         """What to write of a component into model.toml, and where.

@@ -244,8 +244,8 @@ def update_model_toml(
 
     Args:
         directory: The model directory.
-        config: The pipeline as a dictionary, used where there is no ``model.toml`` yet; the
-            ``data`` and ``train`` tables are kept as the recipe under ``[model.recipe]``.
+        config: The pipeline as a dictionary, used where there is no ``model.toml`` yet, without
+            its ``data`` and ``train`` tables.
         files: Names of weight files whose sha256 is (re)computed into ``[model.files]``.
         changes: Dotted paths and their new values, such as
             ``{"codec.checkpoint": "codec.safetensors"}``.
@@ -260,8 +260,6 @@ def update_model_toml(
         data = read_toml(path)
     elif config is not None:
         data = {key: value for key, value in config.items() if key not in {"data", "train"}}
-        recipe = {key: config[key] for key in ("data", "train") if config.get(key)}
-        data["model"] = {**config.get("model", {}), **({"recipe": recipe} if recipe else {})}
     else:
         raise ConfigError(f"no {MODEL_FILE} in {directory}: it is not a model directory")
     for dotted, value in (changes or {}).items():

@@ -102,7 +102,8 @@ def load_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
         if found != sha256:
             raise CheckpointError(
                 f"{path} is not the file its model.toml describes: expected sha256 "
-                f"{sha256[:16]}..., got {found[:16]}...; restore the file or train again"
+                f"{sha256[:16]}..., got {found[:16]}...; if what writes it (`lqsep train`, `sums`, "
+                "`counts`) was stopped at its very end, run it again, else restore the file"
             )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:

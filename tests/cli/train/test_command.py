@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 
 from lqsep.cli.main import run
 from lqsep.cli.train.presets import PRESETS, load_recipe
@@ -172,7 +173,8 @@ def test_model_toml_tells_what_was_done(train: Train) -> None:
     assert data["sources"]["drums"]["prior"]["checkpoint"] == "prior.drums.safetensors"
     assert "data" not in data and "train" not in data
     recipe = data["model"]["recipe"]
-    assert recipe["data"]["train"]["n_tracks"] == 2
+    assert recipe["train"]["codec"]["data"]["train"]["n_tracks"] == 2
+    assert recipe["train"]["prior"]["data"] == recipe["train"]["codec"]["data"]
     assert (recipe["train"]["codec"]["steps"], recipe["train"]["codec"]["seed"]) == (6, 3)
     assert recipe["train"]["prior"]["batch_size"] == 3
     metrics = data["model"]["metrics"]
@@ -188,6 +190,36 @@ def test_training_again_updates_model_toml(train: Train) -> None:
     found = data["model"]["files"]["codec.safetensors"]
     assert found == file_hash(train.model / "codec.safetensors") != before
     assert data["codec"]["width"] == 6
+
+
+def test_nothing_of_another_model_is_inherited(train: Train) -> None:
+    train("codec", "-p", "train.codec.steps=2")
+    train("prior", "-p", "train.prior.steps=2")
+    path = train.model / "model.toml"
+    # As in a copy of a shipped model: facts of the whole, and one data set for all parts.
+    data = read_toml(path)
+    parts = data["model"]["recipe"]["train"]
+    common = {"train": {"type": "elsewhere"}}
+    for part in parts.values():
+        del part["data"]
+    data["model"] |= {"licence": "MIT", "version": "0.1", "measured": {"seconds_per_second": 0.4}}
+    data["model"]["recipe"] |= {"data": common, "config": "elsewhere.toml"}
+    data["model"]["metrics"]["test_sdr_db"] = {"drums": 8.0}
+    path.write_text(tomli_w.dumps(data))
+    train("prior", "-p", "train.prior.steps=3")
+    described = read_toml(path)["model"]
+    assert described.keys() == {"files", "recipe", "metrics"}
+    assert described["metrics"].keys() == {"codec", "sources"}
+    assert described["recipe"].keys() == {"train"}
+    codec, prior = (described["recipe"]["train"][kind] for kind in ("codec", "prior"))
+    assert codec["data"] == common and codec["steps"] == 2
+    assert prior["data"] != common and prior["steps"] == 3
+    # Nor by a configuration that is the file of a model.
+    other = train.model.with_name("other")
+    train.config.write_text(CONFIG + '[model]\nlicence = "MIT"\n[model.metrics]\nx = 1\n')
+    train("codec", "-p", "train.codec.steps=2", model=other)
+    assert "licence" not in read_toml(other / "model.toml")["model"]
+    assert "x" not in read_toml(other / "model.toml")["model"]["metrics"]
 
 
 @pytest.mark.slow
@@ -241,7 +273,8 @@ def test_a_diverging_run_is_one_line(train: Train) -> None:
         (["prior"], 3, "lqsep train codec"),
         (["prior", "--source", "base"], 2, "did you mean 'bass'"),
         (["codec", "-p", 'data.train.sources=["drums"]'], 2, "data.train: expected tracks with"),
-        (["codec", "-p", "data.train.type=track-folders"], 2, "data.train"),
+        (["codec", "-p", "data.train.type=track-folders"], 1, "data set: no audio files found"),
+        (["codec", "-p", "data.train.n_track=3"], 2, "data.train"),
     ],
 )
 def test_mistakes_are_one_line(train: Train, arguments: list[str], code: int, message: str) -> None:

@@ -106,10 +106,11 @@ def test_the_calibration_is_measured_on_the_validation_data(train: Train, model:
         "calibration": "calibration.safetensors",
     }
     recipe = described["model"]["recipe"]["train"]["likelihood"]
+    data = TINY["data"]
+    assert recipe.pop("data")["train"]["n_tracks"] == data["train"]["n_tracks"]
     assert recipe == {"clips": 5, "clip_s": 0.16, "seed": 3}
     assert described["model"]["files"][path.name] == file_hash(path)
     # Other data for training change nothing, other data for validation do.
-    data = TINY["data"]
     changes["data"] = {**data, "train": {**data["train"], "seed": 9}}
     assert train("likelihood", changes, "--seed", "3")[0] == 0
     assert torch.equal(load_calibration(path).mean, measured.mean)

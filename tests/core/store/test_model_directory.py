@@ -174,13 +174,11 @@ def test_updating_keeps_what_is_there_and_hashes_files(model):
     assert after["sources"] == before["sources"]
 
 
-def test_a_new_directory_keeps_the_recipe_as_metadata(tmp_path):
-    config = {"codec": {"type": "x"}, "train": {"codec": {"steps": 3}}, "model": {"licence": "MIT"}}
+def test_a_new_directory_describes_what_is_used_only(tmp_path):
+    config = {"codec": {"type": "x"}, "train": {"codec": {"steps": 3}}, "data": {"train": {}}}
     update_model_toml(tmp_path / "new", config=config)
     written = read_toml(tmp_path / "new" / "model.toml")
-    assert written["model"]["recipe"]["train"] == {"codec": {"steps": 3}}
-    assert written["model"]["licence"] == "MIT"
-    assert "train" not in written
+    assert written == {"codec": {"type": "x"}, "model": {"files": {}}}
     with pytest.raises(ConfigError, match="not a model directory"):
         update_model_toml(tmp_path / "empty")
     with pytest.raises(CheckpointError, match="cannot read"):
