@@ -25,7 +25,7 @@ from torch import Tensor
 
 from lqsep.core.inference import forward_backward
 from lqsep.core.inference.forward_backward import Smoothed, smooth
-from lqsep.core.inference.markov_steps import CarefulSteps, markov_steps
+from lqsep.core.inference.markov_steps import Logs, MarkovSteps, markov_steps
 from lqsep.core.inference.state import MarkovPosterior
 
 _INNER = 192
@@ -63,8 +63,8 @@ class Problem:
             self.log_likelihood(start, min(start + 64, len(self.features)))
 
 
-def _always_careful(tables: tuple[Tensor, ...], n_frames: int) -> CarefulSteps:
-    return CarefulSteps(tables)
+def _always_careful(tables: tuple[Tensor, ...], n_frames: int) -> MarkovSteps:
+    return MarkovSteps(tables, Logs())
 
 
 def growth(sizes: tuple[int, int, int, int], block: int | None) -> int:

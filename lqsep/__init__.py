@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lqsep.core.components.config import PipelineConfig, load_config
     from lqsep.core.components.registry import Registry
     from lqsep.core.components.spec import CommandSpec, ComponentSpec, Kind, hookimpl
+    from lqsep.core.components.trainers import Trained, weights_metadata
     from lqsep.core.errors import (
         AudioError,
         CheckpointError,
@@ -51,8 +52,11 @@ if TYPE_CHECKING:
     from lqsep.core.likelihoods.dense import DenseLikelihood
     from lqsep.core.likelihoods.sparse import SparseLikelihood
     from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
-    from lqsep.core.separation.output import Separation
+    from lqsep.core.plotting.separation import plots_beside
+    from lqsep.core.separation.output.settings import OutputSettings
+    from lqsep.core.separation.output.track import WrittenTrack, write_track
     from lqsep.core.separation.pipeline import Pipeline, SegmentResult
+    from lqsep.core.separation.separation import Separation
     from lqsep.core.separation.separator import Separator
     from lqsep.core.store.model_directory import Model, load_model
     from lqsep.core.store.weights import fingerprint, load_weights, save_weights
@@ -64,7 +68,7 @@ if TYPE_CHECKING:
         TrainStep,
         TrainValidation,
     )
-    from lqsep.core.training.loop import fit
+    from lqsep.core.training.loop import Task, fit
     from lqsep.core.training.seeds import spawn_generator, spawn_seed
     from lqsep.core.training.settings import LoopSettings
 
@@ -103,6 +107,7 @@ __all__ = [
     "Mixture",
     "MixtureReader",
     "Model",
+    "OutputSettings",
     "Pipeline",
     "PipelineConfig",
     "PluginError",
@@ -123,6 +128,7 @@ __all__ = [
     "SparseLikelihood",
     "SumTableIndex",
     "SumTableLikelihood",
+    "Task",
     "Track",
     "TrackInfo",
     "TrainContext",
@@ -132,6 +138,8 @@ __all__ = [
     "TrainProgress",
     "TrainStep",
     "TrainValidation",
+    "Trained",
+    "WrittenTrack",
     "__version__",
     "build",
     "fingerprint",
@@ -140,12 +148,15 @@ __all__ = [
     "load_config",
     "load_model",
     "load_weights",
+    "plots_beside",
     "read_audio",
     "save_weights",
     "source_index",
     "spawn_generator",
     "spawn_seed",
+    "weights_metadata",
     "write_audio",
+    "write_track",
 ]
 
 _HOMES = {
@@ -156,6 +167,7 @@ _HOMES = {
     "lqsep.core.components.config": ("PipelineConfig", "load_config"),
     "lqsep.core.components.registry": ("Registry",),
     "lqsep.core.components.spec": ("CommandSpec", "ComponentSpec", "Kind", "hookimpl"),
+    "lqsep.core.components.trainers": ("Trained", "weights_metadata"),
     "lqsep.core.errors": (
         "AudioError",
         "CheckpointError",
@@ -190,8 +202,11 @@ _HOMES = {
     "lqsep.core.likelihoods.dense": ("DenseLikelihood",),
     "lqsep.core.likelihoods.sparse": ("SparseLikelihood",),
     "lqsep.core.likelihoods.sum_table": ("SumTableIndex", "SumTableLikelihood"),
-    "lqsep.core.separation.output": ("Separation",),
+    "lqsep.core.plotting.separation": ("plots_beside",),
+    "lqsep.core.separation.output.settings": ("OutputSettings",),
+    "lqsep.core.separation.output.track": ("WrittenTrack", "write_track"),
     "lqsep.core.separation.pipeline": ("Pipeline", "SegmentResult"),
+    "lqsep.core.separation.separation": ("Separation",),
     "lqsep.core.separation.separator": ("Separator",),
     "lqsep.core.store.model_directory": ("Model", "load_model"),
     "lqsep.core.store.weights": ("fingerprint", "load_weights", "save_weights"),
@@ -203,7 +218,7 @@ _HOMES = {
         "TrainStep",
         "TrainValidation",
     ),
-    "lqsep.core.training.loop": ("fit",),
+    "lqsep.core.training.loop": ("Task", "fit"),
     "lqsep.core.training.seeds": ("spawn_generator", "spawn_seed"),
     "lqsep.core.training.settings": ("LoopSettings",),
 }

@@ -1,11 +1,11 @@
-"""An lqsep plugin in one file: the prior ``sticky``, which stays on its code with probability p."""
+"""An lqsep plugin: the prior ``sticky``, which stays on its code with probability p."""
 
 import math
 from collections.abc import Iterable
 
 from pydantic import Field
 
-from lqsep import ComponentConfig, ComponentSpec, Kind, hookimpl
+from lqsep import CommandSpec, ComponentConfig, ComponentSpec, Kind, hookimpl
 
 
 class StickyConfig(ComponentConfig):
@@ -22,6 +22,15 @@ def lqsep_components() -> Iterable[ComponentSpec]:
         factory="lqsep_sticky:build_prior",
         summary="Stays on its code with a fixed probability, else any code",
         api_version=1,
+    )
+
+
+@hookimpl
+def lqsep_commands() -> Iterable[CommandSpec]:
+    yield CommandSpec(
+        path="sticky",
+        target="lqsep_sticky_command:sticky",
+        summary="Tell how long the prior sticky stays on a code.",
     )
 
 

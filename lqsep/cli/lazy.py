@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from lqsep.cli.options import add_global_options, did_you_mean
+from lqsep.cli.options import add_global_options
+from lqsep.core.errors import did_you_mean
 
 if TYPE_CHECKING:
     from lqsep.cli.plugin_commands import PluginCommands
@@ -71,7 +72,10 @@ class LazyGroup(click.Group):
         own = self.own_command(cmd_name)
         if own is not None or self.path is None:
             return own
-        command = _plugin_commands(ctx).command((*self.path, cmd_name))
+        plugins, path = _plugin_commands(ctx), (*self.path, cmd_name)
+        command = plugins.command(path)
+        if command is None and (summary := plugins.summaries(self.path).get(cmd_name)) is not None:
+            command = LazyGroup(cmd_name, path=path, help=summary)
         if command is not None:
             add_global_options(command)
         return command

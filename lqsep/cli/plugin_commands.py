@@ -6,10 +6,8 @@ from collections.abc import Iterable
 
 import click
 
-from lqsep.cli.lazy import LazyGroup
 from lqsep.core.components.assemble import import_target
 from lqsep.core.components.commands import RegisteredCommand
-from lqsep.core.components.plugins import PluginProblem
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import PluginError
 
@@ -41,7 +39,7 @@ class PluginCommands:
         return found
 
     def command(self, path: tuple[str, ...]) -> click.Command | None:
-        """The command that these words call, or a group where they begin several; None if none.
+        """The command that these words call, imported; None if there is none.
 
         Raises:
             PluginError: The command cannot be imported, or is none of click's.
@@ -49,36 +47,10 @@ class PluginCommands:
         for command in self._below(path):
             if command.spec.words == path:
                 return _load(command)
-            return LazyGroup(path[-1], path=path, help=_group_summary(command))
         return None
 
     def _below(self, path: tuple[str, ...]) -> list[RegisteredCommand]:
         return [c for c in self._commands if c.spec.words[: len(path)] == path]
-
-
-def shadowed_commands(registry: Registry) -> list[PluginProblem]:
-    """A problem for each command of a plugin that a built-in command hides."""
-    from lqsep.cli.main import cli
-
-    problems = []
-    for command in registry.commands():
-        group: LazyGroup = cli
-        for depth, word in enumerate(command.spec.words, 1):
-            if word not in group.own_names():
-                if group.path is None:
-                    words = " ".join(("lqsep", *command.spec.words[: depth - 1]))
-                    problems.append(command.misplaced(f"cannot be added: '{words}' is closed"))
-                break
-            own = group.own_command(word)
-            if depth == len(command.spec.words):
-                problems.append(command.misplaced("is a built-in command, which is used"))
-            elif isinstance(own, LazyGroup):
-                group = own
-            else:
-                words = " ".join(("lqsep", *command.spec.words[:depth]))
-                problems.append(command.misplaced(f"cannot be added: '{words}' is no group"))
-                break
-    return problems
 
 
 def _group_summary(command: RegisteredCommand) -> str:

@@ -22,6 +22,8 @@ The command line prints it as one line and exits with the class's code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class LqsepError(Exception):
     """Base class; its message is meant for the user."""
@@ -92,3 +94,11 @@ class EmptySupportError(LqsepError):
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type's name where it has none."""
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """``"; did you mean 'beam'?"`` or nothing."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

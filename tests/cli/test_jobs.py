@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from lqsep.cli.jobs import run_tasks
+from lqsep.cli.jobs.run import run_tasks
 from lqsep.cli.options import GlobalOptions
 from lqsep.cli.pipeline.changes import PipelineSource
 from lqsep.core.errors import ConfigError, LqsepError
@@ -17,7 +17,7 @@ MODULE = """
     import os
     from dataclasses import dataclass
 
-    from lqsep.cli.jobs import WorkerSetup
+    from lqsep.cli.jobs.setup import WorkerSetup
     from lqsep.core.errors import ConfigError
 
 

@@ -13,7 +13,7 @@ import pytest
 from lqsep import Separator
 from lqsep.cli.main import run
 from lqsep.core.audio.files import read_audio
-from lqsep.core.inference.markov_steps import ScaledSteps, markov_steps
+from lqsep.core.inference.markov_steps import Scaled, markov_steps
 from lqsep.core.separation.run import WHOLE_S
 from lqsep.core.signal.metrics import windowed_sdr
 from lqsep.core.store.model_directory import shipped_models
@@ -184,4 +184,4 @@ def test_twenty_minutes_are_inferred_in_float32():
     separator = Separator.from_pretrained(NAME, device="cpu")
     tables = [prior.transition_matrix()[1] for prior in separator.priors.values()]
     n_frames = round(WHOLE_S * separator.codec.info.frame_rate)
-    assert isinstance(markov_steps(tables, n_frames), ScaledSteps)
+    assert isinstance(markov_steps(tables, n_frames).arithmetic, Scaled)

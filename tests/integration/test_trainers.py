@@ -1,4 +1,4 @@
-"""What all built-in trainers of codecs and priors have in common.
+"""What all built-in trainers that take data have in common.
 
 They do without a few tracks that cannot be read, and say the same of it; and no two things that
 they draw are drawn with the same random numbers.
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from lqsep.core.components.assemble import TrainContext, import_target
+from lqsep.core.components.assemble import import_target
 from lqsep.core.components.config import parse_settings
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
@@ -19,6 +19,7 @@ from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Track
 from lqsep.core.training.events import TrainEvent, TrainNote
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
+from lqsep.testing.contexts import train_context
 from lqsep.testing.toys import AddingCodec
 
 RATE = 8000
@@ -48,7 +49,11 @@ TRAINERS: dict[tuple[Kind, str], tuple[Mapping[str, Any], Mapping[str, Any]]] = 
         {**LOOP, "versions": 1, "validation_windows": 1},
     ),
     (Kind.PRIOR, "ngram"): ({}, {"versions": 1}),
+    (Kind.LIKELIHOOD, "counts"): ({}, {"passes": 1, "clip_s": 0.2}),
+    (Kind.LIKELIHOOD, "gaussian-sum"): ({}, {"clips": 4, "clip_s": 0.2}),
 }
+# Those without any.
+COMPUTED = {(Kind.LIKELIHOOD, "codebook-sum"), (Kind.LIKELIHOOD, "delta")}
 
 
 class Damaged(SyntheticDataset):
@@ -82,17 +87,14 @@ def train(
     import_target(spec.trainer)(
         parse_settings(spec.config, component, name),
         parse_settings(spec.train_config, {**settings, **changes}, "train"),
-        TrainContext(
-            dataset=training,
-            validation=validation,
-            sources=("drums", "bass"),
-            gains=(0.5, 0.5),
+        train_context(
+            training,
+            folder,
+            # Where there are two data sets, likelihoods take one of them.
+            validation=None if kind == Kind.LIKELIHOOD else validation,
             source=source if kind == Kind.PRIOR else None,
-            codec=AddingCodec() if kind == Kind.PRIOR else None,
-            output_dir=folder,
-            device=torch.device("cpu"),
+            codec=None if kind == Kind.CODEC else AddingCodec(),
             seed=SEED,
-            resume=False,
             report=told.append,
         ),
     )
@@ -102,13 +104,12 @@ def train(
 
 def test_all_trainers_are_here() -> None:
     registry = Registry.discover()
-    reading = {
+    found = {
         (component.spec.kind, component.spec.name)
         for component in registry.components()
         if component.spec.trainer is not None and component.distribution == "lqsep"
-        if component.spec.kind in (Kind.CODEC, Kind.PRIOR)
     }
-    assert reading == TRAINERS.keys()
+    assert found == TRAINERS.keys() | COMPUTED
 
 
 @pytest.mark.parametrize(("kind", "name"), TRAINERS)
@@ -121,8 +122,9 @@ def test_a_few_are_left_out_counted_and_named(kind: Kind, name: str, tmp_path: P
         validation=Damaged(0),
         max_unreadable=0.4,
     )
+    held_out = ["left out, unreadable (1): cannot read track-0.wav: it is damaged."]
     assert notes == [
-        "left out, unreadable (1): cannot read track-0.wav: it is damaged.",
+        *(held_out if kind != Kind.LIKELIHOOD else []),
         "left out, unreadable (1): cannot read track-1.wav: it is damaged.",
         "left out, unreadable (2): cannot read track-4.wav: it is damaged.",
     ]
@@ -177,4 +179,7 @@ def test_no_two_generators_start_from_one_number(
     assert found["ngram", "bass"] < found["transformer", "bass"]
     apart = [found["lq-vae", ""], found["spectral-vq", ""]]
     apart += [found["transformer", source] for source in ("drums", "bass")]
+    # The mixtures of either likelihood are the same.
+    assert found["counts", ""] == found["gaussian-sum", ""]
+    apart.append(found["counts", ""])
     assert len(set().union(*apart)) == sum(map(len, apart)) and SEED not in set().union(*apart)

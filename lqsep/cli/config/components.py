@@ -10,9 +10,9 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from lqsep.cli.config.shadowed_commands import shadowed_commands
 from lqsep.cli.console.tables import print_table
 from lqsep.cli.lazy import LazyGroup
-from lqsep.cli.plugin_commands import shadowed_commands
 from lqsep.core.components.registry import RegisteredComponent, Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import PluginError
@@ -49,7 +49,7 @@ def components(context: click.Context, kind: str | None, blocked: tuple[str, ...
             for c in found
         ],
     )
-    problems = [*registry.problems, *shadowed_commands(registry)]
+    problems = [*registry.problems, *shadowed_commands(registry, context.find_root().command)]
     if problems:
         click.echo()
         print_table(

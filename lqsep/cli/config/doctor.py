@@ -24,14 +24,15 @@ _USES = {
     "mido": "rendering data from MIDI files",
     "pyyaml": "reading Slakh2100",
     "matplotlib": "plots",
+    "av": "formats that libsndfile does not read, such as m4a",
 }
 
-# The extra of those who work on lqsep itself.
-_OWN_EXTRA = "dev"
+# Extras of those who work on lqsep itself.
+_OWN_EXTRAS = {"test", "dev"}
 
 _PROGRAMS = {
     "fluidsynth": ("rendering data with a sound font", "--version"),
-    "ffmpeg": ("converting formats that soundfile does not read, such as m4a", "-version"),
+    "ffmpeg": ("the same where the package av (PyAV) is not installed", "-version"),
 }
 
 
@@ -44,7 +45,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     Exits with 1 when something that lqsep needs does not work, with 0 otherwise; optional parts
     and faulty plugins of others are only listed.
     """
-    found = examine()
+    found = examine(context.find_root().command)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -52,8 +53,8 @@ def doctor(context: click.Context, as_json: bool) -> None:
     context.exit(0 if found["ok"] else 1)
 
 
-def examine() -> dict[str, Any]:
-    """Everything that ``lqsep doctor`` reports, as plain values."""
+def examine(root: click.Command) -> dict[str, Any]:
+    """Everything that ``lqsep doctor`` reports of the command line ``root``, as plain values."""
     from lqsep import __version__
 
     required, optional_names = requirements()
@@ -61,7 +62,7 @@ def examine() -> dict[str, Any]:
     optional = [
         {**_package(name, do_import=False), "for": use} for name, use in optional_names.items()
     ]
-    plugins = _plugins()
+    plugins = _plugins(root)
     models = _models()
     ok = (
         all(p["error"] is None for p in packages)
@@ -96,7 +97,7 @@ def requirements() -> tuple[list[str], dict[str, str]]:
         extra = re.search(r"extra *== *[\"'](.+?)[\"']", line)
         if extra is None:
             required.append(name)
-        elif extra[1] != _OWN_EXTRA:
+        elif extra[1] not in _OWN_EXTRAS:
             optional[name] = _USES.get(name.lower()) or _USES.get(extra[1], extra[1])
     return required, optional
 
@@ -164,12 +165,12 @@ def _audio_formats() -> list[str]:
     return sorted(set(formats))
 
 
-def _plugins() -> dict[str, Any]:
-    from lqsep.cli.plugin_commands import shadowed_commands
+def _plugins(root: click.Command) -> dict[str, Any]:
+    from lqsep.cli.config.shadowed_commands import shadowed_commands
     from lqsep.core.components.registry import Registry
 
     registry = Registry.discover()
-    problems = (*registry.problems, *shadowed_commands(registry))
+    problems = (*registry.problems, *shadowed_commands(registry, root))
     counts: dict[str, int] = {}
     for component in registry.components():
         provider = f"{component.distribution} {component.version}"

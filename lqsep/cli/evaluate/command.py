@@ -31,7 +31,7 @@ from lqsep.cli.evaluate.settings import (
     with_baselines,
 )
 from lqsep.cli.evaluate.summary import all_failed, read_table, to_json, write_summary
-from lqsep.cli.jobs import run_tasks
+from lqsep.cli.jobs.run import run_tasks
 from lqsep.cli.options import current_options, jobs_option, seed_option
 from lqsep.cli.pipeline.flags import (
     check_model_flags,
@@ -41,11 +41,10 @@ from lqsep.cli.pipeline.flags import (
     read_chosen_pipeline,
     use_one_thread,
 )
-from lqsep.cli.separate.outputs import check_writable
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError
 from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
-from lqsep.core.store.new_file import write_text
+from lqsep.core.store.new_file import check_writable, write_text
 
 if TYPE_CHECKING:
     from lqsep.core.evaluation.items import EvaluationItem

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqsep.cli.data.choice import DatasetChoice
-from lqsep.cli.jobs import OnProgress, WorkerSetup
+from lqsep.cli.jobs.setup import OnProgress, WorkerSetup
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError, LqsepError
 from lqsep.core.store.new_file import write_text

@@ -28,7 +28,7 @@ def list_models() -> None:
     The speed is in seconds of computation per second of audio; `lqsep models show NAME` says where
     and how both were measured.
     """
-    from lqsep.core.components.config import read_toml
+    from lqsep.core.components.overrides import read_toml
     from lqsep.core.store.model_directory import shipped_models
 
     facts = []
@@ -45,7 +45,7 @@ def list_models() -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """All that is known of a model: NAME is a shipped model, a directory or a .toml file."""
-    from lqsep.core.components.config import get_table, read_toml
+    from lqsep.core.components.overrides import get_table, read_toml
     from lqsep.core.errors import ConfigError
     from lqsep.core.store.model_directory import find_config
 
@@ -108,7 +108,7 @@ def _facts(path: Path, data: Mapping[str, Any]) -> dict[str, object]:
         path: The model's file.
         data: Its content.
     """
-    from lqsep.core.components.config import get_table
+    from lqsep.core.components.overrides import get_table
     from lqsep.core.store.model_directory import model_name
 
     model = get_table(data, "model", path)

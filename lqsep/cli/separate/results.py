@@ -26,6 +26,7 @@ class Results:
 
     def __init__(self, root: Path, model: str, as_json: bool, interrupts: Interrupts) -> None:
         self.all: list[TrackResult] = []
+        self.left_out: list[tuple[Path, str]] = []
         self._interrupts = interrupts
         self._root = root
         self._model = model
@@ -53,8 +54,15 @@ class Results:
                 logger.error("%s", result.error)
             elif not self._as_json:
                 click.echo(self._line(result))
+                if result.self_check:
+                    click.echo(f"  {result.self_check}")
                 if result.scores:
                     print_table(*score_table(result.scores), title=SCORE_TITLE)
+
+    def leave_out(self, path: Path, why: str) -> None:
+        """Tell of a file in a folder that is sound and is not read."""
+        self.left_out.append((path, why))
+        logger.warning("left out: %s: %s", path, why)
 
     def print_summary(self) -> None:
         """The JSON document; and on stderr, which inputs failed."""
@@ -86,4 +94,5 @@ class Results:
             "output": str(self._root),
             "counts": counts,
             "tracks": [result.to_dict() for result in self.all],
+            "left_out": [{"path": str(path), "reason": why} for path, why in self.left_out],
         }

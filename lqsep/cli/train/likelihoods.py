@@ -51,7 +51,8 @@ class CodecModel:
             DeviceError: The device is not available.
             IncompatibleComponentsError: There are not two sources.
         """
-        from lqsep.cli.pipeline.changes import PipelineChanges, read_pipeline
+        from lqsep.cli.pipeline.changes import read_pipeline
+        from lqsep.core.components.changes import PipelineChanges
         from lqsep.core.components.config import check_two_sources
         from lqsep.core.components.registry import Registry
         from lqsep.core.errors import CheckpointError

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from lqsep.core.components.config import PipelineConfig, load_config, parse_config, read_toml
-from lqsep.core.components.overrides import apply_override
+from lqsep.core.components.config import PipelineConfig, load_config, parse_config
+from lqsep.core.components.overrides import apply_override, read_toml
 from lqsep.core.components.registry import Registry
 
 _FOLDER = Path(str(resources.files("lqsep"))) / "presets"

@@ -17,10 +17,11 @@ from lqsep.cli.train.presets import load_recipe
 from lqsep.cli.train.progress import TrainingProgress
 from lqsep.core.components.assemble import BuildContext, TrainContext, build
 from lqsep.core.components.component_config import ComponentConfig
-from lqsep.core.components.config import PipelineConfig, read_toml
+from lqsep.core.components.config import PipelineConfig
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
-from lqsep.core.components.trainers import Trained, train
+from lqsep.core.components.trainers import Trained, train, validation_figures
 from lqsep.core.errors import CheckpointError, ConfigError, PluginError
 from lqsep.core.store.devices import resolve_device
 from lqsep.core.store.model_directory import MODEL_FILE, declared_hashes, update_model_toml
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
     from lqsep.core.training.events import Report
-
-# Trainers put their validation figures into the weights' metadata under this prefix.
-_VALIDATION = "validation/"
 
 
 @contextmanager
@@ -180,11 +178,7 @@ class TrainRun:
         for file in trained.files:
             if not (output_dir / file).is_file():
                 raise PluginError(f"the trainer for {part.section} wrote no {output_dir / file}")
-            metrics |= {
-                key.removeprefix(_VALIDATION): float(value)
-                for key, value in sorted(read_header(output_dir / file).metadata.items())
-                if key.startswith(_VALIDATION)
-            }
+            metrics |= validation_figures(read_header(output_dir / file).metadata)
         recipe = {**self.config.train.of(part.kind), "seed": self.context.seed}
         changes: dict[str, Any] = {f"model.recipe.train.{part.kind}": recipe}
         section, table = self._placed(part.section, trained.config)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lqsep.core.components.registry import RegisteredComponent
 from lqsep.core.components.spec import Kind
-from lqsep.core.errors import IncompatiblePluginError, LqsepError, PluginError
+from lqsep.core.errors import CheckpointError, IncompatiblePluginError, LqsepError, PluginError
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
     from lqsep.core.training.events import Report
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,7 @@ class BuildContext:
         gains: Linear factor of every source in the mixture.
         codec: The built codec; None while the codec itself is built.
         base_dir: Relative paths in the configuration start here.
+        weights_dir: The model directory whose weights are read; None: ``base_dir``.
         hashes: sha256 of weight files by name, as the model directory declares them.
     """
 
@@ -47,6 +53,7 @@ class BuildContext:
     source: str | None = None
     codec: Codec | None = None
     hashes: Mapping[str, str] | None = None
+    weights_dir: Path | None = None
 
     def path(self, relative: str | Path) -> Path:
         """A path of the configuration, resolved against ``base_dir``."""
@@ -58,17 +65,35 @@ class BuildContext:
         return None if self.source is None else self.sources.index(self.source)
 
     def file(self, name: str | Path) -> tuple[Path, str | None]:
-        """A weights file of the configuration, and the sha256 that is declared for it, if any.
+        """A weights file of the model, and the sha256 that is declared for it.
 
-        However the name is spelt (``./prior.safetensors``, an absolute path), the same file has the
-        same sha256.
+        Args:
+            name: A plain file name inside the model directory; ``./`` before it makes no
+                difference.
+
+        Returns:
+            The path, and None where no sha256 is declared: what is read is then unverified, which a
+            warning says once.
+
+        Raises:
+            CheckpointError: The name leads out of the directory, by folders or by a link.
         """
-        path = self._spelt_alike(name)
-        declared = {self._spelt_alike(key): value for key, value in (self.hashes or {}).items()}
-        return path, declared.get(path)
-
-    def _spelt_alike(self, name: str | Path) -> Path:
-        return Path(os.path.abspath(self.base_dir / name))
+        folder, plain = self.weights_dir or self.base_dir, os.path.normpath(name)
+        path = folder / plain
+        if plain != os.path.basename(plain) or plain in {"", ".", ".."}:
+            raise CheckpointError(
+                f"weights '{name}': expected the plain name of a file in {folder}; copy the file "
+                "there, or name the model it belongs to by the setting 'weights'"
+            )
+        if os.path.realpath(path) != os.path.join(os.path.realpath(folder), plain):
+            raise CheckpointError(
+                f"weights '{name}' in {folder} is a link to {os.path.realpath(path)}; expected the "
+                "file itself: copy it there"
+            )
+        sha256 = (self.hashes or {}).get(plain)
+        if sha256 is None and path.is_file():
+            _warn_unverified(path)
+        return path, sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +127,15 @@ class TrainContext:
     resume: bool
     report: Report
     pipeline: PipelineConfig | None = None
+
+
+@functools.cache
+def _warn_unverified(path: Path) -> None:
+    logger.warning(
+        "unverified: %s has no sha256 in [model.files] of its model.toml; if you do not know where "
+        "it comes from, do not use it",
+        path,
+    )
 
 
 def import_target(target: str) -> Callable[..., Any]:

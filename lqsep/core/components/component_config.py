@@ -1,4 +1,4 @@
-"""What the settings of all components are derived from."""
+"""What the settings of all components are derived from, and how a prior's file is called."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ class ComponentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     type: str
+
+
+def prior_file(source: str) -> str:
+    """The weights file of a source's prior, where a configuration names none."""
+    return f"prior.{source}.safetensors"

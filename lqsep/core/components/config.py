@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -44,7 +43,7 @@ from pydantic import (
 )
 
 from lqsep.core.components.component_config import ComponentConfig
-from lqsep.core.components.overrides import UNREADABLE_TOML, apply_override, toml_error
+from lqsep.core.components.overrides import apply_overrides, read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError, PluginError
@@ -155,6 +154,12 @@ class PipelineConfig(_Section):
 
     version: Literal[1] = 1
     model: dict[str, Any] = Field(default_factory=dict, description="Free metadata")
+    weights: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The model whose weights are used, a shipped name or a directory; default: "
+        "the files beside this one",
+    )
     codec: CodecSlot
     sources: dict[str, SourceConfig] = Field(min_length=1)
     likelihood: LikelihoodSlot
@@ -247,33 +252,6 @@ def file_hashes(model: Mapping[str, Any]) -> dict[str, str] | None:
     return dict(files)
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """A TOML file as a dictionary.
-
-    Raises:
-        ConfigError: The file is missing or not TOML.
-    """
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except UNREADABLE_TOML as error:
-        raise ConfigError(f"{path} is not a valid TOML file: {toml_error(error)}") from error
-
-
-def get_table(data: Mapping[str, Any], key: str, where: str | Path) -> dict[str, Any]:
-    """One table of a configuration that is not validated yet; empty where there is none.
-
-    Raises:
-        ConfigError: It is something else; ``where`` names the file.
-    """
-    table = data.get(key, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"{where}: expected a table [{key}], got {table!r}")
-    return table
-
-
 def load_config(
     path: str | Path, registry: Registry, overrides: Sequence[str] = ()
 ) -> PipelineConfig:
@@ -288,9 +266,9 @@ def load_config(
         ConfigError: Every mistake found, each with its path.
     """
     data = read_toml(path)
-    for override in overrides:
-        apply_override(data, override)
-    return parse_config(data, registry, base_dir=Path(path).parent, name=str(path))
+    apply_overrides(data, overrides)
+    where = f"{path}, as changed by {', '.join(overrides)}" if overrides else str(path)
+    return parse_config(data, registry, base_dir=Path(path).parent, name=where)
 
 
 def parse_config(

@@ -1,8 +1,10 @@
-"""Single settings put into a configuration that is not validated yet."""
+"""A configuration that is not validated yet: read, and single settings put into it."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lqsep.core.errors import ConfigError
@@ -30,11 +32,53 @@ def toml_value(text: str) -> Any:
         raise ConfigError(f"cannot read the value {text[:20]!r}...: {toml_error(error)}") from error
 
 
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """A TOML file as a dictionary.
+
+    Raises:
+        ConfigError: The file is missing or not TOML.
+    """
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except UNREADABLE_TOML as error:
+        raise ConfigError(f"{path} is not a valid TOML file: {toml_error(error)}") from error
+
+
+def get_table(data: Mapping[str, Any], key: str, where: str | Path) -> dict[str, Any]:
+    """One table of a configuration that is not validated yet; empty where there is none.
+
+    Raises:
+        ConfigError: It is something else; ``where`` names the file.
+    """
+    table = data.get(key, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: expected a table [{key}], got {table!r}")
+    return table
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Apply settings in order, but types first: what they change are the new component's fields.
+
+    Raises:
+        ConfigError: As `apply_override`.
+    """
+    for override in sorted(overrides, key=lambda setting: not _sets_a_type(setting)):
+        apply_override(data, override)
+
+
+def _sets_a_type(override: str) -> bool:
+    return override.partition("=")[0].strip().endswith(".type")
+
+
 def apply_override(data: dict[str, Any], override: str) -> None:
     """Set one value in a configuration dictionary: ``"sampler.n_candidates=8"``.
 
     List items are addressed by their index: ``"refiners.0.exponent=2"``. A value that is not TOML
-    is taken as a string.
+    is taken as a string. Another ``type`` takes that component's defaults: the fields of the one
+    before go.
 
     Raises:
         ConfigError: The setting has no ``=``, or its path leads nowhere.
@@ -60,11 +104,18 @@ def apply_override(data: dict[str, Any], override: str) -> None:
                 node = node[int(key)]
         elif isinstance(node, dict):
             if last:
+                if key == "type" and _bare(node.get(key)) != _bare(value):
+                    node.clear()
                 node[key] = value
             else:
                 node = node.setdefault(key, {})
         else:
             raise ConfigError(f"cannot apply {override!r}: {where} is not a table")
+
+
+def _bare(name: Any) -> Any:
+    """A component's name without its distribution."""
+    return name.rpartition(":")[2] if isinstance(name, str) else name
 
 
 def replace_component(data: dict[str, Any], section: str, name: str) -> None:

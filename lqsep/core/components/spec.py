@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from lqsep.core.components.component_config import ComponentConfig
 
-API_VERSION = 1
 SUPPORTED_API_VERSIONS = frozenset({1})
 PROJECT = "lqsep"
 

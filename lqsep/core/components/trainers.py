@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from lqsep.core.components.registry import RegisteredComponent
 
 
+# Of the figures' names in the metadata of weights.
+_VALIDATION = "validation/"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """What a trainer has made.
@@ -31,14 +35,41 @@ class Trained:
     Args:
         config: The component's configuration, naming its files.
         files: The files, safetensors below `TrainContext.output_dir`; ``model.toml`` will hold
-            their sha256. Figures of a validation are in the metadata of the first, by names that
-            begin with ``validation/``.
+            their sha256. Their metadata is that of `weights_metadata`.
         summary: What there is to tell of them beside their names, in a line.
     """
 
     config: ComponentConfig
     files: tuple[str, ...]
     summary: str = ""
+
+
+def weights_metadata(
+    component: str, context: TrainContext, figures: Mapping[str, float], **more: str
+) -> dict[str, str]:
+    """What a weights file says of itself.
+
+    Args:
+        component: Name of what was trained.
+        context: Of the trainer.
+        figures: Of the validation of these weights; ``model.toml`` will have them too.
+        more: Whatever else the component wants to know of its weights.
+    """
+    metadata = {"component": component, **more, "seed": str(context.seed)}
+    if context.source is not None:
+        metadata["source"] = context.source
+        if context.codec is not None:
+            metadata["codec_fingerprint"] = context.codec.fingerprint
+    return metadata | {f"{_VALIDATION}{name}": f"{value:.4f}" for name, value in figures.items()}
+
+
+def validation_figures(metadata: Mapping[str, str]) -> dict[str, float]:
+    """The figures that `weights_metadata` was given."""
+    return {
+        key.removeprefix(_VALIDATION): float(value)
+        for key, value in sorted(metadata.items())
+        if key.startswith(_VALIDATION)
+    }
 
 
 def has_trainer(registered: RegisteredComponent) -> bool:

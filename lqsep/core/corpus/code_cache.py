@@ -73,7 +73,7 @@ def data_hash(dataset: Dataset, source: str) -> str:
     """
     digest = hashlib.sha256()
     for index in range(len(dataset)):
-        digest.update(f"|{dataset.name(index)}".encode())
+        digest.update(f"|{dataset.name(index)}".encode(errors="surrogateescape"))
         try:
             info = dataset.info(index)
             digest.update(f"|{info.sample_rate}|{info.n_samples}|".encode())

@@ -25,7 +25,6 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lqsep.core.errors import EmptySupportError
-from lqsep.core.inference.frame_distribution import pick_by_weight
 from lqsep.core.inference.markov_steps import MarkovSteps, markov_steps
 from lqsep.core.inference.state import MarkovPosterior
 from lqsep.core.interfaces.candidates import FrameScores
@@ -140,7 +139,7 @@ class _Smoother:
         pairs = (len(tables[0]), len(tables[1]))
         # Made once: blocks that come and go among messages that stay would tear the memory apart.
         self._likelihood, self._messages, self._before = (
-            torch.empty(n, *pairs, dtype=steps.dtype, device=tables[0].device)
+            torch.empty(n, *pairs, dtype=steps.arithmetic.dtype, device=tables[0].device)
             # The last ones are the messages of the frames before each block, none for the first.
             for n in (size, size, -(-markov.n_frames // size))
         )
@@ -215,7 +214,7 @@ class _Smoother:
 
     def _default_block_frames(self) -> int:
         n_frames, tables = self._markov.n_frames, self._markov.log_transition
-        frame_bytes = len(tables[0]) * len(tables[1]) * self._steps.dtype.itemsize
+        frame_bytes = len(tables[0]) * len(tables[1]) * self._steps.arithmetic.dtype.itemsize
         if 2 * n_frames * frame_bytes <= _ALL_AT_ONCE:
             return n_frames
         # n / b messages and b frames of messages and likelihoods: least at b = sqrt(n / 2).
@@ -253,8 +252,9 @@ class _Backward:
                 table[frame] = found
             exact = partial(_exact, self._markov, frame)
             if len(self._uniform):
-                self._draw(frame, message)
-                values = self._steps.log_likelihood(likelihood, self._codes[:, :, frame], exact)
+                codes = self._steps.draw(message, self._uniform[:, frame], self._following)
+                self._following = self._codes[:, :, frame] = codes
+                values = self._steps.log_likelihood(likelihood, codes, exact)
                 self._log_likelihood[:, frame] = values + block.upper[place]
             if frame:
                 self._future = self._steps.backward(self._future, likelihood, exact)
@@ -272,12 +272,3 @@ class _Backward:
             self._codes,
             FrameScores(torch.stack(log_prior), self._log_likelihood, log_evidence),
         )
-
-    def _draw(self, frame: int, message: Float[Tensor, "K0 K1"]) -> None:
-        """One pair per draw, given its pair of the next frame."""
-        uniform, following = self._uniform[:, frame], self._following
-        rows = self._steps.rows(message, following).expand(len(uniform), -1)
-        i = pick_by_weight(rows, uniform[:, :1])[:, 0]
-        columns = self._steps.columns(message, i, following)
-        j = pick_by_weight(columns, uniform[:, 1:])[:, 0]
-        self._following = self._codes[:, :, frame] = torch.stack([i, j])

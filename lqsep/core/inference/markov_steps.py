@@ -18,19 +18,21 @@ Then no result of a product is below ``m``, whatever the likelihood says, and:
   divisor is smaller, are computed in logs.
 
 Over a sequence the shares add up, so that it is known beforehand whether it can afford them.
-`ScaledSteps` works so, in float32. Where it cannot, or chains exclude something, `CarefulSteps`
-does the same in float64 in the log domain.
+`Scaled` arithmetic works so, in float32. Where it cannot, or chains exclude something, `Logs` do
+the same in float64 in the log domain. The steps are written once for both; what they compute stands
+in `lqsep.testing.smoothing` as a textbook has it.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
+
+from lqsep.core.inference.frame_distribution import pick_by_weight
 
 # Relative error of a whole sequence that underflow may cause; float32 rounds worse.
 LOST_SHARE = 1e-6
@@ -50,62 +52,157 @@ _REPAIR_TERMS = 1 << 20
 Exact = Callable[[], Float64[Tensor, "K0 K1"]]
 """Gives a frame's log-likelihoods relative to its largest."""
 
+Values = Float[Tensor, "*axes"]
+"""Probabilities in the form of an arithmetic."""
 
-class MarkovSteps(ABC):
-    """Steps of the two chains. Messages and likelihoods are in a form of their own.
+Pairs = Float[Tensor, "K0 K1"]
+"""Values of one frame."""
+
+Codes = Int64[Tensor, "sources draws"]
+
+Tables = Sequence[Float[Tensor, "_codebook_size _codebook_size"]]
+"""Per source, log-probabilities ``[from, to]``."""
+
+
+class Scaled:
+    """Values are probabilities in float32, for chains in which every transition is possible.
 
     Args:
-        log_transition: Per source, ``[from, to]``.
+        level: Probability below which entries of messages are dropped; dropping them early also
+            keeps denormal numbers, which are slow, out of the products.
     """
 
-    dtype: torch.dtype
-    """Of messages and likelihoods."""
+    dtype = torch.float32
+    log_faint = _LOG_FAINT
+    """Values of about this log may stand for anything smaller."""
 
-    def __init__(
-        self, log_transition: Sequence[Float[Tensor, "_codebook_size _codebook_size"]]
-    ) -> None:
+    def __init__(self, level: float) -> None:
+        self.level = level
+
+    def values(self, logs: Float64[Tensor, "*axes"]) -> Values:
+        return torch.threshold_(logs.exp().float(), self.level, 0.0)
+
+    def logs(self, values: Values) -> Float64[Tensor, "*axes"]:
+        return values.double().log()
+
+    def relative(self, logs: Values, peak: Tensor, out: Values) -> None:
+        """Writes the values of ``logs - peak``, which are at most 1."""
+        if logs.dtype == out.dtype:
+            torch.sub(logs, peak, out=out)
+        else:  # In the precision of the logs: differences of large ones are small.
+            out.copy_(logs - peak)
+        out.clamp_(min=_LOG_FAINT).exp_()
+        if float(logs.amin()) == -math.inf:
+            out.masked_fill_(logs == -math.inf, 0.0)
+
+    def times(self, left: Values, right: Values, out: Values | None = None) -> Values:
+        return torch.mul(left, right, out=out)
+
+    def sums(self, values: Pairs) -> Float[Tensor, " K0"]:
+        return values.sum(1)
+
+    def product(self, left: Values, right: Values) -> Values:
+        """Matrix product; ``right`` are probabilities."""
+        return left @ right
+
+    def between(self, left: Values, values: Pairs, right: Values) -> Pairs:
+        """``left @ values @ right``; left and right are probabilities."""
+        return left @ values @ right
+
+    def normalise(self, values: Pairs, *, largest: bool) -> Float64[Tensor, ""] | None:
+        """Divides by the largest or by the sum, in place; gives its log, None if unsure of it."""
+        scale = values.amax() if largest else values.sum()
+        if float(scale) < _SURE:
+            return None
+        torch.threshold_(values.div_(scale), self.level, 0.0)
+        return scale.double().log()
+
+    def weights(self, values: Float[Tensor, "rows codes"]) -> Float[Tensor, "rows codes"]:
+        """Numbers in proportion to those that each row stands for."""
+        return values
+
+
+class Logs:
+    """As `Scaled`, but values are natural logs in float64, for any chains: several times slower."""
+
+    dtype = torch.float64
+    log_faint = -math.inf
+
+    def values(self, logs: Float64[Tensor, "*axes"]) -> Values:
+        return logs
+
+    def logs(self, values: Values) -> Float64[Tensor, "*axes"]:
+        return values
+
+    def relative(self, logs: Values, peak: Tensor, out: Values) -> None:
+        out.copy_(logs).sub_(peak)
+
+    def times(self, left: Values, right: Values, out: Values | None = None) -> Values:
+        return torch.add(left, right, out=out)
+
+    def sums(self, values: Pairs) -> Float[Tensor, " K0"]:
+        return values.logsumexp(1)
+
+    def product(self, left: Values, right: Values) -> Values:
+        return log_product(left, right)
+
+    def between(self, left: Values, values: Pairs, right: Values) -> Pairs:
+        return log_product(log_product(values, right).T, left.T).T
+
+    def normalise(self, values: Pairs, *, largest: bool) -> Float64[Tensor, ""] | None:
+        scale = values.amax() if largest else values.flatten().logsumexp(0)
+        values -= scale.nan_to_num(neginf=0.0)
+        return scale
+
+    def weights(self, values: Float[Tensor, "rows codes"]) -> Float[Tensor, "rows codes"]:
+        return (values - values.amax(1, keepdim=True)).exp_()
+
+
+class MarkovSteps:
+    """Steps of the two chains; messages and likelihoods are values of the arithmetic."""
+
+    def __init__(self, log_transition: Tables, arithmetic: Scaled | Logs) -> None:
         self.log_transition = tuple(table.double() for table in log_transition)
+        self.arithmetic = arithmetic
+        self._first, self._second = (arithmetic.values(table) for table in self.log_transition)
+        self._first_to, self._second_to = self._first.T.contiguous(), self._second.T.contiguous()
 
-    @abstractmethod
     def likelihoods(
-        self, values: Float[Tensor, "frames K0 K1"], out: Float[Tensor, "frames K0 K1"]
+        self, logs: Float[Tensor, "frames K0 K1"], out: Float[Tensor, "frames K0 K1"]
     ) -> Float64[Tensor, " frames"]:
-        """Writes log-likelihoods relative to each frame's largest; gives the largest."""
+        """Writes likelihoods relative to each frame's largest; gives the log of the largest."""
+        upper = logs.amax((1, 2))
+        self.arithmetic.relative(logs, upper.nan_to_num(neginf=0.0)[:, None, None], out)
+        return upper.double()
 
-    @abstractmethod
     def first(
-        self,
-        log_initial: Float64[Tensor, "K0 K1"],
-        out: Float[Tensor, "K0 K1"],
-        exact: Exact,
+        self, log_initial: Float64[Tensor, "K0 K1"], out: Pairs, exact: Exact
     ) -> Float64[Tensor, ""]:
         """As `filtered`, of the first frame, about which ``log_initial`` is known."""
+        joint = log_initial + exact()
+        log_scale = joint.flatten().logsumexp(0)
+        out.copy_(self.arithmetic.values(joint - log_scale.nan_to_num(neginf=0.0)))
+        return log_scale
 
-    @abstractmethod
-    def forward(self, message: Float[Tensor, "K0 K1"]) -> Float[Tensor, "K0 K1"]:
+    def forward(self, message: Pairs) -> Pairs:
         """What the message of a frame predicts of the next one's codes."""
+        return self.arithmetic.between(self._first_to, message, self._second)
 
-    @abstractmethod
     def filtered(
-        self,
-        predicted: Float[Tensor, "K0 K1"],
-        likelihood: Float[Tensor, "K0 K1"],
-        out: Float[Tensor, "K0 K1"],
-        exact: Exact,
+        self, predicted: Pairs, likelihood: Pairs, out: Pairs, exact: Exact
     ) -> Float64[Tensor, ""]:
         """Writes the frame's message, ``p(codes | frames so far)``; gives the log of its scale.
 
         That is ``log p(frame | frames before it)``, less the frame's largest log-likelihood; -inf
         if nothing is possible.
         """
+        self.arithmetic.times(predicted, likelihood, out)
+        log_scale = self.arithmetic.normalise(out, largest=False)
+        if log_scale is None:
+            return self.first(self.arithmetic.logs(predicted), out, exact)
+        return log_scale
 
-    @abstractmethod
-    def backward(
-        self,
-        future: Float[Tensor, "K0 K1"] | None,
-        likelihood: Float[Tensor, "K0 K1"],
-        exact: Exact,
-    ) -> Float[Tensor, "K0 K1"]:
+    def backward(self, future: Pairs | None, likelihood: Pairs, exact: Exact) -> Pairs:
         """What this frame and those after it say of the codes before it.
 
         Args:
@@ -113,44 +210,49 @@ class MarkovSteps(ABC):
             likelihood: Of this frame.
             exact: The same, see `Exact`.
         """
+        joint = likelihood.clone() if future is None else self.arithmetic.times(future, likelihood)
+        if self.arithmetic.normalise(joint, largest=True) is None and future is not None:
+            log_joint = self.arithmetic.logs(future) + exact()
+            joint = self.arithmetic.values(log_joint - log_joint.amax())
+        return self.arithmetic.between(self._first, joint, self._second_to)
 
-    @abstractmethod
     def marginals(
-        self, message: Float[Tensor, "K0 K1"], future: Float[Tensor, "K0 K1"] | None
+        self, message: Pairs, future: Pairs | None
     ) -> tuple[Float[Tensor, " K0"], Float[Tensor, " K1"]]:
         """Distribution of each source's code given all frames."""
+        joint = message if future is None else self.arithmetic.times(message, future)
+        weight = self.arithmetic.weights(joint.flatten()[None]).view_as(joint)
+        first, second = weight.sum(1), weight.sum(0)
+        return first / first.sum(), second / second.sum()
 
-    @abstractmethod
-    def rows(
-        self, message: Float[Tensor, "K0 K1"], following: Int64[Tensor, "sources draws"] | None
-    ) -> Float[Tensor, "draws K0"]:
-        """Weights of source 0's codes given the frames so far and the codes that follow.
+    def draw(
+        self, message: Pairs, uniform: Float64[Tensor, "draws 2"], following: Codes | None
+    ) -> Codes:
+        """Pairs given the frames so far and the pairs of the next frame that follow, if any."""
+        if following is None:
+            rows = self.arithmetic.sums(message)[None].expand(len(uniform), -1)
+        else:
+            sums = self.arithmetic.product(message, self._second_to[following[1]].T).T
+            rows = self.arithmetic.times(sums, self._first_to[following[0]])
+        i = pick_by_weight(self.arithmetic.weights(rows), uniform[:, :1])[:, 0]
+        columns = message[i]
+        if following is not None:
+            columns = self.arithmetic.times(columns, self._second_to[following[1]])
+        j = pick_by_weight(self.arithmetic.weights(columns), uniform[:, 1:])[:, 0]
+        return torch.stack([i, j])
 
-        One row for all draws where nothing follows.
-        """
-
-    @abstractmethod
-    def columns(
-        self,
-        message: Float[Tensor, "K0 K1"],
-        codes: Int64[Tensor, " draws"],
-        following: Int64[Tensor, "sources draws"] | None,
-    ) -> Float[Tensor, "draws K1"]:
-        """Weights of source 1's codes, given also those of source 0."""
-
-    @abstractmethod
     def log_likelihood(
-        self,
-        likelihood: Float[Tensor, "K0 K1"],
-        codes: Int64[Tensor, "sources draws"],
-        exact: Exact,
+        self, likelihood: Pairs, codes: Codes, exact: Exact
     ) -> Float64[Tensor, " draws"]:
         """Of chosen pairs, relative to the frame's largest."""
+        logs = self.arithmetic.logs(likelihood[codes[0], codes[1]])
+        # Faint ones are drawn where nothing else is possible.
+        if bool((logs < self.arithmetic.log_faint + 1).any()):
+            return exact()[codes[0], codes[1]]
+        return logs
 
 
-def markov_steps(
-    log_transition: Sequence[Float[Tensor, "_codebook_size _codebook_size"]], n_frames: int
-) -> MarkovSteps:
+def markov_steps(log_transition: Tables, n_frames: int) -> MarkovSteps:
     """The fastest way that is exact for sequences of ``n_frames``."""
     n_pairs, log_smallest = 1, 0.0
     for table in log_transition:
@@ -161,215 +263,8 @@ def markov_steps(
     affordable = LOST_SHARE / 2 * smallest / (3 * n_frames)
     level = affordable / n_pairs
     if level < torch.finfo(torch.float32).tiny or affordable < math.exp(_LOG_FAINT) / _SURE:
-        return CarefulSteps(log_transition)
-    return ScaledSteps(log_transition, level)
-
-
-class ScaledSteps(MarkovSteps):
-    """Probabilities in float32, for chains in which every transition is possible.
-
-    Args:
-        log_transition: Per source, ``[from, to]``.
-        level: Probability below which entries of messages are dropped; dropping them early also
-            keeps denormal numbers, which are slow, out of the products.
-    """
-
-    dtype = torch.float32
-
-    def __init__(
-        self,
-        log_transition: Sequence[Float[Tensor, "_codebook_size _codebook_size"]],
-        level: float,
-    ) -> None:
-        super().__init__(log_transition)
-        first, second = (table.exp().float() for table in self.log_transition)
-        self._first, self._second = first, second
-        self._first_to, self._second_to = first.T.contiguous(), second.T.contiguous()
-        self._level = level
-
-    def likelihoods(
-        self, values: Float[Tensor, "frames K0 K1"], out: Float[Tensor, "frames K0 K1"]
-    ) -> Float64[Tensor, " frames"]:
-        upper, lowest = values.amax((1, 2)), values.amin((1, 2))
-        peak = upper.nan_to_num(neginf=0.0)[:, None, None]
-        if values.dtype == out.dtype:
-            torch.sub(values, peak, out=out)
-        else:  # In the precision of the values: differences of large ones are small.
-            out.copy_(values - peak)
-        out.clamp_(min=_LOG_FAINT).exp_()
-        if bool((lowest == -torch.inf).any()):
-            out.masked_fill_(values == -torch.inf, 0.0)
-        return upper.double()
-
-    def first(
-        self,
-        log_initial: Float64[Tensor, "K0 K1"],
-        out: Float[Tensor, "K0 K1"],
-        exact: Exact,
-    ) -> Float64[Tensor, ""]:
-        joint = log_initial + exact()
-        scale = joint.flatten().logsumexp(0)
-        self._from_logs(joint - scale.nan_to_num(neginf=0.0), out)
-        return scale
-
-    def forward(self, message: Float[Tensor, "K0 K1"]) -> Float[Tensor, "K0 K1"]:
-        return self._first_to @ message @ self._second
-
-    def filtered(
-        self,
-        predicted: Float[Tensor, "K0 K1"],
-        likelihood: Float[Tensor, "K0 K1"],
-        out: Float[Tensor, "K0 K1"],
-        exact: Exact,
-    ) -> Float64[Tensor, ""]:
-        torch.mul(predicted, likelihood, out=out)
-        scale = out.sum()
-        if float(scale) < _SURE:
-            return self.first(predicted.double().log(), out, exact)
-        torch.threshold_(out.div_(scale), self._level, 0.0)
-        return scale.double().log()
-
-    def backward(
-        self,
-        future: Float[Tensor, "K0 K1"] | None,
-        likelihood: Float[Tensor, "K0 K1"],
-        exact: Exact,
-    ) -> Float[Tensor, "K0 K1"]:
-        joint = likelihood.clone() if future is None else future * likelihood
-        scale = joint.amax()
-        if float(scale) < _SURE and future is not None:
-            log_joint = future.double().log() + exact()
-            self._from_logs(log_joint - log_joint.amax(), joint)
-        else:
-            torch.threshold_(joint.div_(scale), self._level, 0.0)
-        return self._first @ joint @ self._second_to
-
-    def marginals(
-        self, message: Float[Tensor, "K0 K1"], future: Float[Tensor, "K0 K1"] | None
-    ) -> tuple[Float[Tensor, " K0"], Float[Tensor, " K1"]]:
-        joint = message if future is None else message * future
-        first, second = joint.sum(1), joint.sum(0)
-        return first / first.sum(), second / second.sum()
-
-    def rows(
-        self, message: Float[Tensor, "K0 K1"], following: Int64[Tensor, "sources draws"] | None
-    ) -> Float[Tensor, "draws K0"]:
-        if following is None:
-            return message.sum(1, keepdim=True).T
-        return (self._second_to[following[1]] @ message.T) * self._first_to[following[0]]
-
-    def columns(
-        self,
-        message: Float[Tensor, "K0 K1"],
-        codes: Int64[Tensor, " draws"],
-        following: Int64[Tensor, "sources draws"] | None,
-    ) -> Float[Tensor, "draws K1"]:
-        weight = message[codes]
-        return weight if following is None else weight * self._second_to[following[1]]
-
-    def log_likelihood(
-        self,
-        likelihood: Float[Tensor, "K0 K1"],
-        codes: Int64[Tensor, "sources draws"],
-        exact: Exact,
-    ) -> Float64[Tensor, " draws"]:
-        values = likelihood[codes[0], codes[1]].double().log()
-        # Faint ones may be anything below, and are drawn where nothing else is possible.
-        if bool((values < _LOG_FAINT + 1).any()):
-            return exact()[codes[0], codes[1]]
-        return values
-
-    def _from_logs(self, log_values: Float64[Tensor, "K0 K1"], out: Float[Tensor, "K0 K1"]) -> None:
-        torch.threshold_(out.copy_(log_values.exp()), self._level, 0.0)
-
-
-class CarefulSteps(MarkovSteps):
-    """Natural logs in float64, for any chains: several times slower."""
-
-    dtype = torch.float64
-
-    def likelihoods(
-        self, values: Float[Tensor, "frames K0 K1"], out: Float[Tensor, "frames K0 K1"]
-    ) -> Float64[Tensor, " frames"]:
-        out.copy_(values)
-        upper = out.amax((1, 2))
-        out -= upper.nan_to_num(neginf=0.0)[:, None, None]
-        return upper
-
-    def first(
-        self,
-        log_initial: Float64[Tensor, "K0 K1"],
-        out: Float[Tensor, "K0 K1"],
-        exact: Exact,
-    ) -> Float64[Tensor, ""]:
-        return self.filtered(log_initial, exact(), out, exact)
-
-    def forward(self, message: Float[Tensor, "K0 K1"]) -> Float[Tensor, "K0 K1"]:
-        first, second = self.log_transition
-        return log_product(log_product(message, second).T, first).T
-
-    def filtered(
-        self,
-        predicted: Float[Tensor, "K0 K1"],
-        likelihood: Float[Tensor, "K0 K1"],
-        out: Float[Tensor, "K0 K1"],
-        exact: Exact,
-    ) -> Float64[Tensor, ""]:
-        torch.add(predicted, likelihood, out=out)
-        scale = out.flatten().logsumexp(0)
-        out -= scale.nan_to_num(neginf=0.0)
-        return scale
-
-    def backward(
-        self,
-        future: Float[Tensor, "K0 K1"] | None,
-        likelihood: Float[Tensor, "K0 K1"],
-        exact: Exact,
-    ) -> Float[Tensor, "K0 K1"]:
-        first, second = self.log_transition
-        joint = likelihood if future is None else future + likelihood
-        joint = joint - joint.amax().nan_to_num(neginf=0.0)
-        return log_product(log_product(joint, second.T).T, first.T).T
-
-    def marginals(
-        self, message: Float[Tensor, "K0 K1"], future: Float[Tensor, "K0 K1"] | None
-    ) -> tuple[Float[Tensor, " K0"], Float[Tensor, " K1"]]:
-        joint = message if future is None else message + future
-        weight = (joint - joint.amax()).exp_()
-        first, second = weight.sum(1), weight.sum(0)
-        return first / first.sum(), second / second.sum()
-
-    def rows(
-        self, message: Float[Tensor, "K0 K1"], following: Int64[Tensor, "sources draws"] | None
-    ) -> Float[Tensor, "draws K0"]:
-        if following is None:
-            return _weights(message.logsumexp(1)[None])
-        first, second = self.log_transition
-        sums = log_product(message, second[:, following[1]]).T
-        return _weights(sums + first.T[following[0]])
-
-    def columns(
-        self,
-        message: Float[Tensor, "K0 K1"],
-        codes: Int64[Tensor, " draws"],
-        following: Int64[Tensor, "sources draws"] | None,
-    ) -> Float[Tensor, "draws K1"]:
-        chosen = message[codes]
-        if following is not None:
-            chosen = chosen + self.log_transition[1].T[following[1]]
-        return _weights(chosen)
-
-    def log_likelihood(
-        self,
-        likelihood: Float[Tensor, "K0 K1"],
-        codes: Int64[Tensor, "sources draws"],
-        exact: Exact,
-    ) -> Float64[Tensor, " draws"]:
-        return likelihood[codes[0], codes[1]]
-
-
-def _weights(log_weight: Float64[Tensor, "rows codes"]) -> Float64[Tensor, "rows codes"]:
-    return (log_weight - log_weight.amax(1, keepdim=True)).exp_()
+        return MarkovSteps(log_transition, Logs())
+    return MarkovSteps(log_transition, Scaled(level))
 
 
 def log_product(

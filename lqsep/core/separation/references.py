@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.mixtures import MixtureReader
-from lqsep.core.audio.resampling import filter_reach, resample
+from lqsep.core.audio.mixtures import MixtureReader, warnings_of
+from lqsep.core.audio.resampled import ResampledReader
+from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
 
@@ -28,40 +27,6 @@ def conform(reader: MixtureReader, sample_rate: int, channels: int) -> MixtureRe
     if reader.sample_rate != sample_rate:
         reader = ResampledReader(reader, sample_rate)
     return reader
-
-
-class ResampledReader:
-    """A recording at another sample rate, which never lies in memory whole.
-
-    Every stretch is what resampling the whole recording would give there.
-
-    Args:
-        reader: The recording.
-        sample_rate: Wanted, in Hz.
-    """
-
-    def __init__(self, reader: MixtureReader, sample_rate: int) -> None:
-        divisor = math.gcd(reader.sample_rate, sample_rate)
-        # Sample old * n of the recording and sample new * n of this one are at the same time.
-        self._old, self._new = reader.sample_rate // divisor, sample_rate // divisor
-        self._margin = -(-filter_reach(reader.sample_rate, sample_rate) // self._old)
-        self._reader = reader
-        self.name = reader.name
-        self.sample_rate = sample_rate
-        self.channels = reader.channels
-        self.n_samples = -(-reader.n_samples * self._new // self._old)
-
-    def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
-        first = max(0, start // self._new - self._margin)
-        last = -(-stop // self._new) + self._margin
-        wave = self._reader.read(
-            first * self._old, min(self._reader.n_samples, last * self._old)
-        ).copy()
-        offset = first * self._new
-        resampled = resample(
-            torch.from_numpy(wave), self._old, self._new, n_samples=stop - offset
-        ).numpy()
-        return resampled[:, start - offset :]
 
 
 class ChannelReader:
@@ -82,10 +47,11 @@ class ChannelReader:
         self.sample_rate = reader.sample_rate
         self.channels = channels
         self.n_samples = reader.n_samples
+        self.warnings = warnings_of(reader)
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         wave = self._reader.read(start, stop).mean(0, keepdims=True)
-        return np.broadcast_to(wave, (self.channels, wave.shape[1]))
+        return np.repeat(wave, self.channels, axis=0)
 
 
 class SumReader:
@@ -106,6 +72,9 @@ class SumReader:
         self.sample_rate = readers[0].sample_rate
         self.channels = readers[0].channels
         self.n_samples = min(reader.n_samples for reader in readers)
+        self.warnings = tuple(
+            f"{reader.name}: {warning}" for reader in readers for warning in warnings_of(reader)
+        )
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         stop = min(stop, self.n_samples)

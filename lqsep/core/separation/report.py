@@ -13,7 +13,7 @@ from typing import Any
 
 from lqsep.core.store.new_file import write_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.mixtures import FileReader, MixtureReader
+from lqsep.core.audio.mixtures import FileReader, MixtureReader, warnings_of
 from lqsep.core.audio.mono import read_mono
 from lqsep.core.errors import AudioError, ConfigError
 from lqsep.core.interfaces.candidates import Candidates
@@ -104,7 +104,7 @@ class SeparationRun:
     def _start(self) -> None:
         """Nothing has been run so far."""
         self._segments: list[SegmentReport] = []
-        self._warnings: list[str] = []
+        self._warnings = list(warnings_of(self.reader))
         self._started = time.perf_counter()
         self._elapsed = 0.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,16 @@ import torch
 
 from lqsep.core.audio.mixtures import ArrayReader, FileReader, MixtureReader
 from lqsep.core.components.assemble import build
-from lqsep.core.components.config import PipelineConfig, check_two_sources, load_config
+from lqsep.core.components.changes import NO_REFINER, PipelineChanges, apply_changes
+from lqsep.core.components.config import PipelineConfig, check_two_sources, parse_config
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.interfaces.candidates import Candidates
-from lqsep.core.separation.output import Separation
 from lqsep.core.separation.pipeline import Pipeline
 from lqsep.core.separation.run import OnProgress, SeparationRun
 from lqsep.core.separation.segments import Segment
+from lqsep.core.separation.separation import Separation
 from lqsep.core.store.model_directory import Model, build_model, find_config, model_name
 
 MixtureLike = str | Path | tuple[npt.ArrayLike, int] | MixtureReader
@@ -36,15 +38,37 @@ class Separator(Pipeline):
         *,
         device: str | torch.device = "auto",
         registry: Registry | None = None,
+        codec: str | None = None,
+        likelihood: str | None = None,
+        sampler: str | None = None,
+        selector: str | None = None,
+        refiners: Sequence[str] | None = None,
+        priors: Mapping[str, str] | None = None,
+        gains: Mapping[str, float] | None = None,
+        candidates: int | None = None,
+        sigma: float | None = None,
+        segment_s: float | None = None,
+        overlap: float | None = None,
         overrides: Sequence[str] = (),
     ) -> Separator:
-        """Load a model and assemble its pipeline.
+        """Load a model and assemble its pipeline, changed as the flags of the command change it.
 
         Args:
             name: A shipped model's name, a model directory, or a ``.toml`` configuration.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or a device.
             registry: Where components are looked up; discovered when None.
-            overrides: ``"section.key=value"`` settings.
+            codec: Name of another codec, with its defaults; likewise the next three.
+            likelihood: Name of another likelihood.
+            sampler: Name of another sampler.
+            selector: Name of another selector.
+            refiners: Names of the refiners to use instead, in order; empty for none.
+            priors: Names of other priors by source.
+            gains: Linear factors in the mixture, by source.
+            candidates: How many are drawn.
+            sigma: Width of the likelihood.
+            segment_s: Seconds separated at a time.
+            overlap: Share of a segment that overlaps the next one.
+            overrides: ``"section.key=value"`` settings, applied last.
 
         Raises:
             CheckpointError: The model or its weights are missing, damaged or do not fit.
@@ -54,7 +78,27 @@ class Separator(Pipeline):
         """
         registry = registry or Registry.discover()
         path = find_config(name)
-        config = load_config(path, registry, overrides)
+        kinds = {
+            Kind.CODEC: codec,
+            Kind.LIKELIHOOD: likelihood,
+            Kind.SAMPLER: sampler,
+            Kind.SELECTOR: selector,
+        }
+        changes = PipelineChanges(
+            components={kind.value: name for kind, name in kinds.items() if name is not None},
+            refiners=() if refiners is None else tuple(refiners) or (NO_REFINER,),
+            priors=tuple((priors or {}).items()),
+            gains=tuple((gains or {}).items()),
+            n_candidates=candidates,
+            sigma=sigma,
+            segment_s=segment_s,
+            overlap=overlap,
+            settings=overrides,
+        )
+        data = read_toml(path)
+        apply_changes(data, changes, registry, path)
+        where = str(path) if changes == PipelineChanges() else f"{path}, with other settings"
+        config = parse_config(data, registry, path.parent, name=where)
         return cls.from_config(config, registry=registry, device=device, name=model_name(path))
 
     @classmethod

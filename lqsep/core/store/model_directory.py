@@ -26,13 +26,8 @@ import tomli_w
 import torch
 
 from lqsep.core.components.assemble import BuildContext, build
-from lqsep.core.components.config import (
-    PipelineConfig,
-    file_hashes,
-    get_table,
-    load_config,
-    read_toml,
-)
+from lqsep.core.components.config import PipelineConfig, file_hashes, load_config
+from lqsep.core.components.overrides import get_table, read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import (
@@ -142,6 +137,19 @@ def load_model(
     return build_model(config, registry, device, name=model_name(path))
 
 
+def weights_folder(config: PipelineConfig) -> tuple[Path, dict[str, str] | None]:
+    """Where a configuration's weights lie, and what their sha256 are declared to be.
+
+    Raises:
+        CheckpointError: The model that it takes its weights from is not there.
+    """
+    if config.weights is None:
+        return config.base_dir, file_hashes(config.model)
+    beside = config.base_dir / config.weights
+    found = find_config(beside if beside.is_dir() else config.weights)
+    return found.parent, declared_hashes(found)
+
+
 def build_model(
     config: PipelineConfig, registry: Registry, device: str | torch.device, *, name: str
 ) -> Model:
@@ -175,13 +183,15 @@ def build_codec(
         CheckpointError: Its weights are missing, damaged or not those of the configuration.
         DeviceError: The device is not available.
     """
+    weights_dir, hashes = weights_folder(config)
     context = BuildContext(
         device=resolve_device(device),
         dtype=torch.float32,
         sources=tuple(config.sources),
         gains=config.gains,
         base_dir=config.base_dir,
-        hashes=file_hashes(config.model),
+        weights_dir=weights_dir,
+        hashes=hashes,
     )
     codec: Codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
     return replace(context, codec=codec)

@@ -67,6 +67,21 @@ def try_folder(folder: Path) -> None:
         pass
 
 
+def check_writable(folder: Path) -> None:
+    """See that files can be written to an output folder, without making it.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    try:
+        try_folder(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to the output folder {folder}: {error.strerror or error}; "
+            "choose another with --out"
+        ) from error
+
+
 def system_words(error: BaseException) -> str:
     """Why a file cannot be written, without the temporary name that the system's message has.
 
@@ -88,6 +103,7 @@ def write_text(path: str | Path, text: str) -> None:
     """
     try:
         with new_file(path) as part:
-            part.write_text(text, encoding="utf-8")
+            # Names of files need not be UTF-8.
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise AudioError(f"cannot write {path}: {system_words(error)}") from error

@@ -15,8 +15,8 @@ SUMS_FILE = "sums.safetensors"
 class _TableConfig(ComponentConfig):
     table: str | None = Field(
         default=None,
-        description="File with the sums of all pairs of codes, written by `lqsep sums`, relative "
-        f"to the configuration; none takes {SUMS_FILE} there if it is of the codec, and else "
+        description="File with the sums of all pairs of codes, written by `lqsep sums`, in the "
+        f"model's directory; none takes {SUMS_FILE} there if it is of the codec, and else "
         "computes them.",
     )
 

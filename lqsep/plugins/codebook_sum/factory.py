@@ -58,7 +58,7 @@ def _stored_table(name: str | None, context: BuildContext, codec: str) -> SumTab
             return None
         raise CheckpointError(
             f"no table of code sums at {path}; make it with `lqsep sums {context.base_dir}`, or "
-            "check likelihood.table, a path relative to the model's directory, or absolute"
+            "check likelihood.table, a file in the model's directory"
         )
     table = load_table(path, sha256=sha256)
     if name is None and table.codec_fingerprint != codec:

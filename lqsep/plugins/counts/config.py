@@ -15,7 +15,7 @@ class CountsConfig(ComponentConfig):
     counts: str = Field(
         default="counts.safetensors",
         description="File written by `lqsep counts`, or an .npz of LASS (arrays of the `sparse` "
-        "library), relative to the configuration.",
+        "library), in the model's directory.",
     )
     smoothing: float = Field(
         default=0.01,

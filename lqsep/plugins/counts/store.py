@@ -122,8 +122,8 @@ def check_exists(path: str | Path) -> None:
         if Path(path).suffix == LASS_SUFFIX:
             hint = "check likelihood.counts"
         raise CheckpointError(
-            f"likelihood 'counts': no file of counts at {path}; {hint}, a path relative to the "
-            "model's directory, or absolute"
+            f"likelihood 'counts': no file of counts at {path}; {hint}, a file in the "
+            "model's directory"
         )
 
 

@@ -11,6 +11,7 @@ from lqsep.core.corpus.audio_pool import Reading
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError
 from lqsep.core.store.new_file import check_target
 from lqsep.core.training.events import tell_steps
+from lqsep.core.training.seeds import spawn_generator
 from lqsep.plugins.counts.config import CountsConfig, CountsTrainConfig
 from lqsep.plugins.counts.counting import Counted, count_codes
 from lqsep.plugins.counts.factory import shared_codebook_size
@@ -50,7 +51,7 @@ def train_counts(
             gains=(context.gains[0], context.gains[1]),
             clip_s=_clip_s(train_config, context),
             device=context.device,
-            generator=torch.Generator().manual_seed(context.seed),
+            generator=spawn_generator(context.seed, "likelihood", "mixtures"),
             passes=train_config.passes,
             reading=Reading.for_training(train_config, context.report),
             on_progress=tell_steps(context.report, "likelihood"),

@@ -24,7 +24,7 @@ class GaussianSumConfig(ComponentConfig):
     calibration: str = Field(
         default="calibration.safetensors",
         description="File with mean and covariance of the noise, written by `lqsep sums "
-        "--calibrate`, relative to the configuration.",
+        "--calibrate`, in the model's directory.",
     )
 
 

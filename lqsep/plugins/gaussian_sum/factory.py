@@ -28,8 +28,8 @@ def build_likelihood(config: GaussianSumConfig, context: BuildContext) -> Gaussi
         raise CheckpointError(
             f"likelihood 'gaussian-sum': no calibration at {path}; measure it with "
             f"`lqsep sums {context.base_dir} --calibrate --data DIR`, DIR holding recordings of "
-            f"{' and '.join(context.sources)}, or check likelihood.calibration, a path relative to "
-            "the model's directory, or absolute"
+            f"{' and '.join(context.sources)}, or check likelihood.calibration, a file in "
+            "the model's directory"
         )
     calibration = load_calibration(path, sha256=sha256)
     metadata = {"codec_fingerprint": calibration.codec_fingerprint}

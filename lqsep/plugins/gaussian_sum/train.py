@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from lqsep.core.components.assemble import TrainContext
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.components.trainers import Trained
@@ -11,6 +9,7 @@ from lqsep.core.corpus.audio_pool import Reading
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.store.new_file import check_target
 from lqsep.core.training.events import tell_steps
+from lqsep.core.training.seeds import spawn_generator
 from lqsep.plugins.gaussian_sum.calibration import (
     Calibration,
     measure_noise,
@@ -48,7 +47,7 @@ def train_calibration(
         n_clips=train_config.clips,
         clip_s=train_config.clip_s,
         device=context.device,
-        generator=torch.Generator().manual_seed(context.seed),
+        generator=spawn_generator(context.seed, "likelihood", "mixtures"),
         reading=Reading.for_training(train_config, context.report),
         on_clip=tell_steps(context.report, "likelihood"),
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from lqsep.cli.options import SourceValue, current_options, did_you_mean
-from lqsep.core.errors import ConfigError
+from lqsep.cli.options import SourceValue, current_options
+from lqsep.core.errors import ConfigError, did_you_mean
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lqsep.core.components.component_config import prior_file
 from lqsep.core.components.config import PipelineConfig, load_config
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import PROJECT, Kind
@@ -21,7 +22,7 @@ from lqsep.plugins.jukebox.codec_checkpoint import reference_codec
 from lqsep.plugins.jukebox.codec_layout import CODEC, codebooks_of
 from lqsep.plugins.jukebox.origin import origin_of
 from lqsep.plugins.jukebox.prior_checkpoint import reference_prior
-from lqsep.plugins.jukebox.prior_layout import PRIOR, prior_file
+from lqsep.plugins.jukebox.prior_layout import PRIOR
 from lqsep.plugins.jukebox.sum_table import SUMS_FILE, load_model_table, reference_table
 
 
@@ -98,19 +99,17 @@ def _codec_file(model: Model) -> str:
 
 def _tensors(model: Model, file: str) -> dict[str, Tensor]:
     """The tensors of one of the model's files."""
-    sha256 = (model.context.hashes or {}).get(file)
-    return load_weights(model.context.path(file), sha256=sha256).tensors
+    path, sha256 = model.context.file(file)
+    return load_weights(path, sha256=sha256).tensors
 
 
 def _table(model: Model) -> Tensor | None:
     """The table of sums that the model's likelihood reads, or that lies beside the model."""
     name = getattr(model.config.likelihood, "table", None)
-    if name is None and model.context.path(SUMS_FILE).is_file():
-        name = SUMS_FILE
-    if name is None:
+    path, sha256 = model.context.file(name or SUMS_FILE)
+    if name is None and not path.is_file():
         return None
-    sha256 = (model.context.hashes or {}).get(name)
-    return load_model_table(model.context.path(name), model.codec.fingerprint, sha256=sha256)
+    return load_model_table(path, model.codec.fingerprint, sha256=sha256)
 
 
 def _checkpoint(hps: dict[str, Any], state: dict[str, Tensor], step: int) -> dict[str, Any]:

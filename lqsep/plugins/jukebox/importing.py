@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lqsep.core.components.component_config import prior_file
 from lqsep.core.components.config import parse_config
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
@@ -21,7 +22,7 @@ from lqsep.plugins.jukebox.codec_checkpoint import read_codec
 from lqsep.plugins.jukebox.codec_layout import CODEC, codebooks_of
 from lqsep.plugins.jukebox.origin import origin_metadata
 from lqsep.plugins.jukebox.prior_checkpoint import read_prior
-from lqsep.plugins.jukebox.prior_layout import PRIOR, prior_file
+from lqsep.plugins.jukebox.prior_layout import PRIOR
 from lqsep.plugins.jukebox.sum_table import SUMS_FILE
 from lqsep.plugins.jukebox.table_import import import_table
 

@@ -14,11 +14,6 @@ from lqsep.core.components.component_config import ComponentConfig
 PRIOR = "transformer"
 
 
-def prior_file(source: str) -> str:
-    """The weights file of a source's prior, where a configuration names none."""
-    return f"prior.{source}.safetensors"
-
-
 @dataclass(frozen=True)
 class PriorSizes:
     """The settings of ``transformer`` that the reference's checkpoints know too."""

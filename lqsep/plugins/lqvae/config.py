@@ -16,7 +16,7 @@ class LQVAEConfig(ComponentConfig):
 
     type: str = "lq-vae"
     checkpoint: str = Field(
-        default="codec.safetensors", description="Weights, relative to the configuration."
+        default="codec.safetensors", description="Weights, a file in the model's directory."
     )
     sample_rate: int = Field(default=22050, ge=1000, le=768_000, description="Hz.")
     downs_t: tuple[Stages, ...] = Field(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.components.trainers import weights_metadata
 from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.errors import AudioError
 from lqsep.core.store.weights import save_weights
@@ -50,7 +51,7 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
         ConfigError: The precision is one in which this processor convolves wrongly.
         LqsepError: The training diverged.
     """
-    check_convolutions(context.device, train_config.precision)
+    check_convolutions(config, context.device, train_config.precision)
     gains = context.gains
     pool_of = partial(
         AudioPool.for_training,
@@ -100,8 +101,8 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
     )
     if not processes.is_main():
         return
-    metadata = {"component": "lq-vae", "steps": str(result.step), "seed": str(context.seed)}
-    metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in result.validation.items()}
+    figures, steps = result.validation, str(result.step)
+    metadata = weights_metadata("lq-vae", context, figures, steps=steps)
     save_weights(context.output_dir / config.checkpoint, inference_tensors(model), metadata)
 
 

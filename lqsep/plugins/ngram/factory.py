@@ -14,6 +14,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from lqsep.core.components.assemble import BuildContext
+from lqsep.core.components.component_config import prior_file
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.store.weights import (
     Weights,
@@ -43,7 +44,7 @@ def build_prior(config: NgramConfig, context: BuildContext) -> NgramPrior:
             "building an n-gram prior: it needs the codec and its source's name; build the codec "
             "first"
         )
-    path, sha256 = context.file(config.checkpoint or checkpoint_name(context.source))
+    path, sha256 = context.file(config.checkpoint or prior_file(context.source))
     weights = load_weights(path, sha256=sha256)
     check_codec_fingerprint(path, weights.metadata, context.codec.fingerprint)
     codebook_size = context.codec.codebook_size(source)
@@ -90,11 +91,6 @@ def save_counts(
         tensors[f"counts.{n}"] = counts.to(torch.int32)
     sizes = {"order": str(order), "codebook_size": str(codebook_size)}
     save_weights(path, tensors, {**metadata, **sizes})
-
-
-def checkpoint_name(source: str) -> str:
-    """Weights file of a source's prior where the configuration names none."""
-    return f"prior.{source}.safetensors"
 
 
 def _read_tables(weights: Weights, path: Path, order: int, codebook_size: int) -> list[Table]:

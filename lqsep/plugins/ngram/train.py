@@ -10,13 +10,15 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.components.component_config import prior_file
+from lqsep.core.components.trainers import weights_metadata
 from lqsep.core.corpus.encoding import encode_for_training
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.training.events import TrainNote, TrainValidation
 from lqsep.core.training.seeds import spawn_generator
 from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
-from lqsep.plugins.ngram.factory import checkpoint_name, count_prior, save_counts
+from lqsep.plugins.ngram.factory import count_prior, save_counts
 from lqsep.plugins.ngram.prior import NgramPrior
 
 
@@ -47,12 +49,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
             generator=spawn_generator(context.seed, f"prior.{source}", "versions"),
         )
     )
-    metadata = {
-        "component": "ngram",
-        "source": source,
-        "codec_fingerprint": codec.fingerprint,
-        "seed": str(context.seed),
-    }
+    figures: dict[str, float] = {}
     if context.validation is not None:
         held_out = list(encode(context.validation))
         figures = {
@@ -62,9 +59,8 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
             for key, order in (("bits", config.order), ("unigram_bits", 1))
         }
         context.report(TrainValidation(f"prior.{source}", figures))
-        metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in figures.items()}
-    path = context.output_dir / (config.checkpoint or checkpoint_name(source))
-    save_counts(path, codes, size, config.order, metadata)
+    path = context.output_dir / (config.checkpoint or prior_file(source))
+    save_counts(path, codes, size, config.order, weights_metadata("ngram", context, figures))
 
 
 def bits_per_code(prior: NgramPrior, sequences: Sequence[Int64[Tensor, " _frames"]]) -> float:

@@ -12,6 +12,7 @@ from lqsep.core.corpus.audio_pool import mixture_scale
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
 from lqsep.core.interfaces.codec import Codec, CodecInfo, source_index
 from lqsep.core.interfaces.data import EncodedMixture
+from lqsep.core.signal.nearest_codes import nearest_codes
 from lqsep.core.store.weights import fingerprint
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.features import SpectralFeatures
@@ -76,7 +77,7 @@ class SpectralCodec(Codec):
     ) -> Int64[Tensor, "batch frames"]:
         bands = self.features.log_bands(self._mono(wave))
         means = self._book(source).mean
-        return nearest_codes(bands.flatten(0, 1), means).view(bands.shape[:2])
+        return nearest_codes(bands.flatten(0, 1), means)[0].view(bands.shape[:2])
 
     def embed(
         self, codes: Int64[Tensor, "batch frames"], source: int | None = None
@@ -152,13 +153,6 @@ class SpectralCodec(Codec):
                 f"more, got {tuple(wave.shape)}."
             )
         return wave[:, 0]
-
-
-def nearest_codes(
-    points: Float[Tensor, "points bands"], means: Float[Tensor, "codes bands"]
-) -> Int64[Tensor, " points"]:
-    """Index of the nearest mean; the first of several."""
-    return (means.square().sum(1) - 2 * points @ means.T).argmin(1)
 
 
 def codec_tensors(features: SpectralFeatures, books: Sequence[SpectralBook]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ class SpectralConfig(ComponentConfig):
 
     type: str = "spectral-vq"
     checkpoint: str = Field(
-        default="codec.safetensors", description="Codebooks, relative to the configuration."
+        default="codec.safetensors", description="Codebooks, a file in the model's directory."
     )
     sample_rate: int = Field(default=22050, ge=1000, le=768_000, description="Hz.")
     n_fft: int = Field(

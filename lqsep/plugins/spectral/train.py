@@ -12,9 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.components.trainers import weights_metadata
 from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
+from lqsep.core.signal.nearest_codes import nearest_codes
 from lqsep.core.training.events import (
     Report,
     TrainNote,
@@ -24,11 +26,10 @@ from lqsep.core.training.events import (
 )
 from lqsep.core.training.seeds import spawn_generator
 from lqsep.plugins.spectral.book import SpectralBook
-from lqsep.plugins.spectral.codec import nearest_codes
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
 from lqsep.plugins.spectral.factory import build_features
 from lqsep.plugins.spectral.features import SpectralFeatures
-from lqsep.plugins.spectral.kmeans import assign, kmeans
+from lqsep.plugins.spectral.kmeans import kmeans
 from lqsep.plugins.spectral.store import save_books
 
 # Frames analysed at a time: full spectra take 4 KB per frame.
@@ -77,8 +78,7 @@ def train_spectral(
             measured = measure(features, book, waves)
             figures |= {f"{figure}_{name}": value for figure, value in measured.items()}
         context.report(TrainValidation("codec", figures))
-    metadata = {"seed": str(context.seed)}
-    metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in figures.items()}
+    metadata = weights_metadata("spectral-vq", context, figures)
     save_books(context.output_dir / config.checkpoint, features, books, context.sources, metadata)
 
 
@@ -172,7 +172,7 @@ def count_frames(
     for wave in clips:
         log_power = features.log_power(wave)[0]
         bands = features.bands(log_power.exp()).log()
-        codes = nearest_codes(bands, centres)
+        codes, _ = nearest_codes(bands, centres)
         # Around the centres, so that squares lose nothing to large means.
         offset = (bands - centres[codes]).double()
         count += torch.bincount(codes, minlength=n_codes)
@@ -207,7 +207,7 @@ def measure(
     if not blocks:
         return dict.fromkeys(("distortion", "snr", "codes_used"), math.nan)
     bands = torch.cat([features.log_bands(block)[0] for block in blocks])
-    codes, distance = assign(bands, book.mean)
+    codes, distance = nearest_codes(bands, book.mean)
     error = float(distance.double().mean()) / features.n_bands
     variance = float((bands - bands.mean(0)).square().double().mean())
     return {

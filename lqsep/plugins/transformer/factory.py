@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.components.assemble import BuildContext
+from lqsep.core.components.component_config import prior_file
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.store.weights import (
@@ -33,7 +34,7 @@ def build_prior(config: TransformerConfig, context: BuildContext) -> Transformer
             "building a transformer prior: it needs the codec's code vectors and its source's "
             "name; build the codec first"
         )
-    path, sha256 = context.file(config.checkpoint or checkpoint_name(context.source))
+    path, sha256 = context.file(config.checkpoint or prior_file(context.source))
     weights = load_weights(path, sha256=sha256)
     check_codec_fingerprint(path, weights.metadata, context.codec.fingerprint)
     codebook = codec_codebook(context.codec, source, context.device)
@@ -72,8 +73,3 @@ def codec_codebook(
     codes = torch.arange(codec.codebook_size(source), device=device)
     with torch.no_grad():
         return codec.embed(codes[None], source)[0]
-
-
-def checkpoint_name(source: str) -> str:
-    """Weights file of a source's prior where the configuration names none."""
-    return f"prior.{source}.safetensors"

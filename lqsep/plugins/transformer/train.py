@@ -18,13 +18,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.components.component_config import prior_file
+from lqsep.core.components.trainers import weights_metadata
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.store.weights import save_weights
 from lqsep.core.training import processes
 from lqsep.core.training.loop import Task, autocast, fit
 from lqsep.core.training.seeds import spawn_generator, spawn_seed
 from lqsep.plugins.transformer.config import TransformerConfig
-from lqsep.plugins.transformer.factory import build_model, checkpoint_name, codec_codebook
+from lqsep.plugins.transformer.factory import build_model, codec_codebook
 from lqsep.plugins.transformer.model import TransformerModel
 from lqsep.plugins.transformer.stepper import Stepper
 from lqsep.plugins.transformer.train_codes import Windows, make_windows
@@ -85,15 +87,9 @@ def train_prior(
     )
     if not processes.is_main():
         return
-    metadata = {
-        "component": "transformer",
-        "source": source,
-        "codec_fingerprint": codec.fingerprint,
-        "steps": str(result.step),
-        "seed": str(context.seed),
-    }
-    metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in result.validation.items()}
-    path = context.output_dir / (config.checkpoint or checkpoint_name(source))
+    figures, steps = result.validation, str(result.step)
+    metadata = weights_metadata("transformer", context, figures, steps=steps)
+    path = context.output_dir / (config.checkpoint or prior_file(source))
     save_weights(path, model.state_dict(), metadata)
 
 

@@ -37,22 +37,18 @@ def test_reports_versions_devices_and_formats(capsys: pytest.CaptureFixture[str]
 
 def test_the_packages_are_those_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
     required: set[str] = set()
-    optional: dict[str, set[str]] = {}
+    optional: set[str] = set()
     for line in importlib.metadata.requires("lqsep") or []:
         requirement = Requirement(line)
-        extras = {
-            extra
-            for extra in ("train", "eval", "dev")
-            if requirement.marker is not None and requirement.marker.evaluate({"extra": extra})
-        }
-        if requirement.marker is None:
+        marker = requirement.marker
+        if marker is None:
             required.add(requirement.name)
-        elif extras - {"dev"}:
-            optional.setdefault(requirement.name, set()).update(extras)
+        elif any(marker.evaluate({"extra": extra}) for extra in ("train", "eval", "formats")):
+            optional.add(requirement.name)
     found = document(capsys)
     assert {package["name"] for package in found["packages"]} == required
     uses = {package["name"]: package["for"] for package in found["optional_packages"]}
-    assert uses.keys() == optional.keys() and "pyyaml" in uses
+    assert uses.keys() == optional and "pyyaml" in uses
     # In words of its own or of its extra, and no words for what is not there.
     assert set(uses.values()) <= set(doctor._USES.values())
     assert doctor._USES.keys() <= {

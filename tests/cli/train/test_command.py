@@ -18,7 +18,8 @@ from lqsep.cli.main import run
 from lqsep.cli.train.presets import PRESETS, load_recipe
 from lqsep.cli.train.progress import TrainingProgress
 from lqsep.core.audio.files import write_audio
-from lqsep.core.components.config import parse_settings, read_toml
+from lqsep.core.components.config import parse_settings
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.store.model_directory import load_model, verify_model
 from lqsep.core.store.weights import file_hash, load_weights

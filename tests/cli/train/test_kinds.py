@@ -16,7 +16,8 @@ from lqsep import Registry, load_model
 from lqsep.cli.main import run
 from lqsep.cli.train.command import train as train_group
 from lqsep.core.components.assemble import build
-from lqsep.core.components.config import TrainTables, read_toml
+from lqsep.core.components.config import TrainTables
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.components.spec import Kind
 from lqsep.core.store.model_directory import update_model_toml, verify_model
 from lqsep.core.store.weights import file_hash, load_weights

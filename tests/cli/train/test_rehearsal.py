@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from lqsep.cli.train.rehearsal import rehearse
 from lqsep.core.components.assemble import TrainContext
@@ -14,10 +13,10 @@ from lqsep.core.training.events import (
     TrainProgress,
     TrainStep,
     TrainValidation,
-    say_nothing,
 )
 from lqsep.core.training.settings import LoopSettings
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
+from lqsep.testing.contexts import train_context
 
 
 class Clock:
@@ -30,19 +29,11 @@ class Clock:
 
 @pytest.fixture
 def context(tmp_path: Path) -> TrainContext:
-    return TrainContext(
-        dataset=SyntheticDataset(n_tracks=50, duration_s=1.0, sample_rate=2000),
-        validation=SyntheticDataset(n_tracks=6, duration_s=1.0, sample_rate=2000),
-        sources=("drums", "bass"),
-        gains=(0.5, 0.5),
-        source="bass",
-        codec=None,
-        output_dir=tmp_path / "model",
-        device=torch.device("cpu"),
-        seed=0,
-        resume=False,
-        report=say_nothing,
+    training, validation = (
+        SyntheticDataset(n_tracks=n_tracks, duration_s=1.0, sample_rate=2000)
+        for n_tracks in (50, 6)
     )
+    return train_context(training, tmp_path / "model", validation=validation, source="bass")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,13 @@ import pytest
 from pydantic import Field
 
 from lqsep import ComponentConfig, ComponentSpec, Kind, Registry, hookimpl
-from lqsep.core.components.config import load_config, parse_config, read_toml
-from lqsep.core.components.overrides import apply_override, replace_component
+from lqsep.core.components.config import load_config, parse_config
+from lqsep.core.components.overrides import (
+    apply_override,
+    apply_overrides,
+    read_toml,
+    replace_component,
+)
 from lqsep.core.errors import ConfigError
 
 
@@ -210,3 +215,23 @@ def test_absurd_gains_are_refused(gain):
     apply_override(wrong, f"sources.drums.gain={gain}")
     with pytest.raises(ConfigError, match="sources.drums.gain"):
         parse_config(wrong, REGISTRY)
+
+
+def test_another_type_drops_the_fields_of_the_one_before():
+    found = data()
+    found["sampler"] = {"type": "box", "size": 7}
+    # Whatever the order, the other settings are the new component's.
+    apply_overrides(found, ["sampler.checkpoint=a", "sampler.type=other"])
+    assert found["sampler"] == {"type": "other", "checkpoint": "a"}
+    apply_overrides(found, ["sampler.type=lqsep:other", "refiners.0.type=other"])
+    assert found["sampler"] == {"type": "lqsep:other", "checkpoint": "a"}  # the same component
+    assert found["refiners"][0] == {"type": "other"}
+
+
+def test_a_setting_that_is_wrong_is_not_the_files_fault(tmp_path):
+    import tomli_w
+
+    path = tmp_path / "p.toml"
+    path.write_text(tomli_w.dumps(data()))
+    with pytest.raises(ConfigError, match=r"p.toml, as changed by sampler.type=boxx: sampler.type"):
+        load_config(path, REGISTRY, ["sampler.type=boxx"])

@@ -11,8 +11,9 @@ from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference import forward_backward
 from lqsep.core.inference import markov_steps as markov_steps_module
 from lqsep.core.inference.forward_backward import smooth
-from lqsep.core.inference.markov_steps import CarefulSteps, ScaledSteps, markov_steps
+from lqsep.core.inference.markov_steps import Logs, MarkovSteps, Scaled, markov_steps
 from lqsep.core.inference.state import MarkovPosterior
+from lqsep.testing.smoothing import textbook_smoother
 from lqsep.testing.toys import random_posterior
 
 
@@ -33,26 +34,8 @@ def numbers(n_draws, n_frames, seed=0):
     return torch.rand(n_draws, n_frames, 2, dtype=torch.float64, generator=rng)
 
 
-def dense(markov):
-    """Log evidence and joint marginals ``frames K0 K1``: the textbook, one state per pair."""
-    first, second = (table.double() for table in markov.log_transition)
-    n0, n1 = len(first), len(second)
-    steps = (first[:, None, :, None] + second[None, :, None, :]).reshape(n0 * n1, n0 * n1)
-    first, second = (table.double() for table in markov.log_initial)
-    values = markov.log_likelihood(0, markov.n_frames).double().flatten(1)
-    alphas = [(first[:, None] + second).flatten() + values[0]]
-    for value in values[1:]:
-        alphas.append((alphas[-1][:, None] + steps).logsumexp(0) + value)
-    beta = torch.zeros(n0 * n1, dtype=torch.float64)
-    marginals = []
-    for alpha, value in zip(reversed(alphas), values.flip(0), strict=True):
-        marginals.append((alpha + beta).softmax(0).view(n0, n1))
-        beta = (steps + beta + value).logsumexp(1)
-    return float(alphas[-1].logsumexp(0)), torch.stack(marginals[::-1])
-
-
 def assert_exact(found, markov, tolerance):
-    log_evidence, marginals = dense(markov)
+    log_evidence, marginals = textbook_smoother(markov)
     assert found.log_evidence == pytest.approx(log_evidence, abs=tolerance, rel=1e-7)
     for source, expected in enumerate((marginals.sum(2), marginals.sum(1))):
         torch.testing.assert_close(
@@ -141,7 +124,7 @@ def test_the_rivals_deceive_plain_products(monkeypatch):
     """The test above can fail: without the choice of the way the wrong code wins."""
 
     def plain(tables, n_frames):
-        return ScaledSteps(tables, torch.finfo(torch.float32).tiny)
+        return MarkovSteps(tables, Scaled(torch.finfo(torch.float32).tiny))
 
     monkeypatch.setattr(forward_backward, "markov_steps", plain)
     found = smooth(three_rivals(-math.inf), numbers(20, 30))
@@ -152,7 +135,7 @@ def test_the_rivals_deceive_plain_products(monkeypatch):
 def test_prior_and_likelihood_that_disagree(scale):
     """Likelihoods of any range with chains that allow everything, in float32 products."""
     markov = random_markov(n_frames=40)
-    assert isinstance(markov_steps(markov.log_transition, 40), ScaledSteps)
+    assert isinstance(markov_steps(markov.log_transition, 40).arithmetic, Scaled)
     values = markov.log_likelihood(0, 40) * scale
     changed = markov_of(markov.log_initial, markov.log_transition, values)
     found = smooth(changed, numbers(3, 40))
@@ -177,10 +160,10 @@ def test_frames_that_contradict_the_chains_stay_in_float32(monkeypatch):
     values[15:, -1, -1] = 0.0
     markov = markov_of(tuple(t[0] for t in tables), tuple(tables), values)
 
-    def refused(tables):
+    def refused():
         raise AssertionError("float64 is not needed here")
 
-    monkeypatch.setattr(markov_steps_module, "CarefulSteps", refused)
+    monkeypatch.setattr(markov_steps_module, "Logs", refused)
     found = smooth(markov, numbers(5, 30))
     assert_exact(found, markov, 2e-6)
     assert (found.codes[0, :, 15:] == 11).all() and (found.codes[1, :, 15:] == 8).all()
@@ -206,7 +189,7 @@ def test_any_chains_and_likelihoods(seed, sharpness, spread, holes):
     values = torch.randn(15, 3, 4, generator=rng, dtype=torch.float64) * spread
     values[torch.rand(values.shape, generator=rng) < holes / 3] = -math.inf
     markov = markov_of(tuple(initial), tuple(transition), values)
-    log_evidence, marginals = dense(markov)
+    log_evidence, marginals = textbook_smoother(markov)
     if log_evidence == -math.inf:
         with pytest.raises(EmptySupportError):
             smooth(markov, numbers(5, 15))
@@ -270,7 +253,7 @@ def test_impossible_frames_of_chains():
 @pytest.mark.parametrize("careful", [False, True])
 def test_twenty_thousand_frames(careful, monkeypatch):
     if careful:
-        monkeypatch.setattr(forward_backward, "markov_steps", lambda t, n: CarefulSteps(t))
+        monkeypatch.setattr(forward_backward, "markov_steps", lambda t, n: MarkovSteps(t, Logs()))
     markov = random_markov(n_codes=(4, 5), n_frames=20000, scale=4.0)
     found = smooth(markov, numbers(4, 20000), block_frames=300)
     # Rounding of 20,000 float32 steps is in the evidence, relative to its size 1e-7; marginals

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from lqsep.core.inference.markov_steps import (
     LOST_SHARE,
-    CarefulSteps,
-    ScaledSteps,
+    Logs,
+    MarkovSteps,
+    Scaled,
     log_product,
     markov_steps,
 )
@@ -31,18 +32,22 @@ def random_message(sizes, spread, generator):
 
 
 def uncertified(tables):
-    return ScaledSteps(tables, 1e-35)
+    return MarkovSteps(tables, Scaled(1e-35))
+
+
+def careful(tables):
+    return MarkovSteps(tables, Logs())
 
 
 def in_logs(steps, values):
-    return values.double().log() if isinstance(steps, ScaledSteps) else values
+    return steps.arithmetic.logs(values)
 
 
 def in_form(steps, log_values):
-    return log_values.exp().float() if isinstance(steps, ScaledSteps) else log_values
+    return log_values.exp().float() if isinstance(steps.arithmetic, Scaled) else log_values
 
 
-@pytest.mark.parametrize("way", [uncertified, CarefulSteps])
+@pytest.mark.parametrize("way", [uncertified, careful])
 @pytest.mark.parametrize("spread", [1.0, 40.0])
 def test_steps_are_sums_over_all_pairs(way, spread):
     tables = chains()
@@ -57,7 +62,7 @@ def test_steps_are_sums_over_all_pairs(way, spread):
     torch.testing.assert_close(found, predicted, atol=3e-6, rtol=0)
 
     values = random_message((5, 7), spread, torch.Generator().manual_seed(2))[None] - 3.0
-    likelihood = torch.empty(1, 5, 7, dtype=steps.dtype)
+    likelihood = torch.empty(1, 5, 7, dtype=steps.arithmetic.dtype)
     upper = steps.likelihoods(values, likelihood)
     assert float(upper) == pytest.approx(-3.0)
     joint = predicted + values[0]
@@ -82,31 +87,46 @@ def test_steps_are_sums_over_all_pairs(way, spread):
             torch.testing.assert_close(marginal.double(), expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("way", [uncertified, CarefulSteps])
-def test_weights_of_draws(way):
+@pytest.mark.parametrize("way", [uncertified, careful])
+def test_draws_are_in_proportion(way):
+    """A grid of uniform numbers hits every pair as often as its probability says."""
     tables = chains()
     steps = way(tables)
     m = random_message((5, 7), 1.0, torch.Generator().manual_seed(1))
     message = in_form(steps, m - m.flatten().logsumexp(0))
     first, second = (table.double().exp() for table in tables)
-    following = torch.tensor([[4, 0, 0], [0, 6, 6]])
-    i = torch.tensor([2, 0, 4])
-    weight = m.exp()
-    for after in (None, following):
-        joint = weight.expand(3, -1, -1)
+    size = 400
+    grid = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    uniform = torch.cartesian_prod(grid, grid)
+    for after in (None, torch.tensor([4, 6]), torch.tensor([0, 3])):
+        joint = m.exp()
+        following = None
         if after is not None:
-            joint = joint * first.T[after[0]][:, :, None] * second.T[after[1]][:, None]
-        rows = steps.rows(message, after).double().expand(3, -1)
-        columns = steps.columns(message, i, after).double()
-        for found, expected in ((rows, joint.sum(2)), (columns, joint[torch.arange(3), i])):
-            torch.testing.assert_close(
-                found / found.sum(1, keepdim=True), expected / expected.sum(1, keepdim=True)
-            )
+            joint = joint * first[:, after[0], None] * second[:, after[1]]
+            following = after[:, None].expand(-1, len(uniform))
+        i, j = steps.draw(message, uniform, following)
+        counts = torch.bincount(7 * i + j, minlength=35).view(5, 7)
+        # Of either number a grid is off by one at each end of what belongs to a code.
+        torch.testing.assert_close(
+            counts.double() / size**2, joint / joint.sum(), atol=2 / size, rtol=0
+        )
+
+
+@pytest.mark.parametrize("way", [uncertified, careful])
+def test_draws_followed_by_different_pairs(way):
+    steps = way(chains())
+    m = random_message((5, 7), 1.0, torch.Generator().manual_seed(1))
+    message = in_form(steps, m - m.flatten().logsumexp(0))
+    uniform = torch.rand(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    following = torch.tensor([[4, 0, 0, 1, 3, 2], [0, 6, 6, 5, 1, 1]])
+    together = steps.draw(message, uniform, following)
+    alone = [steps.draw(message, uniform[n : n + 1], following[:, n : n + 1]) for n in range(6)]
+    assert torch.equal(together, torch.cat(alone, 1))
 
 
 def test_frames_that_contradict_what_was_expected_are_computed_in_logs():
     tables = chains((4, 4), scale=1.0)
-    steps = ScaledSteps(tables, 1e-35)
+    steps = uncertified(tables)
     predicted = torch.full((4, 4), 1e-9)
     predicted[0, 0] = 1.0
     values = torch.full((1, 4, 4), -120.0, dtype=torch.float64)
@@ -151,11 +171,11 @@ def test_log_product_of_nothing():
 
 def test_the_way_depends_on_the_smallest_transition():
     tables = chains((256, 256), scale=1.0)
-    assert isinstance(markov_steps(tables, 500), ScaledSteps)
-    assert isinstance(markov_steps(tables, 20000), ScaledSteps)
+    assert isinstance(markov_steps(tables, 500).arithmetic, Scaled)
+    assert isinstance(markov_steps(tables, 20000).arithmetic, Scaled)
     for smallest in (-60.0, -math.inf):
         tables[1][3, 4] = smallest
-        assert isinstance(markov_steps(tables, 500), CarefulSteps)
+        assert isinstance(markov_steps(tables, 500).arithmetic, Logs)
 
 
 def test_the_level_is_what_a_sequence_can_afford():
@@ -165,17 +185,17 @@ def test_the_level_is_what_a_sequence_can_afford():
     table[0, 0] = table[1:, 1] = 1 - (size - 1) * smallest
     tables = [table.log(), table.log()]
     certified = markov_steps(tables, n_frames)
-    assert isinstance(certified, ScaledSteps)
+    assert isinstance(certified.arithmetic, Scaled)
 
     def lost(level):
         joint = torch.full((size, size), 0.99 * level, dtype=torch.float64)
         joint[0, 0] = 1.0
-        steps = ScaledSteps(tables, level)
+        steps = MarkovSteps(tables, Scaled(level))
         message = torch.empty(size, size)
         steps.filtered(joint.float(), torch.ones(size, size), message, joint.log)
         found = steps.forward(message).double().log()
-        return float((CarefulSteps(tables).forward(joint.log()) - found).max())
+        return float((careful(tables).forward(joint.log()) - found).max())
 
     # One of 30 parts of the whole sequence's share, and the rounding of float32 products.
-    assert lost(certified._level) < LOST_SHARE / 30 + 1e-6
-    assert lost(1e5 * certified._level) > 5e-4
+    assert lost(certified.arithmetic.level) < LOST_SHARE / 30 + 1e-6
+    assert lost(1e5 * certified.arithmetic.level) > 5e-4

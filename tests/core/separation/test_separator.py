@@ -307,7 +307,7 @@ def test_the_report_says_what_ran(tmp_path):
     assert all(a[0] <= total_s for a in seen)
     result.save(tmp_path / "out")
     report = json.loads((tmp_path / "out" / "lqsep.json").read_text())
-    assert report["schema_version"] == 1
+    assert report["schema_version"] == 2
     assert report["seed"] == 9
     assert report["input"]["n_samples"] == mixture.shape[1]
     assert report["sources"] == ["drums", "bass"]
@@ -382,3 +382,18 @@ def test_decoding_remembers_what_fits(caplog):
     assert len(caplog.records) == 2  # 8 to 4 to 2, in the first segment alone
     for name, stem in expected.stems.items():
         assert np.array_equal(found.stems[name], stem)
+
+
+def test_a_model_is_changed_from_python_as_by_the_flags(tiny_model):
+    made = Separator.from_pretrained(
+        tiny_model, device="cpu", sampler="smc", candidates=3, gains={"drums": 0.7}, refiners=[],
+        sigma=0.3, overrides=["sampler.n_islands=1"],
+    )  # fmt: skip
+    assert made.config["sampler"]["type"] == "smc" and made.config["sampler"]["n_islands"] == 1
+    assert made.sampler.n_candidates == 3
+    assert made.gains == (0.7, 0.5) and made.refiners == ()
+    assert made.likelihood.sigma == 0.3
+    with pytest.raises(ConfigError, match="no source named 'drum'; did you mean 'drums'"):
+        Separator.from_pretrained(tiny_model, gains={"drum": 0.7})
+    with pytest.raises(ConfigError, match=r"model.toml, with other settings: sampler.type: no"):
+        Separator.from_pretrained(tiny_model, sampler="smk")

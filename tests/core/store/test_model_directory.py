@@ -5,10 +5,11 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import tomli_w
 import torch
 
 from lqsep import Registry, load_model
-from lqsep.core.components.config import read_toml
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.errors import (
     CheckpointError,
     ConfigError,
@@ -187,15 +188,54 @@ def test_a_new_directory_keeps_the_recipe_as_metadata(tmp_path):
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["model.toml"]
 
 
-@pytest.mark.parametrize("spelling", ["./prior.drums.safetensors", "x/../prior.drums.safetensors"])
-def test_a_hash_is_checked_however_the_file_is_spelt(model, spelling):
-    (model / "x").mkdir()
-    setting = f'sources.drums.prior.checkpoint="{spelling}"'
+def test_a_hash_is_checked_however_the_file_is_spelt(model):
+    setting = 'sources.drums.prior.checkpoint="./prior.drums.safetensors"'
     assert load_model(model, overrides=[setting]).priors.keys() == {"drums", "bass"}
     # Weights of another source: they load, but they are not what was declared.
     shutil.copy(model / "prior.bass.safetensors", model / "prior.drums.safetensors")
     with pytest.raises(CheckpointError, match="is not the file its model.toml describes"):
         load_model(model, overrides=[setting])
+
+
+@pytest.mark.parametrize("name", ["../other/codec.safetensors", "{other}/codec.safetensors", "x/y"])
+def test_weights_are_files_of_the_model_alone(model, tiny_model, tmp_path, name):
+    other = shutil.copytree(tiny_model, tmp_path / "other")
+    setting = f"codec.checkpoint='{name.format(other=other)}'"
+    with pytest.raises(CheckpointError, match="expected the plain name of a file in"):
+        load_model(model, overrides=[setting])
+
+
+def test_a_link_out_of_the_model_is_refused(model, tiny_model):
+    (model / "codec.safetensors").unlink()
+    (model / "codec.safetensors").symlink_to(tiny_model / "codec.safetensors")
+    with pytest.raises(CheckpointError, match="is a link to .*; expected the file itself"):
+        load_model(model)
+
+
+def test_a_model_without_hashes_is_unverified(model, caplog):
+    data = read_toml(model / "model.toml")
+    del data["model"]["files"]
+    (model / "model.toml").write_text(tomli_w.dumps(data))
+    for _ in range(2):
+        load_model(model)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3 and all(text.startswith("unverified: ") for text in said)
+
+
+def test_a_configuration_elsewhere_uses_the_weights_of_a_model(model, tmp_path, caplog):
+    data = read_toml(model / "model.toml")
+    del data["model"]
+    for weights in (str(model), "copy"):  # relative to the configuration
+        (tmp_path / "mine.toml").write_text(tomli_w.dumps({**data, "weights": weights}))
+        found = load_model(tmp_path / "mine.toml")
+        assert found.codec.fingerprint == load_model(model).codec.fingerprint
+    assert not caplog.records
+    (model / "codec.safetensors").write_bytes(b"changed")
+    with pytest.raises(CheckpointError, match="is not the file its model.toml describes"):
+        load_model(tmp_path / "mine.toml")
+    (tmp_path / "mine.toml").write_text(tomli_w.dumps({**data, "weights": "nowhere"}))
+    with pytest.raises(CheckpointError, match="no model named 'nowhere'"):
+        load_model(tmp_path / "mine.toml")
 
 
 def test_a_name_in_the_place_of_a_source_index(tiny_model):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
@@ -15,6 +15,7 @@ from lqsep.plugins.codebook_sum import plugin
 from lqsep.plugins.codebook_sum.config import DeltaConfig
 from lqsep.plugins.codebook_sum.delta import BoundDelta, DeltaLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable, build_sum_table, save_table
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.toys import AddingCodec
 
@@ -156,14 +157,7 @@ def test_what_does_not_fit() -> None:
 
 def test_build(tmp_path: Path) -> None:
     codec = AddingCodec((0.0, 0.25, 0.5))
-    context = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=codec,
-        base_dir=tmp_path,
-    )
+    context = build_context(tmp_path, gains=GAINS, codec=codec)
     registered = Registry.from_plugins(codebook_sum=plugin).find(Kind.LIKELIHOOD, "delta")
     built = build(registered, DeltaConfig(mass=0.5), context).bind(encoded(0, 1, 2), GAINS)
     assert built.at(0, NO_HISTORY).upper.isfinite()

@@ -14,6 +14,7 @@ from lqsep.plugins.codebook_sum import plugin
 from lqsep.plugins.codebook_sum.config import CodebookSumConfig
 from lqsep.plugins.codebook_sum.likelihood import BoundCodebookSum, CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable, build_sum_table, save_table
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.toys import AddingCodec
 
@@ -207,21 +208,14 @@ def test_what_does_not_fit() -> None:
 
 
 def context(folder: Path, **changes) -> BuildContext:
-    facts = dict(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=AddingCodec((0.0, 0.25, 0.5)),
-        base_dir=folder,
-    )
-    return BuildContext(**(facts | changes))
+    facts = {"gains": GAINS, "codec": AddingCodec((0.0, 0.25, 0.5))}
+    return build_context(folder, **(facts | changes))
 
 
-def build_from(config: CodebookSumConfig, build_context: BuildContext) -> CodebookSumLikelihood:
+def build_from(config: CodebookSumConfig, context: BuildContext) -> CodebookSumLikelihood:
     registry = Registry.from_plugins(codebook_sum=plugin)
     assert not registry.problems
-    return build(registry.find(Kind.LIKELIHOOD, "codebook-sum"), config, build_context)
+    return build(registry.find(Kind.LIKELIHOOD, "codebook-sum"), config, context)
 
 
 def test_build(tmp_path: Path) -> None:

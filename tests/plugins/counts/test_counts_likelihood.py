@@ -20,6 +20,7 @@ from lqsep.plugins.counts.likelihood import CountsLikelihood
 from lqsep.plugins.counts.store import TripleCounts, load_counts, save_counts
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.dense import dense_values
 from lqsep.testing.toys import AddingCodec, enumerate_posterior, random_markov_prior
@@ -176,21 +177,14 @@ def test_settings_are_checked() -> None:
 
 
 def context(folder: Path, **changes: object) -> BuildContext:
-    facts = dict(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=AddingCodec([0.1 * k for k in range(SIZE)]),
-        base_dir=folder,
-    )
-    return BuildContext(**(facts | changes))
+    facts = {"gains": GAINS, "codec": AddingCodec([0.1 * k for k in range(SIZE)])}
+    return build_context(folder, **(facts | changes))
 
 
-def build_from(config: CountsConfig, build_context: BuildContext) -> CountsLikelihood:
+def build_from(config: CountsConfig, context: BuildContext) -> CountsLikelihood:
     registry = Registry.from_plugins(counts=plugin)
     assert not registry.problems
-    return build(registry.find(Kind.LIKELIHOOD, "counts"), config, build_context)
+    return build(registry.find(Kind.LIKELIHOOD, "counts"), config, context)
 
 
 def test_stored_counts(tmp_path: Path) -> None:

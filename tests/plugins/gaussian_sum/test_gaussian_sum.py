@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
@@ -18,6 +18,7 @@ from lqsep.plugins.gaussian_sum.config import GaussianSumConfig
 from lqsep.plugins.gaussian_sum.likelihood import GaussianSumLikelihood
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.toys import AddingCodec, enumerate_posterior, random_markov_prior
 
@@ -144,19 +145,12 @@ def test_what_does_not_fit() -> None:
 
 
 def build_from(folder: Path, codec: AddingCodec, **changes) -> GaussianSumLikelihood:
-    facts = dict(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=codec,
-        base_dir=folder,
-    )
     registry = Registry.from_plugins(gaussian_sum=plugin)
     assert not registry.problems
     config = GaussianSumConfig(temperature=1.5)
     registered = registry.find(Kind.LIKELIHOOD, "gaussian-sum")
-    return build(registered, config, BuildContext(**(facts | changes)))
+    facts = {"gains": GAINS, "codec": codec, **changes}
+    return build(registered, config, build_context(folder, **facts))
 
 
 def test_build(tmp_path: Path) -> None:

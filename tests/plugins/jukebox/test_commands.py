@@ -13,7 +13,7 @@ import torch
 
 from lqsep import load_model
 from lqsep.cli.main import run
-from lqsep.core.components.config import read_toml
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.store.model_directory import update_model_toml, verify_model
 from lqsep.core.store.weights import read_header
 from lqsep.plugins.codebook_sum.table import load_table

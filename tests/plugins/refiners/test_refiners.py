@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lqsep.core.audio.resampling import resample
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
@@ -14,6 +14,7 @@ from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.refiners import plugin
 from lqsep.plugins.refiners.consistency import ConsistencyRefiner
 from lqsep.plugins.refiners.wiener import WienerRefiner
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import RefinerContract
 from lqsep.testing.toys import AddingCodec, DenseBound
 
@@ -322,14 +323,8 @@ def test_consistency():
 )
 def test_built_from_settings(tmp_path, name, settings, component):
     registered = Registry.from_plugins(lqsep=plugin).find(Kind.REFINER, name)
-    context = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("a", "b"),
-        gains=(0.5, 0.5),
-        base_dir=tmp_path,
-    )
-    built = build(registered, registered.spec.config(**settings), context)
+    config = registered.spec.config(**settings)
+    built = build(registered, config, build_context(tmp_path))
     assert isinstance(built, component)
     for field, value in settings.items():
         assert getattr(built, f"_{field}") == value

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
@@ -15,6 +15,7 @@ from lqsep.plugins.selectors import plugin
 from lqsep.plugins.selectors.best import BestSelector
 from lqsep.plugins.selectors.mean import MeanSelector
 from lqsep.plugins.selectors.rejection import RejectionSelector
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import SelectorContract
 
 
@@ -279,14 +280,8 @@ def test_mean():
 )
 def test_built_from_settings(tmp_path, name, settings, component):
     registered = Registry.from_plugins(lqsep=plugin).find(Kind.SELECTOR, name)
-    context = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("a", "b"),
-        gains=(0.5, 0.5),
-        base_dir=tmp_path,
-    )
-    built = build(registered, registered.spec.config(**settings), context)
+    config = registered.spec.config(**settings)
+    built = build(registered, config, build_context(tmp_path))
     assert isinstance(built, component)
     for field, value in settings.items():
         assert getattr(built, f"_{field}") == value

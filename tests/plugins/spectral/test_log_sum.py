@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
@@ -22,6 +22,7 @@ from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.features import SpectralFeatures
 from lqsep.plugins.spectral.log_sum import BoundLogSum, LogSumLikelihood
 from lqsep.plugins.spectral.log_sum_config import LogSumConfig
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.toys import AddingCodec, random_markov_prior
 
@@ -259,19 +260,12 @@ def test_what_does_not_fit() -> None:
 
 
 def build_with(codec: object, **changes) -> LogSumLikelihood:
-    facts = dict(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=codec,
-        base_dir=Path(),
-    )
     registry = Registry.from_plugins(spectral=plugin)
     assert not registry.problems
     config = LogSumConfig(temper=0.2, residual_variance=0.3, equaliser_smooth_db=0.0)
     registered = registry.find(Kind.LIKELIHOOD, "log-sum")
-    return build(registered, config, BuildContext(**(facts | changes)))
+    facts = {"gains": GAINS, "codec": codec, **changes}
+    return build(registered, config, build_context(Path(), **facts))
 
 
 def test_build() -> None:

@@ -16,6 +16,7 @@ from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.config import SpectralConfig
 from lqsep.plugins.spectral.factory import build_codec, build_features
 from lqsep.plugins.spectral.store import save_books
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import CodecContract
 
 CONFIG = SpectralConfig(
@@ -41,8 +42,7 @@ def make_codec(level: float | None = None) -> SpectralCodec:
 
 
 def context(folder: Path, **changes: object) -> BuildContext:
-    settings = {"sources": SOURCES, "gains": (0.5, 0.5), "base_dir": folder, **changes}
-    return BuildContext(device=torch.device("cpu"), dtype=torch.float32, **settings)  # type: ignore[arg-type]
+    return build_context(folder, **{"sources": SOURCES, **changes})
 
 
 def noise(n_samples: int, batch: int = 1, scale: float = 0.1) -> Tensor:
@@ -271,8 +271,7 @@ def test_windows_of_a_configuration_overlap() -> None:
 def test_everything_stays_on_the_device(tmp_path: Path) -> None:
     save(tmp_path)
     device = torch.device("cuda:0")
-    building = context(tmp_path)
-    codec = build_codec(CONFIG, BuildContext(**{**vars(building), "device": device}))
+    codec = build_codec(CONFIG, context(tmp_path, device=device))
     wave = noise(500).to(device)
     codes = codec.encode(wave, 0)
     decoded = [codec.decode(codes, 500, 0, mixture) for mixture in (wave[0], None)]

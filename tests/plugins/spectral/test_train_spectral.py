@@ -11,16 +11,18 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from lqsep.cli.main import cli
-from lqsep.core.components.assemble import BuildContext, TrainContext
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.errors import AudioError
+from lqsep.core.signal.nearest_codes import nearest_codes
 from lqsep.core.store.model_directory import load_model, verify_model
 from lqsep.core.store.weights import load_weights
 from lqsep.core.training.events import TrainEvent, TrainStep, TrainValidation, say_nothing
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
-from lqsep.plugins.spectral.codec import SpectralCodec, nearest_codes
+from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
 from lqsep.plugins.spectral.factory import build_codec, build_features
 from lqsep.plugins.spectral.train import Clips, count_frames, make_book, measure, train_spectral
+from lqsep.testing.contexts import build_context, train_context
 
 RATE = 4000
 CONFIG = SpectralConfig(
@@ -38,30 +40,12 @@ def dataset(seed: int = 0, duration_s: float = 2.0, n_tracks: int = 3) -> Synthe
 
 
 def context(folder: Path, reports: list[TrainEvent] | None = None) -> TrainContext:
-    return TrainContext(
-        dataset=dataset(0),
-        validation=dataset(9),
-        sources=SOURCES,
-        gains=(0.5, 0.5),
-        source=None,
-        codec=None,
-        output_dir=folder,
-        device=torch.device("cpu"),
-        seed=4,
-        resume=False,
-        report=say_nothing if reports is None else reports.append,
-    )
+    report = say_nothing if reports is None else reports.append
+    return train_context(dataset(0), folder, validation=dataset(9), seed=4, report=report)
 
 
 def build(folder: Path, config: SpectralConfig = CONFIG) -> SpectralCodec:
-    building = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=SOURCES,
-        gains=(0.5, 0.5),
-        base_dir=folder,
-    )
-    return build_codec(config, building)
+    return build_codec(config, build_context(folder))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -173,7 +157,7 @@ def test_statistics_are_those_of_the_frames() -> None:
     book = count_frames(FEATURES, clips(found), centres, 8.0)
     bands = torch.cat([FEATURES.log_bands(wave[None])[0] for wave in found]).double()
     full = torch.cat([FEATURES.log_power(wave[None])[0] for wave in found]).double()
-    codes = nearest_codes(bands.float(), centres)
+    codes = nearest_codes(bands.float(), centres)[0]
     assert book.count.tolist() == torch.bincount(codes, minlength=5).tolist()
     assert int(book.count[1:].min()) > 1
     within = torch.zeros(60, dtype=torch.float64)
@@ -198,7 +182,7 @@ def test_code_zero_is_silence() -> None:
     floor = torch.full((129,), math.log(FEATURES.bin_floor))
     torch.testing.assert_close(book.log_power[0], floor)
     silent = FEATURES.log_bands(torch.zeros(1, 100))[0]
-    assert nearest_codes(silent, book.mean).tolist() == [0, 0]
+    assert nearest_codes(silent, book.mean)[0].tolist() == [0, 0]
 
 
 def test_codes_without_frames_stand_for_their_centres() -> None:
@@ -227,7 +211,7 @@ def test_a_book_explains_its_own_codes() -> None:
     coarse, fine = (measure(FEATURES, book, found) for book in (few, many))
     assert fine["distortion"] < coarse["distortion"] and fine["snr"] > coarse["snr"]
     bands = torch.cat([FEATURES.log_bands(wave[None])[0] for wave in found])
-    codes = nearest_codes(bands, few.mean)
+    codes = nearest_codes(bands, few.mean)[0]
     error = bands - few.mean[codes]
     rms = float(error.double().square().mean().sqrt())
     assert coarse["distortion"] == pytest.approx(10 / math.log(10) * rms, rel=1e-4)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext, TrainContext
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.errors import AudioError, CheckpointError, IncompatibleComponentsError
 from lqsep.core.store.weights import load_weights
@@ -27,6 +27,7 @@ from lqsep.plugins.transformer.model import TransformerModel
 from lqsep.plugins.transformer.train import PriorTask, draw_codes, train_prior
 from lqsep.plugins.transformer.train_codes import ClipWindows, StoredWindows
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
+from lqsep.testing.contexts import build_context, train_context
 from lqsep.testing.toys import AddingCodec
 
 CPU = torch.device("cpu")
@@ -54,15 +55,12 @@ def context(
     def dataset(seed: int) -> SyntheticDataset:
         return SyntheticDataset(n_tracks=2, duration_s=0.1, sample_rate=8000, seed=seed)
 
-    return TrainContext(
-        dataset=dataset(0),
+    return train_context(
+        dataset(0),
+        folder,
         validation=dataset(9),
-        sources=("drums", "bass"),
-        gains=(0.5, 0.5),
         source="bass",
         codec=AddingCodec(),
-        output_dir=folder,
-        device=CPU,
         seed=4,
         resume=resume,
         report=report,
@@ -90,15 +88,7 @@ def test_writes_a_prior_that_loads(tmp_path: Path) -> None:
     assert made.codec is not None
     assert weights.metadata["codec_fingerprint"] == made.codec.fingerprint
     assert weights.metadata["source"] == "bass" and weights.metadata["steps"] == "12"
-    build = BuildContext(
-        device=CPU,
-        dtype=torch.float32,
-        sources=made.sources,
-        gains=made.gains,
-        base_dir=tmp_path,
-        source="bass",
-        codec=made.codec,
-    )
+    build = build_context(tmp_path, source="bass", codec=made.codec)
     prior = build_prior(CONFIG, build)
     assert prior.info.codebook_size == made.codec.codebook_size(1)
     other = AddingCodec()

@@ -8,7 +8,7 @@ import torch
 
 from lqsep.cli.main import run
 from lqsep.core.audio.files import read_audio, write_audio
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.config import parse_settings
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
@@ -23,6 +23,7 @@ from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.waveform import plugin
 from lqsep.plugins.waveform.config import WaveformConfig
 from lqsep.plugins.waveform.likelihood import WaveformLikelihood
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.dense import dense_values
 from lqsep.testing.toys import LongMemoryPrior, enumerate_posterior
@@ -247,14 +248,7 @@ def test_settings() -> None:
 def test_build(make_codec, tmp_path: Path) -> None:
     registry = Registry.from_plugins(waveform=plugin)
     assert not registry.problems
-    context = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=make_codec(),
-        base_dir=tmp_path,
-    )
+    context = build_context(tmp_path, gains=GAINS, codec=make_codec())
     config = WaveformConfig(sigma=0.3, window="increment", context=7, batch_size=2)
     built = build(registry.find(Kind.LIKELIHOOD, "waveform"), config, context)
     assert (built.sigma, built.window, built.context) == (0.3, "increment", 7)

@@ -1,4 +1,4 @@
-"""``--save-candidates``: the best candidates as stems, and all of them as codes and scores.
+"""The best candidates as stems, and all of them as codes and scores.
 
 Every segment's candidates are ranked by the weight that the selector gave them (mean over the
 sources), then by log posterior: log prior of the sources plus log likelihood. Exact draws, which
@@ -9,32 +9,30 @@ whole piece is the k-th of every segment, cross-faded like the stems; nothing ha
 from __future__ import annotations
 
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lqsep.cli.separate.outputs import CANDIDATE_TABLE, OutputSettings
-from lqsep.cli.separate.track_parts import AudioFiles, PendingFile, TrackPart
+import numpy as np
+import torch
+from torch import Tensor
+
+from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.separation.pipeline import SegmentResult
-    from lqsep.core.separation.run import SeparationRun, StemBlock
-    from lqsep.core.separation.separator import Separator
+from lqsep.core.separation.output.parts import AudioFiles, TrackPart
+from lqsep.core.separation.output.pending import PendingFile
+from lqsep.core.separation.output.settings import CANDIDATE_TABLE, OutputSettings
+from lqsep.core.separation.pipeline import Pipeline, SegmentResult
+from lqsep.core.separation.run import SeparationRun, StemBlock
+from lqsep.core.separation.segments import CrossFader
 
 
 class CandidateStems(AudioFiles):
     """``candidates/<k>/<stem>``: what candidate k decodes to, times the gains."""
 
     def __init__(
-        self, separator: Separator, run: SeparationRun, output: OutputSettings, track: str
+        self, pipeline: Pipeline, run: SeparationRun, output: OutputSettings, track: str
     ) -> None:
-        from lqsep.core.separation.segments import CrossFader
-
-        self._separator = separator
-        self._reader: MixtureReader = run.reader
+        self._pipeline = pipeline
+        self._reader = run.reader
         self._fader = CrossFader(run.plan)
         self._n_saved = output.n_candidates
         self._names = {
@@ -54,8 +52,8 @@ class CandidateStems(AudioFiles):
         waves = block.result.decoded.chosen(order)
         stems = self._fader.push(block.segment, self._placed(waves, block)).cpu()
         for (k, name), file in self._names.items():
-            source = self._separator.sources.index(name)
-            first = (k - 1) * len(self._separator.sources)
+            source = self._pipeline.sources.index(name)
+            first = (k - 1) * len(self._pipeline.sources)
             self.writers[file].write(stems[first + source])
 
     def warnings(self) -> list[str]:
@@ -75,12 +73,10 @@ class CandidateStems(AudioFiles):
 
         Shape: ``candidates * sources, channels, samples``.
         """
-        from lqsep.core.audio.resampling import resample
-
-        gains = waves.new_tensor(self._separator.gains)[:, None, None, None]
+        gains = waves.new_tensor(self._pipeline.gains)[:, None, None, None]
         placed = resample(
             (waves * gains).mean(2, keepdim=True),
-            self._separator.codec.info.sample_rate,
+            self._pipeline.codec.info.sample_rate,
             self._reader.sample_rate,
             n_samples=block.segment.stop - block.segment.start,
         )
@@ -95,10 +91,8 @@ class CandidateTable(TrackPart):
     """
 
     def __init__(
-        self, separator: Separator, run: SeparationRun, output: OutputSettings, track: str
+        self, pipeline: Pipeline, run: SeparationRun, output: OutputSettings, track: str
     ) -> None:
-        import numpy as np
-
         self._file = PendingFile(output.further_paths(track)[CANDIDATE_TABLE])
         try:
             self._archive = zipfile.ZipFile(self._file.part, "w", zipfile.ZIP_DEFLATED)
@@ -107,8 +101,8 @@ class CandidateTable(TrackPart):
         rate = run.reader.sample_rate
         segments = run.plan.segments
         try:
-            self._add("sources", np.array(separator.sources))
-            self._add("gains", np.array(separator.gains))
+            self._add("sources", np.array(pipeline.sources))
+            self._add("gains", np.array(pipeline.gains))
             self._add("segment_start_s", np.array([segment.start / rate for segment in segments]))
             self._add("segment_stop_s", np.array([segment.stop / rate for segment in segments]))
         except BaseException:
@@ -140,7 +134,7 @@ class CandidateTable(TrackPart):
         except OSError as error:
             raise self._refused(error) from error
 
-    def commit(self, peak: float) -> None:
+    def commit(self) -> None:
         self._file.commit()
 
     def discard(self) -> None:
@@ -154,8 +148,6 @@ class CandidateTable(TrackPart):
         return AudioError(f"cannot write {self._file.path}: {error.strerror or error}")
 
     def _add(self, name: str, array: np.ndarray[Any, Any]) -> None:
-        import numpy as np
-
         try:
             with self._archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
@@ -165,8 +157,6 @@ class CandidateTable(TrackPart):
 
 def ranking(result: SegmentResult) -> Tensor:
     """The segment's candidates, best first."""
-    import torch
-
     weight = result.selection.weights.double().mean(0).cpu()
     candidates = result.candidates
     score = candidates.whole_log_posterior

@@ -1,29 +1,42 @@
-"""``--plots``: pictures of a separation, beside its stems."""
+"""Pictures of a separation, beside its stems."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from lqsep.cli.separate.outputs import PLOTS, OutputSettings
-from lqsep.cli.separate.saved_candidates import ranking
-from lqsep.cli.separate.track_parts import PendingFile, TrackPart
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.interfaces.candidates import DecodedCandidates
-    from lqsep.core.separation.pipeline import SegmentResult
-    from lqsep.core.separation.run import SeparationRun, StemBlock
-    from lqsep.core.separation.separator import Separator
+from lqsep.core.audio.mixtures import MixtureReader
+from lqsep.core.inference.joint_scores import joint_scores
+from lqsep.core.inference.posterior import SequencePosterior
+from lqsep.core.inference.step_scores import step_scores
+from lqsep.core.interfaces.candidates import DecodedCandidates
+from lqsep.core.plotting.disagreement import plot_disagreement
+from lqsep.core.plotting.matrices import plot_pairs, plot_step
+from lqsep.core.plotting.spectrograms import plot_spectrograms
+from lqsep.core.separation.output.candidates import ranking
+from lqsep.core.separation.output.parts import TrackPart
+from lqsep.core.separation.output.pending import PendingFile
+from lqsep.core.separation.output.settings import PLOTS, OutputSettings
+from lqsep.core.separation.pipeline import Pipeline, SegmentResult
+from lqsep.core.separation.run import SeparationRun, StemBlock
 
 # Spectrograms show this much from the beginning, which bounds what is held in memory.
 _SHOWN_S = 30.0
 
 # Candidates per source in the picture of pairs, the best ones.
 _MOST_CANDIDATES = 128
+
+
+def plots_beside(
+    readers: Mapping[str, MixtureReader] | None = None,
+) -> Callable[[Pipeline, SeparationRun, OutputSettings, str], SeparationPlots]:
+    """For `lqsep.write_track`: pictures of a track, with its references if there are any."""
+    return lambda pipeline, run, output, track: SeparationPlots(
+        pipeline, run, output, track, readers or {}
+    )
 
 
 class SeparationPlots(TrackPart):
@@ -34,7 +47,7 @@ class SeparationPlots(TrackPart):
     are those of the selector ``rejection``, whichever selector made the choice.
 
     Args:
-        separator: Gives priors and likelihood.
+        pipeline: Gives the priors.
         run: The separation.
         output: Where the pictures go.
         track: Its name.
@@ -44,13 +57,13 @@ class SeparationPlots(TrackPart):
 
     def __init__(
         self,
-        separator: Separator,
+        pipeline: Pipeline,
         run: SeparationRun,
         output: OutputSettings,
         track: str,
         readers: Mapping[str, MixtureReader],
     ) -> None:
-        self._separator = separator
+        self._pipeline = pipeline
         self._run = run
         self._readers = readers
         self._rate = run.reader.sample_rate
@@ -70,21 +83,16 @@ class SeparationPlots(TrackPart):
             self._draw_pairs(block.result)
 
     def finish(self) -> None:
-        import torch
-
-        from lqsep.core.plotting.disagreement import plot_disagreement
-        from lqsep.core.plotting.spectrograms import plot_spectrograms
-
-        separator = self._separator
+        pipeline = self._pipeline
         references = {
             source: reader.read(0, min(self._n_shown, reader.n_samples))
-            * separator.gains[separator.sources.index(source)]
+            * pipeline.gains[pipeline.sources.index(source)]
             for source, reader in self._readers.items()
         }
         stems = torch.cat(self._stems, -1)
         plot_spectrograms(
             torch.cat(self._mixture, -1),
-            dict(zip(separator.sources, stems, strict=True)),
+            dict(zip(pipeline.sources, stems, strict=True)),
             self._rate,
             self._files["spectrograms.png"].part,
             references,
@@ -92,7 +100,7 @@ class SeparationPlots(TrackPart):
         segments = self._run.report().segments
         plot_disagreement(segments, self._files["disagreement.png"].part)
 
-    def commit(self, peak: float) -> None:
+    def commit(self) -> None:
         for file in self._files.values():
             file.commit()
 
@@ -101,25 +109,16 @@ class SeparationPlots(TrackPart):
             file.discard()
 
     def _draw_step(self, result: SegmentResult) -> None:
-        import torch
-
-        from lqsep.core.inference.posterior import SequencePosterior
-        from lqsep.core.inference.step_scores import step_scores
-        from lqsep.core.plotting.matrices import plot_step
-
         codes = result.candidates.codes[:, ranking(result)[0]]
         frame = codes.shape[1] // 2
-        separator = self._separator
+        pipeline = self._pipeline
         with torch.inference_mode():
-            posterior = SequencePosterior(tuple(separator.priors.values()), result.bound)
+            posterior = SequencePosterior(tuple(pipeline.priors.values()), result.bound)
             scores = step_scores(posterior, codes, frame)
-        time_s = frame / separator.codec.info.frame_rate
-        plot_step(scores, separator.sources, self._files["step.png"].part, time_s=time_s)
+        time_s = frame / pipeline.codec.info.frame_rate
+        plot_step(scores, pipeline.sources, self._files["step.png"].part, time_s=time_s)
 
     def _draw_pairs(self, result: SegmentResult) -> None:
-        from lqsep.core.inference.joint_scores import joint_scores
-        from lqsep.core.plotting.matrices import plot_pairs
-
         shown = ranking(result)[:_MOST_CANDIDATES].sort().values
         scores = joint_scores(_some(result.decoded, shown))
         weights = result.selection.weights.cpu()[:, shown]
@@ -132,7 +131,7 @@ class SeparationPlots(TrackPart):
             scores.error,
             scores.log_posterior,
             picks,
-            self._separator.sources,
+            self._pipeline.sources,
             self._files["pairs.png"].part,
             numbers=shown.tolist(),
             title=title,
@@ -141,8 +140,6 @@ class SeparationPlots(TrackPart):
 
 def _some(decoded: DecodedCandidates, kept: Tensor) -> DecodedCandidates:
     """The same with some of the candidates only."""
-    from lqsep.core.interfaces.candidates import DecodedCandidates
-
     candidates = decoded.candidates
     return DecodedCandidates(
         replace(

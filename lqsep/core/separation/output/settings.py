@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Any, Literal
 
-from lqsep.cli.options import did_you_mean
-from lqsep.cli.separate.inputs import REPORT_FILE
-from lqsep.core.errors import ConfigError
-from lqsep.core.store.new_file import try_folder
+from lqsep.core.errors import ConfigError, did_you_mean
 
 DEFAULT_TEMPLATE = "{track}/{stem}.{ext}"
+REPORT_FILE = "lqsep.json"
 RESIDUAL = "residual"
 MIXTURE = "mixture"
 CANDIDATE_TABLE = "candidates.npz"
@@ -30,6 +28,8 @@ class OutputSettings:
         root: ``<out>/<model>``.
         stems: Sources that are written.
         residual: Whether the mixture minus the sum of all stems is written too.
+        complement: Whether the mixture minus the sum of ``stems`` is written too, as
+            `complement_name`.
         mixture: Whether the mixture is written too.
         n_candidates: How many candidates are written as stems; with any, the table of all too.
         plots: Whether pictures are drawn.
@@ -42,6 +42,7 @@ class OutputSettings:
     root: Path
     stems: tuple[str, ...]
     residual: bool = False
+    complement: bool = False
     template: str = DEFAULT_TEMPLATE
     format: str = "wav"
     subtype: str = "PCM_16"
@@ -50,9 +51,18 @@ class OutputSettings:
     n_candidates: int = 0
     plots: bool = False
 
+    @property
+    def complement_name(self) -> str:
+        """What everything else is called: ``no_drums`` beside ``drums``."""
+        return "no_" + "_".join(self.stems)
+
     def paths(self, track: str) -> dict[str, Path]:
-        """The file of each stem of a track, and of the residual and the mixture."""
-        extras = ((RESIDUAL, self.residual), (MIXTURE, self.mixture))
+        """The file of each stem of a track, and of what else is written of the mixture."""
+        extras = (
+            (self.complement_name, self.complement),
+            (RESIDUAL, self.residual),
+            (MIXTURE, self.mixture),
+        )
         names = (*self.stems, *(name for name, is_written in extras if is_written))
         return {
             name: self.root / self.template.format(track=track, stem=name, ext=self.format)
@@ -93,6 +103,12 @@ class OutputSettings:
         """Whether a track's report and every file of it are there."""
         files = (self.report_path(track), *self.all_paths(track).values())
         return all(os.path.isfile(file) for file in files)
+
+    def deciding(self) -> dict[str, Any]:
+        """What of all this decides the content of the files, plain values."""
+        values = asdict(self)
+        del values["root"]
+        return {**values, "stems": list(self.stems)}
 
 
 def check_template(template: str) -> None:
@@ -169,29 +185,3 @@ def check_format(format: str, subtype: str) -> None:
     if subtype not in known.get(format, ("PCM_16",)):
         flag = "--float32" if subtype == "FLOAT" else "--int24"
         raise ConfigError(f"{flag} does not go with --format {format}; use --format wav")
-
-
-def check_writable(folder: Path) -> None:
-    """See that files can be written to the output folder, without making it.
-
-    Raises:
-        ConfigError: They cannot.
-    """
-    try:
-        try_folder(folder)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to the output folder {folder}: {error.strerror or error}; "
-            "choose another with --out"
-        ) from error
-
-
-def remove_empty(folders: Iterable[Path], root: Path) -> None:
-    """Remove folders that hold nothing, and those above them up to ``root``."""
-    for folder in folders:
-        while folder != root and root in folder.parents:
-            try:
-                folder.rmdir()
-            except OSError:  # not empty, or not there
-                break
-            folder = folder.parent

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, NamedTuple
 
 from lqsep.cli.console.interrupts import Interrupts
-from lqsep.cli.jobs import OnProgress, Result, Task, WorkerSetup
+from lqsep.cli.jobs.setup import OnProgress, Result, Task, WorkerSetup
 from lqsep.core.errors import LqsepError
 
 # Seconds between two progress messages of a worker, and that an ended one gets to clean up.
@@ -65,7 +65,7 @@ def run_in_processes(
     on_progress: Callable[[Task, float, float], None],
     on_result: Callable[[Result], None],
 ) -> None:
-    """Do all tasks in ``jobs`` processes; arguments and errors as of `lqsep.cli.jobs.run_tasks`."""
+    """Do all tasks in ``jobs`` processes; see `lqsep.cli.jobs.run.run_tasks`."""
     pending = deque(tasks)
     running: list[_Worker[Task]] = []
     finished: list[_Worker[Task]] = []
@@ -150,7 +150,7 @@ def _ignoring_interrupts() -> Iterator[None]:
 
 def _work(connection: Connection, setup: WorkerSetup[Any, Any]) -> None:
     """The worker's life: load the model, then one task after the other."""
-    from lqsep.cli.main import start_logging
+    from lqsep.cli.console.logs import start_logging
 
     start_logging(setup.options)
     # An ended connection means that the parent is done, or gone.
