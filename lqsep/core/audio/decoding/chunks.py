@@ -106,7 +106,7 @@ def _wav_samples(
         )
         head = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0" + _sizes(size + 36, available)
         others = [(0, 12, head + bytes(4)), (position + 4, start, b"\xff" * 4)]
-        return SampleBytes(parts=replaced(size, others), warning=warning if wraps else "")
+        return SampleBytes(parts=replaced(size, others), warning="" if is_unknown else warning)
     others = [(0, 4, b"RF64" if long_sizes else b"RIFF")] if is_bw64 else []
     if is_unknown and long_sizes:
         others.append((long_sizes, long_sizes + 24, _sizes(size, available)))
@@ -135,7 +135,8 @@ def _aiff(file: BinaryIO, size: int) -> SampleBytes:
 
 def _w64(file: BinaryIO, size: int) -> SampleBytes:
     position = 40  # behind two identifiers of 16 bytes and the size of the file
-    while len(header := _read(file, position, _W64_HEADER)) == _W64_HEADER:
+    while position + _W64_HEADER <= size:
+        header = _read(file, position, _W64_HEADER)
         length = int.from_bytes(header[16:], "little")
         if header[:4] == b"data":  # libsndfile reads all there is where the size is unknown
             is_known = _W64_HEADER < length < _HUGE
@@ -146,7 +147,8 @@ def _w64(file: BinaryIO, size: int) -> SampleBytes:
 
 def _caf(file: BinaryIO, size: int) -> SampleBytes:
     position = 8
-    while len(header := _read(file, position, 12)) == 12:
+    while position + 12 <= size:
+        header = _read(file, position, 12)
         length = int.from_bytes(header[4:], "big", signed=True)
         start = position + 12
         if header[:4] == b"data":

@@ -100,7 +100,8 @@ def _mpeg(path: Path) -> Recipe:
     chain = find_chain(path)
     warnings = _mpeg_warnings(path, chain)
     tag = chain.tags[0] if len(chain.tags) == 1 else None
-    is_plain = tag is not None and tag.n_frames == chain.n_frames and len(chain.ranges) == 1
+    is_whole = len(chain.ranges) == 1 and not chain.has_junk
+    is_plain = is_whole and tag is not None and tag.n_frames == chain.n_frames
     # What the coder added, and every decoder.
     begin = chain.tags[0].delay + _MPEG_DELAY if chain.tags and chain.tags[0].delay else 0
     end = max(0, tag.padding - _MPEG_DELAY) if tag is not None and begin else 0
