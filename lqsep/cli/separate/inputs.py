@@ -84,7 +84,7 @@ def track_names(files: Sequence[Path]) -> list[str]:
 
 def _found(text: str, skip: Path, pipes: ExitStack, found: Inputs, errors: list[str]) -> list[Path]:
     """The files that one input stands for; what is wrong with it is added to ``errors``."""
-    from lqsep.core.audio.spooling import is_pipe, spooled
+    from lqsep.core.audio.inputs.spooling import is_pipe, spooled
 
     path = Path(text)
     if is_pipe(text):
@@ -135,7 +135,7 @@ def _audio_below(folder: Path, skip: Path, found: Inputs, errors: list[str]) -> 
 
 
 def _is_audio(path: Path, found: Inputs) -> bool:
-    from lqsep.core.audio.recognition import recognize
+    from lqsep.core.audio.inputs.recognition import recognize
 
     recognition = recognize(path)
     if recognition.left_out and path not in (other for other, _ in found.left_out):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from lqsep.core.audio.channel_order import order_in_file
 from lqsep.core.audio.checks import BLOCK
-from lqsep.core.audio.decoding.chunks import sample_bytes
 from lqsep.core.audio.decoding.content import Kind, kind_of
-from lqsep.core.audio.decoding.flac import find_links as find_flac_links
-from lqsep.core.audio.decoding.mpeg import Chain, find_chain
-from lqsep.core.audio.decoding.ogg import find_links as find_ogg_links
+from lqsep.core.audio.decoding.headers.chunks import sample_bytes
+from lqsep.core.audio.decoding.headers.flac import find_links as find_flac_links
+from lqsep.core.audio.decoding.headers.mpeg import Chain, find_chain
+from lqsep.core.audio.decoding.headers.ogg import find_links as find_ogg_links
 from lqsep.core.audio.decoding.program import FfmpegStream, find_ffmpeg
 from lqsep.core.audio.decoding.pyav import PyavStream, load_av
 from lqsep.core.audio.decoding.sndfile import SndfileStream, seeks_exactly

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lqsep.core.audio.decoding import chunks
-from lqsep.core.audio.decoding.chunks import sample_bytes
+from lqsep.core.audio.decoding.headers import chunks
+from lqsep.core.audio.decoding.headers.chunks import sample_bytes
 from lqsep.core.audio.files import AudioReader, audio_info, read_audio, write_audio
 from lqsep.core.errors import AudioError
 
@@ -175,6 +175,19 @@ def test_more_than_4_gib_through_a_pipe(tmp_path, make, size):
     assert (info.n_samples, info.warnings) == (2**29 + N, ())
     with AudioReader(path) as reader:
         assert np.array_equal(reader.read(2**29, 2**29 + N), expected)
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0xFFFFF000])
+def test_a_file_that_is_as_long_as_a_placeholder(tmp_path, size):
+    """What follows the samples is none of them."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(100), 44_100)
+    content = path.read_bytes()
+    with path.open("wb") as file:
+        file.write(content[:40] + struct.pack("<I", size))
+        file.seek(44 + size)
+        file.write(LIST)
+    assert audio_info(path).n_samples == size // 2
 
 
 @pytest.mark.parametrize("size", [2**62, 2**63 - 1, 2**64 - 1])

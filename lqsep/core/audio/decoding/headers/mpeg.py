@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from lqsep.core.audio.decoding.mpeg_frames import (
+from lqsep.core.audio.decoding.headers.mpeg_frames import (
     HEAD,
     Frame,
     Tag,
