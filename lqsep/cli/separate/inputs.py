@@ -122,7 +122,7 @@ def _found(
     text: str, skip: Path, pipes: ExitStack, found: Inputs, errors: list[str]
 ) -> list[FoundFile]:
     """The files that one input stands for; what is wrong with it is added to ``errors``."""
-    from lqsep.core.audio.spooling import is_pipe, spooled
+    from lqsep.core.audio.inputs.spooling import is_pipe, spooled
 
     path = Path(text)
     if is_pipe(text):
@@ -174,7 +174,7 @@ def _audio_below(folder: Path, skip: Path, found: Inputs, errors: list[str]) -> 
 
 
 def _is_audio(path: Path, found: Inputs) -> bool:
-    from lqsep.core.audio.recognition import recognize
+    from lqsep.core.audio.inputs.recognition import recognize
 
     recognition = recognize(path)
     if recognition.left_out and path not in (other for other, _ in found.left_out):

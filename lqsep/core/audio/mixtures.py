@@ -14,9 +14,9 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from lqsep.core.audio.arrays import as_wave
 from lqsep.core.audio.checks import checked_rate
 from lqsep.core.audio.files import AudioReader
+from lqsep.core.audio.inputs.arrays import as_wave
 from lqsep.core.errors import AudioError
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lqsep.core.audio.decoding.content import Kind, kind_of
-from lqsep.core.audio.recognition import Recognition, recognize
+from lqsep.core.audio.inputs.recognition import Recognition, recognize
 from lqsep.core.errors import AudioError, ConfigError
 
 logger = logging.getLogger(__name__)

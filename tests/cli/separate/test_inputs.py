@@ -17,8 +17,8 @@ import soundfile
 
 from lqsep.cli.main import run
 from lqsep.cli.separate.inputs import Inputs, find_inputs
-from lqsep.core.audio import spooling
 from lqsep.core.audio.files import read_audio, write_audio
+from lqsep.core.audio.inputs import spooling
 
 RATE = 8000
 

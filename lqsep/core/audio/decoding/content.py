@@ -9,8 +9,8 @@ import os
 from enum import Enum
 from pathlib import Path
 
-from lqsep.core.audio.decoding.mpeg import first_frame
-from lqsep.core.audio.decoding.mpeg_frames import skip_tags
+from lqsep.core.audio.decoding.headers.mpeg import first_frame
+from lqsep.core.audio.decoding.headers.mpeg_frames import skip_tags
 from lqsep.core.audio.decoding.streams import DecodingError
 
 

@@ -68,13 +68,15 @@ class PyavStream:
             )
             if not self._container.streams.audio:
                 raise DecodingError("it has no audio stream")
+            self._stream = self._container.streams.audio[0]
+            if self._stream.codec_context is None:
+                raise NotDecodedError("FFmpeg does not know its coding")
         except self._failures as error:
             self.close()
             raise NotDecodedError(f"FFmpeg: {reason(error)}") from error
         except BaseException:
             self.close()
             raise
-        self._stream = self._container.streams.audio[0]
         self.format = str(self._container.format.name).partition(",")[0]
         self.subtype = str(self._stream.codec_context.name)
         self._form: tuple[int, int] | None = None

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from lqsep.core.audio.channel_order import order_in_file
 from lqsep.core.audio.checks import BLOCK
-from lqsep.core.audio.decoding.chunks import sample_bytes
 from lqsep.core.audio.decoding.content import Kind, kind_of
-from lqsep.core.audio.decoding.flac import find_links as find_flac_links
-from lqsep.core.audio.decoding.mpeg import Chain, find_chain
-from lqsep.core.audio.decoding.ogg import find_links as find_ogg_links
+from lqsep.core.audio.decoding.headers.chunks import sample_bytes
+from lqsep.core.audio.decoding.headers.flac import find_links as find_flac_links
+from lqsep.core.audio.decoding.headers.mpeg import Chain, find_chain
+from lqsep.core.audio.decoding.headers.ogg import find_links as find_ogg_links
 from lqsep.core.audio.decoding.program import FfmpegStream, find_ffmpeg
 from lqsep.core.audio.decoding.pyav import PyavStream, load_av
 from lqsep.core.audio.decoding.sndfile import SndfileStream, seeks_exactly
@@ -100,7 +100,8 @@ def _mpeg(path: Path) -> Recipe:
     chain = find_chain(path)
     warnings = _mpeg_warnings(path, chain)
     tag = chain.tags[0] if len(chain.tags) == 1 else None
-    is_plain = tag is not None and tag.n_frames == chain.n_frames and len(chain.ranges) == 1
+    is_whole = len(chain.ranges) == 1 and not chain.has_junk
+    is_plain = is_whole and tag is not None and tag.n_frames == chain.n_frames
     # What the coder added, and every decoder.
     begin = chain.tags[0].delay + _MPEG_DELAY if chain.tags and chain.tags[0].delay else 0
     end = max(0, tag.padding - _MPEG_DELAY) if tag is not None and begin else 0

@@ -107,6 +107,15 @@ def test_damaged_pieces_are_left_out_and_told(av_file, music):
     assert read_audio(path)[0].shape[1] == audio_info(path).n_samples
 
 
+def test_a_coding_that_nobody_knows(tmp_path, av_file, music):
+    path = av_file("a.wav", music(1), "pcm_s16le", format="s16")
+    content = bytearray(path.read_bytes())
+    content[20:22] = b"\x34\x12"
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=r"not a readable audio file \(FFmpeg does not know its"):
+        read_audio(path)
+
+
 def test_titles_need_not_be_text(av_file, music):
     path = av_file("a.wma", music(1), "wmav2", format="fltp")
     # the name of the software that wrote it, in two bytes per letter

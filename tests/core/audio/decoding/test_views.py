@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lqsep.core.audio.decoding.mpeg_frames import parse_header
+from lqsep.core.audio.decoding.headers.mpeg_frames import parse_header
 from lqsep.core.audio.decoding.sndfile import SndfileStream
 from lqsep.core.audio.decoding.streams import DecodingError
 from lqsep.core.audio.decoding.views import FileView, replaced

@@ -18,8 +18,7 @@ from lqsep.core.audio.decoding.views import Part, replaced
 Order = Literal["little", "big"]
 
 # Sizes that programs write where they cannot know: nothing at all, or the most that signed or
-# unsigned 32 bits hold, less the header or rounded (0x7ffff000 in sox and espeak, 0x7f000008 in
-# sox's aiff files).
+# unsigned 32 bits hold, less the header or rounded (sox: 0x7ffff000, in aiff 0x7f000008).
 _PLACEHOLDERS = ((0x7F000000, 0x7F001000), (0x7FFFE000, 0x80001000), (0xFFFFE000, 0xFFFFFFFF))
 
 # The same for 64 bits: no file has a quarter of their range.
@@ -95,7 +94,7 @@ def _wav_samples(
     available = size - start
     if long_sizes and length == 0xFFFFFFFF:
         length = int.from_bytes(_read(file, long_sizes + 8, 8), "little")
-    is_unknown = _is_unknown(length) and (length > 0 or _goes_on(file, start, size, "little"))
+    is_unknown = _is_unknown(length) and _goes_on(file, start + length, size, "little")
     wraps = not long_sizes and _wraps(length, available)
     if not is_unknown and not wraps and length > available:
         return _cut(start + length, size)
@@ -106,7 +105,7 @@ def _wav_samples(
         )
         head = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0" + _sizes(size + 36, available)
         others = [(0, 12, head + bytes(4)), (position + 4, start, b"\xff" * 4)]
-        return SampleBytes(parts=replaced(size, others), warning=warning if wraps else "")
+        return SampleBytes(parts=replaced(size, others), warning="" if is_unknown else warning)
     others = [(0, 4, b"RF64" if long_sizes else b"RIFF")] if is_bw64 else []
     if is_unknown and long_sizes:
         others.append((long_sizes, long_sizes + 24, _sizes(size, available)))
@@ -125,8 +124,8 @@ def _aiff(file: BinaryIO, size: int) -> SampleBytes:
         if name == b"SSND":
             start = position + 8
             n_bytes = max(0, length - _AIFF_PREFIX)
-            goes_on = n_bytes > 0 or _goes_on(file, start + _AIFF_PREFIX, size, "big")
-            if not _is_unknown(n_bytes) or not goes_on:
+            end = start + _AIFF_PREFIX + n_bytes
+            if not _is_unknown(n_bytes) or not _goes_on(file, end, size, "big"):
                 return _cut(start + length, size)
             content = min(size - start, _LONGEST).to_bytes(4, "big")
             return SampleBytes(parts=replaced(size, [(position + 4, start, content)]))
@@ -135,7 +134,8 @@ def _aiff(file: BinaryIO, size: int) -> SampleBytes:
 
 def _w64(file: BinaryIO, size: int) -> SampleBytes:
     position = 40  # behind two identifiers of 16 bytes and the size of the file
-    while len(header := _read(file, position, _W64_HEADER)) == _W64_HEADER:
+    while position + _W64_HEADER <= size:
+        header = _read(file, position, _W64_HEADER)
         length = int.from_bytes(header[16:], "little")
         if header[:4] == b"data":  # libsndfile reads all there is where the size is unknown
             is_known = _W64_HEADER < length < _HUGE
@@ -146,7 +146,8 @@ def _w64(file: BinaryIO, size: int) -> SampleBytes:
 
 def _caf(file: BinaryIO, size: int) -> SampleBytes:
     position = 8
-    while len(header := _read(file, position, 12)) == 12:
+    while position + 12 <= size:
+        header = _read(file, position, 12)
         length = int.from_bytes(header[4:], "big", signed=True)
         start = position + 12
         if header[:4] == b"data":
@@ -170,9 +171,11 @@ def _chunks(file: BinaryIO, position: int, order: Order) -> Iterator[tuple[bytes
         position += 8 + length + length % 2  # chunks start at even positions
 
 
-def _goes_on(file: BinaryIO, start: int, size: int, order: Order) -> bool:
-    """Whether what follows an empty chunk is no further chunk, and so must be its samples."""
-    position = start
+def _goes_on(file: BinaryIO, end: int, size: int, order: Order) -> bool:
+    """Whether the samples cannot end there: beyond the file, or before what is no further chunk."""
+    position = end + end % 2
+    if end > size:
+        return True
     while position < size:
         header = _read(file, position, 8)
         length = int.from_bytes(header[4:], order)

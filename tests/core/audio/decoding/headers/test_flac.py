@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lqsep.core.audio.decoding.flac import find_links
+from lqsep.core.audio.decoding.headers.flac import find_links
 from lqsep.core.audio.files import AudioReader, audio_info, read_audio
 from lqsep.core.errors import AudioError
 

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from lqsep.core.audio.decoding.mpeg_frames import skip_tags
+from lqsep.core.audio.decoding.headers.mpeg_frames import skip_tags
 from lqsep.core.audio.decoding.views import Part
 
 _MAGIC = b"fLaC"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lqsep.core.audio.decoding.mpeg import find_chain
-from lqsep.core.audio.decoding.mpeg_frames import parse_header
+from lqsep.core.audio.decoding.headers.mpeg import find_chain
+from lqsep.core.audio.decoding.headers.mpeg_frames import parse_header
 from lqsep.core.audio.decoding.streams import DecodingError
 from lqsep.core.audio.files import AudioReader, audio_info, read_audio
 from lqsep.core.errors import AudioError

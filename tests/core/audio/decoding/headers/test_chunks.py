@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lqsep.core.audio.decoding import chunks
-from lqsep.core.audio.decoding.chunks import sample_bytes
+from lqsep.core.audio.decoding.headers import chunks
+from lqsep.core.audio.decoding.headers.chunks import sample_bytes
 from lqsep.core.audio.files import AudioReader, audio_info, read_audio, write_audio
 from lqsep.core.errors import AudioError
 
@@ -160,6 +160,45 @@ def test_a_size_that_lost_its_upper_bits(tmp_path, make, n_wraps):
     with AudioReader(path) as reader:
         assert np.array_equal(reader.read(0, N), expected)
         assert np.array_equal(reader.read(n_samples - N, n_samples), expected)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+def test_more_than_4_gib_through_a_pipe(tmp_path, make, size):
+    content, expected = make("WAV", "FLOAT")
+    at = content.index(b"data") + 8
+    path = tmp_path / "a.wav"
+    with path.open("wb") as file:
+        file.write(content[: at - 4] + struct.pack("<I", size) + content[at:])
+        file.seek(at + 2**32)
+        file.write(content[at:])
+    info = audio_info(path)
+    assert (info.n_samples, info.warnings) == (2**29 + N, ())
+    with AudioReader(path) as reader:
+        assert np.array_equal(reader.read(2**29, 2**29 + N), expected)
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0xFFFFF000])
+def test_a_file_that_is_as_long_as_a_placeholder(tmp_path, size):
+    """What follows the samples is none of them."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(100), 44_100)
+    content = path.read_bytes()
+    with path.open("wb") as file:
+        file.write(content[:40] + struct.pack("<I", size))
+        file.seek(44 + size)
+        file.write(LIST)
+    assert audio_info(path).n_samples == size // 2
+
+
+@pytest.mark.parametrize("size", [2**62, 2**63 - 1, 2**64 - 1])
+def test_chunks_that_end_beyond_all_files(tmp_path, make, size):
+    for format, name, order in (("W64", b"fmt ", "<Q"), ("CAF", b"desc", ">Q")):
+        content, _ = make(format)
+        at = content.index(name) + (16 if format == "W64" else 4)
+        (tmp_path / "a").write_bytes(content[:at] + struct.pack(order, size) + content[at + 8 :])
+        assert sample_bytes(tmp_path / "a").missing == 0
+        with pytest.raises(AudioError):
+            audio_info(tmp_path / "a")
 
 
 def test_many_empty_chunks_do_not_take_for_ever(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from lqsep.core.audio.decoding.mpeg_frames import (
+from lqsep.core.audio.decoding.headers.mpeg_frames import (
     HEAD,
     Frame,
     Tag,
@@ -39,6 +39,7 @@ class Chain:
     Attributes:
         first: The first frame with sound, or the tag before it.
         start: Where that is.
+        has_junk: Whether something else than titles and the like is in front of it.
         n_frames: With sound.
         ranges: Where they are, neighbours as one.
         tags: Of the file, or of each of several files that were joined.
@@ -48,6 +49,7 @@ class Chain:
 
     first: Frame
     start: int
+    has_junk: bool
     n_frames: int = 0
     ranges: list[tuple[int, int]] = field(default_factory=list)
     tags: list[Tag] = field(default_factory=list)
@@ -77,7 +79,7 @@ def find_chain(path: Path) -> Chain:
     with path.open("rb") as file:
         position, first = first_frame(file, size)
         free_bytes = 0 if first.n_bytes else _free_bytes(file, position, first)
-        chain = Chain(first, position)
+        chain = Chain(first, position, has_junk=position > skip_tags(file, 0, size))
         while position < size:
             file.seek(position)
             head = file.read(HEAD)

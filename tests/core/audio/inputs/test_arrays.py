@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.audio.arrays import as_wave
+from lqsep.core.audio.inputs.arrays import as_wave
 from lqsep.core.errors import AudioError, ShapeError
 
 
