@@ -74,12 +74,12 @@ def test_files_are_audio_by_what_is_in_them(tmp_path: Path, find: Any) -> None:
         (folder / name).write_bytes(content)
     (folder / "damaged.flac").write_bytes(b"not what it was")
     found = find(folder)
-    assert [path.name for path in found.files] == [
+    assert [file.path.name for file in found.files] == [
         "a.wave", "b.bwf", "c.aifc", "d.oga", "damaged.flac", "e.snd", "f.mp2", "g.bin", "h.wav",
         "i.MP3", "no ending",
     ]  # fmt: skip
     assert (found.failures, found.left_out) == ([], [])
-    assert find(folder / "*").files == found.files
+    assert [file.path for file in find(folder / "*").files] == [f.path for f in found.files]
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_with_ffmpeg_they_are_read(film: Path, find: Any, monkeypatch: pytest.Mo
     (film / "ffmpeg").write_text("#!/bin/sh")
     (film / "ffmpeg").chmod(0o755)
     monkeypatch.setenv("PATH", str(film))
-    assert [path.name for path in find(film).files] == ["a.mkv", "b.m4a", "c.wav"]
+    assert [file.path.name for file in find(film).files] == ["a.mkv", "b.m4a", "c.wav"]
 
 
 def test_a_header_that_is_wrong_is_told(separate: Any, tmp_path: Path) -> None:
@@ -293,8 +293,8 @@ def test_what_is_kept_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(KeyboardInterrupt):
         with ExitStack() as pipes:
             found = find_inputs(["-"], Path("out"), pipes)
-            assert isinstance(found, Inputs) and found.files[0].read_bytes() == b"content"
-            assert found.given == {found.files[0]: "-"}
+            assert isinstance(found, Inputs) and found.files[0].path.read_bytes() == b"content"
+            assert found.given == {found.files[0].path: "-"}
             raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
