@@ -21,10 +21,12 @@ class FoundFile:
     Args:
         path: As it was given, or below the folder that was.
         below: The folders between the folder that was given and the file; none for others.
+        name: Of its results, where the path has none to give: of a pipe.
     """
 
     path: Path
     below: tuple[str, ...] = ()
+    name: str | None = None
 
 
 @dataclass
@@ -83,7 +85,7 @@ def track_names(files: Sequence[FoundFile]) -> list[str]:
     these keep their endings, or are named by more of the folders that they lie in. Upper and lower
     case make no difference, as some file systems have it.
     """
-    names = [_joined(file.below, _stem(file.path)) for file in files]
+    names = [file.name or _joined(file.below, _stem(file.path)) for file in files]
     tries = 0
     while clashes := _clashes(names):
         for place in clashes:
@@ -94,6 +96,8 @@ def track_names(files: Sequence[FoundFile]) -> list[str]:
 
 def _longer_name(file: FoundFile, tries: int, place: int) -> str:
     """What a file may be called beside others of its name, from one try to the next."""
+    if file.name is not None:
+        return f"{file.name}_{place + 1}"
     if tries == 0:
         return _joined(file.below, file.path.name.strip(".") or "track")
     folders = file.path.resolve().parent.parts[1:]
@@ -131,8 +135,9 @@ def _found(
         except AudioError as error:
             errors.append(str(error))
             return []
+        number = 1 + sum(other.stem == file.stem for other in found.given)
         found.given[file] = text
-        return [FoundFile(file)]
+        return [FoundFile(file, name=file.stem if number == 1 else f"{file.stem}_{number}")]
     if path.is_dir():
         files, nothing = _audio_below(path, skip, found, errors), "in folder"
     elif os.path.lexists(path) or not glob.has_magic(text):
