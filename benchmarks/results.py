@@ -23,7 +23,7 @@ from _timing import machine, write
 from results_read import BASELINES_WITH, DIGEST_FILE, MODELS, data_digest, digest_of, read_set
 from results_tables import figures
 
-from lqsep.core.store.new_file import write_text
+from lqsep.core.files.new_file import write_text
 
 # All models are given the same mixtures, whatever gains they were trained with.
 _FIXED = ["--split", "test", "--protocol", "track-sdr", "--examples", "0"]

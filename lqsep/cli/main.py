@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from lqsep.cli.console.interrupts import interruptible
 from lqsep.cli.console.logs import print_any_name, start_logging
 from lqsep.cli.errors import run_command
 from lqsep.cli.lazy import LazyCommand, LazyGroup
@@ -58,15 +59,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     options = GlobalOptions()
     print_any_name()
     start_logging(options)
-    return run_command(
-        lambda: cli.main(
-            None if arguments is None else list(arguments),
-            prog_name="lqsep",
-            standalone_mode=False,
-            obj=options,
-        ),
-        options,
-    )
+    with interruptible():
+        return run_command(
+            lambda: cli.main(
+                None if arguments is None else list(arguments),
+                prog_name="lqsep",
+                standalone_mode=False,
+                obj=options,
+            ),
+            options,
+        )
 
 
 def main() -> NoReturn:

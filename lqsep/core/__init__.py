@@ -9,13 +9,14 @@ from plugins, the command line or the testing kit:
 ``separation``   one input from wave to stems: the picture, whole inputs, reports, output
 ``corpus``       data sets on their way into training
 ``training``     the loop that trainers share, resumable, in one process or several
-``store``        what lies on disk besides sound: weights, model directories, whole or not at all
+``store``        what lies on disk besides sound: weights and model directories
 ``components``   from names in a TOML file to built components
 ``inference``    priors and likelihood together: the posterior over joint code sequences
 ``likelihoods``  the forms that the likelihood of one frame takes
 ``interfaces``   one abstract class per kind of component, and the values between them
 ``signal``       numbers made of waves
 ``audio``        sound in files and in memory
+``files``        files and folders that appear whole or not at all
 ``jobs``         several pieces of work at a time
 ``errors``       everything that is raised on purpose
 ===============  =================================================================================

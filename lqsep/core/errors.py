@@ -22,7 +22,26 @@ The command line prints it as one line and exits with the class's code.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ends the work: no error, so that nothing that handles errors handles it.
+
+    Notes (`add_note`) say what is done and how to go on.
+
+    Args:
+        number: Of the signal.
+
+    Attributes:
+        exit_code: As shells have it.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+        self.exit_code = 128 + number
 
 
 class LqsepError(Exception):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.console.interrupts import check_interrupts
 from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.data.choice import DatasetChoice
 from lqsep.cli.evaluate.run import (
@@ -44,7 +44,7 @@ from lqsep.cli.pipeline.flags import (
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import ConfigError
 from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
-from lqsep.core.store.new_file import check_writable, write_text
+from lqsep.core.files.new_file import check_writable, write_text
 
 if TYPE_CHECKING:
     from lqsep.core.evaluation.items import EvaluationItem
@@ -110,14 +110,11 @@ def evaluate(context: click.Context, /, **options: Any) -> None:
     Writes summary.csv, summary.md, report.html (opens offline) and one file per item below items/
     into the folder of the results. What is there already is not computed again.
     """
-    with Interrupts() as interrupts:
-        failures = _evaluate(interrupts, **options)
-    if failures:
+    if _evaluate(**options):
         context.exit(1)
 
 
 def _evaluate(
-    interrupts: Interrupts,
     directory: Path,
     protocol: str,
     dataset: str,
@@ -185,7 +182,7 @@ def _evaluate(
     tasks = [ItemTask(item, index < examples) for index, item in enumerate(items)]
     setup = ItemSetup(pipeline, device, current_options(), choice, rules, seed, fitted, out)
     n_items = len(tasks) + len(failures)
-    failures |= _run([t for t in tasks if not is_done(out, t, sources)], jobs, setup, interrupts)
+    failures |= _run([t for t in tasks if not is_done(out, t, sources)], jobs, setup)
     summary = write_summary(tasks, wanted, out, failures)
     click.echo(to_json(summary, out, failures) if as_json else read_table(out))
     if failures:
@@ -235,9 +232,7 @@ def _plan(
     return items, failures
 
 
-def _run(
-    tasks: Sequence[ItemTask], jobs: int, setup: ItemSetup, interrupts: Interrupts
-) -> dict[str, str]:
+def _run(tasks: Sequence[ItemTask], jobs: int, setup: ItemSetup) -> dict[str, str]:
     """Score the items; what failed and why."""
     failures: dict[str, str] = {}
     n_done = 0
@@ -245,7 +240,7 @@ def _run(
 
         def add(result: ItemResult) -> None:
             nonlocal n_done
-            interrupts.check()
+            check_interrupts()
             n_done += 1
             bars.update("items", n_done, len(tasks))
             if result.error is not None:
@@ -253,7 +248,11 @@ def _run(
                 with bars.paused():
                     logger.error("%s: %s", result.item, result.error)
 
-        run_tasks(tasks, jobs, setup, lambda *progress: interrupts.check(), add)
+        try:
+            run_tasks(tasks, jobs, setup, lambda *progress: check_interrupts(), add)
+        except KeyboardInterrupt as error:
+            error.add_note(f"{n_done} of {len(tasks)} items were done; the same command goes on")
+            raise
     # In the order of the items, whichever was done first.
     return {
         task.item.item: failures[task.item.item] for task in tasks if task.item.item in failures

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lqsep.cli.evaluate.run import EXAMPLES, ItemTask, read_result
 from lqsep.cli.evaluate.settings import SUMMARY_FILES, TABLE_FILE
 from lqsep.core.errors import LqsepError
-from lqsep.core.store.new_file import write_text
+from lqsep.core.files.new_file import write_text
 
 if TYPE_CHECKING:
     from lqsep.core.evaluation.summary import Summary

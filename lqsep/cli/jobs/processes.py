@@ -19,9 +19,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, NamedTuple
 
-from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.console.interrupts import check_interrupts, interruptible
 from lqsep.cli.jobs.setup import OnProgress, Result, Task, WorkerSetup
-from lqsep.core.errors import LqsepError
+from lqsep.core.errors import Interrupted, LqsepError
 
 # Seconds between two progress messages of a worker, and that an ended one gets to clean up.
 _PROGRESS_INTERVAL = 0.2
@@ -154,22 +154,24 @@ def _work(connection: Connection, setup: WorkerSetup[Any, Any]) -> None:
 
     start_logging(setup.options)
     # An ended connection means that the parent is done, or gone.
-    with Interrupts([signal.SIGTERM]) as interrupts, contextlib.suppress(EOFError, OSError):
+    with interruptible(), contextlib.suppress(EOFError, OSError):
         try:
             work = setup.start()
-            report = _reporter(connection, interrupts)
+            report = _reporter(connection)
             while True:
                 connection.send(work(connection.recv(), report))
+        except Interrupted as error:
+            raise SystemExit(error.exit_code) from None
         except LqsepError as error:
             connection.send(_Fault(str(error), error.exit_code))
 
 
-def _reporter(connection: Connection, interrupts: Interrupts) -> OnProgress:
+def _reporter(connection: Connection) -> OnProgress:
     last = 0.0
 
     def report(done: float, total: float) -> None:
         nonlocal last
-        interrupts.check()
+        check_interrupts()
         now = time.monotonic()
         if now - last < _PROGRESS_INTERVAL:
             return

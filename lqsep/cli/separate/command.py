@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from lqsep.cli.console.interrupts import Interrupts
 from lqsep.cli.jobs.run import run_tasks
 from lqsep.cli.options import (
     Seconds,
@@ -41,6 +40,7 @@ from lqsep.cli.separate.run import (
 from lqsep.cli.separate.worker import TrackSetup
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import AudioError, ConfigError, did_you_mean
+from lqsep.core.files.new_file import check_writable
 from lqsep.core.separation.output.settings import (
     DEFAULT_TEMPLATE,
     OutputSettings,
@@ -48,7 +48,6 @@ from lqsep.core.separation.output.settings import (
     check_format,
     check_template,
 )
-from lqsep.core.store.new_file import check_writable
 
 logger = logging.getLogger(__name__)
 
@@ -134,14 +133,13 @@ def separate(context: click.Context, /, **options: Any) -> None:
     OUT/MODEL/TRACK/lqsep.json. Without INPUT, the mixture is formed from one --reference per
     source.
     """
-    with Interrupts() as interrupts, ExitStack() as pipes:
-        results = _separate(interrupts, pipes, **options)
+    with ExitStack() as pipes:
+        results = _separate(pipes, **options)
     if any(result.status == "failed" for result in results):
         context.exit(1)
 
 
 def _separate(
-    interrupts: Interrupts,
     pipes: ExitStack,
     inputs: Sequence[str],
     name: str | None,
@@ -241,7 +239,7 @@ def _separate(
         overwrite=overwrite,
         debug=current_options().debug,
     )
-    with Results(output.root, pipeline.name, as_json, interrupts) as results:
+    with Results(output.root, pipeline.name, as_json, len(tracks)) as results:
         for path, why in found.left_out:
             results.leave_out(path, why)
         for text, error in found.failures:

@@ -109,7 +109,7 @@ def make_counts(
         IncompatibleComponentsError: There are not two sources with one codebook, or the codec
             gives no codes of the mixture.
     """
-    from lqsep.core.store.new_file import check_target
+    from lqsep.core.files.new_file import check_target
 
     model = CodecModel.open(directory, device)
     check_target(path)

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.files.staging import Staging
 from lqsep.core.training.events import (
     TrainEncoding,
     TrainEvent,
@@ -79,8 +80,8 @@ def rehearse(
 
     # Beside the output, which all processes see, and on its disk.
     parent = context.output_dir.absolute().parent
-    with TemporaryDirectory(dir=parent if parent.is_dir() else None, prefix=".dry-run-") as own:
-        folder = Path(processes.gather(own)[0])
+    with Staging(parent if parent.is_dir() else gettempdir()) as own:
+        folder = Path(processes.gather(str(own.folder))[0])
         train(short, replace(context, output_dir=folder, resume=False, report=report))
         processes.wait()
         sizes = [path.stat().st_size for path in folder.glob("checkpoints/*/step-*.pt")]

@@ -231,7 +231,7 @@ def calibrate(
         DeviceError: The device is not available.
         IncompatibleComponentsError: There are not two sources.
     """
-    from lqsep.core.store.new_file import check_target
+    from lqsep.core.files.new_file import check_target
 
     model = CodecModel.open(directory, device, gains)
     path = output or directory / CALIBRATION_FILE

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -20,6 +18,7 @@ from lqsep.core.audio.checks import BLOCK, check_finite, name_for_soundfile, rea
 from lqsep.core.audio.reading import AudioReader
 from lqsep.core.audio.writable import container_of, overflows, resolve_format
 from lqsep.core.errors import AudioError, ShapeError
+from lqsep.core.files.staging import Staging
 
 ClipMode = Literal["none", "clamp", "rescale"]
 CLIP_MODES: tuple[ClipMode, ...] = ("none", "clamp", "rescale")
@@ -85,8 +84,11 @@ class AudioWriter:
         if is_folder or not os.path.isdir(self.path.parent):
             wrong = "it is a folder" if is_folder else "its folder does not exist"
             raise AudioError(f"cannot write {self.path}: {wrong}.")
-        token = uuid.uuid4().hex[:8]
-        self._part = self.path.with_name(f".{self.path.name}.{token}.part")
+        try:
+            self._staging = Staging(self.path.parent)
+        except OSError as error:
+            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+        self._part = self._staging.folder / self.path.name
         self._draft: Path | None = None
         self._is_finished = False
         try:
@@ -95,10 +97,10 @@ class AudioWriter:
                 # The factor is known at the end only: the real file was opened to see that it can
                 # be.
                 self._file.close()
-                self._draft = self.path.with_name(f".{self.path.name}.{token}.draft.part")
+                self._draft = self._staging.folder / "draft.w64"
                 self._file = self._open(self._draft, "W64", "FLOAT")
         except BaseException:  # an interruption, too, after which nobody else knows of the file
-            self._unlink()
+            self._staging.close()
             raise
 
     def write(self, wave: Float[np.ndarray, "channels samples"] | Tensor) -> None:
@@ -164,11 +166,12 @@ class AudioWriter:
         except OSError as error:
             self.discard()
             raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+        self._staging.close()
 
     def discard(self) -> None:
         """Drop what was written; the path is left as it was, once it has its file, too."""
         self._file.close()
-        self._unlink()
+        self._staging.close()
 
     def __enter__(self) -> Self:
         return self
@@ -225,13 +228,6 @@ class AudioWriter:
                 f"cannot write {self.path} as {self._format} ({self.channels} channels, "
                 f"{self.sample_rate} Hz): {reason(error)}."
             ) from error
-
-    def _unlink(self) -> None:
-        for part in (self._part, self._draft):
-            if part is not None:
-                # What cannot be removed was never made, or has gone: not the error to tell of.
-                with suppress(OSError):
-                    part.unlink()
 
     def _append(self, block: npt.NDArray[np.float32], *, plain: bool) -> None:
         try:

@@ -23,9 +23,9 @@ from jaxtyping import Int32, Int64
 from torch import Tensor
 
 from lqsep.core.errors import AudioError, CheckpointError
+from lqsep.core.files.new_directory import new_directory
+from lqsep.core.files.new_file import new_file
 from lqsep.core.interfaces.dataset import Dataset
-from lqsep.core.store.new_directory import new_directory
-from lqsep.core.store.new_file import new_file
 from lqsep.core.training import processes
 
 _VERSION = 1

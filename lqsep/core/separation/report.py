@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lqsep.core.store.new_file import write_text
+from lqsep.core.files.new_file import write_text
 
 SCHEMA_VERSION = 2
 

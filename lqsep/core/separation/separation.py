@@ -60,10 +60,12 @@ class Separation:
         output = OutputSettings(
             directory, tuple(waves), format=format, subtype=subtype, clip_mode=clip_mode
         )
-        folders, report = MadeFolders(), PendingFile(directory / REPORT_FILE)
+        folders = MadeFolders()
         files: AudioFiles | None = None
+        report: PendingFile | None = None
         try:
             folders.make(directory)
+            report = PendingFile(directory / REPORT_FILE)
             paths = {name: directory / f"{name}.{format}" for name in waves}
             files = AudioFiles(paths, form, output)
             for name, wave in waves.items():
@@ -76,7 +78,8 @@ class Separation:
         except BaseException:
             if files is not None:
                 files.discard()
-            report.discard()
+            if report is not None:
+                report.discard()
             folders.remove_empty()
             raise
         return directory

@@ -35,10 +35,10 @@ from lqsep.core.errors import (
     ConfigError,
     IncompatibleComponentsError,
 )
+from lqsep.core.files.new_file import new_file, system_words
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.prior import Prior
 from lqsep.core.store.devices import resolve_device
-from lqsep.core.store.new_file import new_file, system_words
 from lqsep.core.store.weights import file_hash
 
 MODEL_FILE = "model.toml"

@@ -15,7 +15,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.store.new_file import new_file, system_words
+from lqsep.core.files.new_file import new_file, system_words
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lqsep.core.errors import CheckpointError, ConfigError, LqsepError
+from lqsep.core.errors import CheckpointError, ConfigError, Interrupted, LqsepError
 from lqsep.core.training import processes
 from lqsep.core.training.checkpoints import CheckpointFolder
 from lqsep.core.training.events import (
@@ -129,7 +129,7 @@ def fit(
     Raises:
         LqsepError: The loss exploded or stopped being a number; the last good checkpoint is kept.
         CheckpointError: The checkpoint cannot be read or written, or belongs to another run.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was written.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
     """
     devices = [device] if device.type == "cuda" else []
     if not processes.is_main():
@@ -163,7 +163,7 @@ class _Run:
         state: TrainingState,
         folder: CheckpointFolder,
         report: Report,
-        interrupted: threading.Event,
+        interrupted: _Signalled,
     ) -> None:
         self.task, self.name, self.state, self.folder = task, name, state, folder
         self.settings, self.report, self.interrupted = state.settings, report, interrupted
@@ -218,7 +218,10 @@ class _Run:
             if last or state.step % settings.checkpoint_every == 0 or interrupted:
                 self.save()
             if interrupted:
-                raise KeyboardInterrupt
+                # A process that got no signal itself ends with those that did.
+                error = Interrupted(self.interrupted.number or signal.SIGINT)
+                error.add_note(f"{self.name}: step {state.step} is kept; --resume goes on")
+                raise error
         if self._stopped_early():
             text = f"{self.name}: no better for {state.stale} validations, stopped at {state.step}"
             self.report(TrainNote(text))
@@ -255,7 +258,7 @@ class _Run:
     def _agree(self, loss: float) -> tuple[float, bool]:
         """Mean loss, and whether any process was interrupted; the clock is the first one's."""
         seconds = time.monotonic() - self.started if processes.is_main() else 0.0
-        said = torch.tensor([loss, self.interrupted.is_set(), seconds], dtype=torch.float64)
+        said = torch.tensor([loss, self.interrupted.number > 0, seconds], dtype=torch.float64)
         loss, interrupted, self.state.seconds = processes.sum_(said.to(self.state.device)).tolist()
         return loss / processes.count(), interrupted > 0
 
@@ -376,13 +379,21 @@ def _means(figures: Mapping[str, Tensor | float], device: torch.device) -> dict[
     return dict(zip(figures, means.tolist(), strict=True))
 
 
+@dataclass
+class _Signalled:
+    """Which signal has come; 0 = none."""
+
+    number: int = 0
+
+
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def _interruptible() -> Iterator[_Signalled]:
     """Turn the first Ctrl-C into a flag, so that a step is never cut in two; a second one kills.
 
-    SIGTERM, which torchrun and job schedulers send, sets the flag too.
+    SIGTERM, which torchrun and job schedulers send, and SIGHUP set the flag too, unless they are
+    ignored (``nohup``).
     """
-    flag = threading.Event()
+    flag = _Signalled()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
@@ -390,11 +401,13 @@ def _interruptible() -> Iterator[threading.Event]:
 
     def note(signum: int, frame: object) -> None:
         if signum in seen:
-            raise KeyboardInterrupt
+            raise Interrupted(signum)
         seen.add(signum)
-        flag.set()
+        flag.number = flag.number or signum
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    known = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    caught = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, note) for number in caught}
     try:
         yield flag
     finally:

@@ -6,7 +6,7 @@ from lqsep.core.components.assemble import TrainContext
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.components.trainers import Trained
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.store.new_file import check_target
+from lqsep.core.files.new_file import check_target
 from lqsep.core.training.events import tell_steps
 from lqsep.plugins.codebook_sum.config import (
     SUMS_FILE,

@@ -9,7 +9,7 @@ from lqsep.core.components.config import PipelineSection, check_two_sources
 from lqsep.core.components.trainers import Trained
 from lqsep.core.corpus.audio_pool import Reading
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError
-from lqsep.core.store.new_file import check_target
+from lqsep.core.files.new_file import check_target
 from lqsep.core.training.events import tell_steps
 from lqsep.core.training.seeds import spawn_generator
 from lqsep.plugins.counts.config import CountsConfig, CountsTrainConfig

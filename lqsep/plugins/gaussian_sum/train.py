@@ -7,7 +7,7 @@ from lqsep.core.components.config import check_two_sources
 from lqsep.core.components.trainers import Trained
 from lqsep.core.corpus.audio_pool import Reading
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.store.new_file import check_target
+from lqsep.core.files.new_file import check_target
 from lqsep.core.training.events import tell_steps
 from lqsep.core.training.seeds import spawn_generator
 from lqsep.plugins.gaussian_sum.calibration import (

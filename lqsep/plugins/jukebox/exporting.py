@@ -14,8 +14,8 @@ from lqsep.core.components.config import PipelineConfig, load_config
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import PROJECT, Kind
 from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.files.new_directory import new_directory
 from lqsep.core.store.model_directory import Model, build_model, find_config, model_name
-from lqsep.core.store.new_directory import new_directory
 from lqsep.core.store.pickled_checkpoint import write_pickle
 from lqsep.core.store.weights import load_weights
 from lqsep.plugins.jukebox.codec_checkpoint import reference_codec

@@ -14,8 +14,8 @@ from lqsep.core.components.config import parse_config
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, ConfigError
+from lqsep.core.files.new_directory import new_directory
 from lqsep.core.store.model_directory import update_model_toml
-from lqsep.core.store.new_directory import new_directory
 from lqsep.core.store.pickled_checkpoint import read_checkpoint
 from lqsep.core.store.weights import file_hash, fingerprint, save_weights
 from lqsep.plugins.jukebox.codec_checkpoint import read_codec

@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import random
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,8 +27,9 @@ import soundfile
 
 import lqsep
 from lqsep.core.errors import AudioError, ConfigError, LqsepError
+from lqsep.core.files.new_file import write_text
+from lqsep.core.files.staging import Staging
 from lqsep.core.jobs.threads import in_threads
-from lqsep.core.store.new_file import write_text
 from lqsep.core.training.seeds import spawn_seed
 from lqsep.plugins.rendering import augment, compose, midi, synth
 from lqsep.plugins.rendering.instruments import HeldOut, Instruments, choice_for, find_instruments
@@ -343,8 +343,8 @@ def _render(
         facts |= {"midi": track.midi.name}
     folder = _folder(output_dir, track)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{track.name}-", dir=folder.parent) as scratch:
-        complete = Path(scratch) / "track"
+    with Staging(folder.parent) as staging:
+        complete = staging.folder / "track"
         complete.mkdir()
         for stem, part in zip(STEMS, parts, strict=True):
             plan = plan_stem(
@@ -357,7 +357,7 @@ def _render(
             )
             try:
                 wave = synthesise_stem(
-                    plan, lead_s, settings.duration_s, Path(scratch), settings.n_channels
+                    plan, lead_s, settings.duration_s, staging.folder, settings.n_channels
                 )
             except LqsepError as error:
                 where = f"{stem} of {track.split}/{track.name}"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -329,7 +330,7 @@ def test_globs_and_files_given_twice(separate: Command) -> None:
     for name in ("in/a.wav", "in/b.wav", "in/deep/c.wav", "in/d.txt"):
         separate.write(name, noise(40), format="wav")
     separate(separate.folder / "in" / "*", separate.folder / "in" / "a.wav", "--json")
-    assert [track["track"] for track in separate.document()["tracks"]] == ["a", "b", "c"]
+    assert [track["track"] for track in separate.document()["tracks"]] == ["a", "b", "d", "c"]
     separate(separate.folder / "in" / "**" / "*.wav", "--json", "--skip-existing")
     assert separate.document()["counts"] == {"done": 0, "skipped": 3, "failed": 0}
 
@@ -751,7 +752,7 @@ def test_the_same_seed_gives_the_same_stems_whatever_jobs_and_order(separate: Co
     first = stems_of(separate, "abc")
     separate(*reversed(paths), *flags, "-j", 2)
     assert stems_of(separate, "abc") == first
-    assert {line.split(":")[0] for line in separate.stdout.splitlines()} == set("abc")
+    assert set(re.findall("^([^ ]+):", separate.stdout, re.MULTILINE)) == set("abc")
     separate(*paths, "--sigma", 0.2, "--seed", 6)
     assert stems_of(separate, "abc") != first
 
@@ -824,6 +825,8 @@ SLOW = ["-p", "sources.drums.prior.delay_s=0.02"]
         (signal.SIGINT, 130, 1),
         (signal.SIGTERM, 143, 1),
         (signal.SIGTERM, 143, 2),
+        (signal.SIGHUP, 129, 1),
+        (signal.SIGHUP, 129, 2),
         (signal.SIGKILL, -9, 1),
         (signal.SIGKILL, -9, 2),
     ],
@@ -837,21 +840,22 @@ def test_an_interruption_leaves_no_half_written_file(
 ) -> None:
     paths = [separate.write(f"{name}.wav", noise(20000)) for name in "ab"]
     process = start(*paths, *SLOW, "-j", jobs)
-    wait_for(lambda: len(list(separate.results.glob("*/.*.part"))) >= 2 * jobs)
+    wait_for(lambda: len(list(separate.results.glob("*/.lqsep-*/*.wav"))) >= 2 * jobs)
     process.send_signal(number)
     _, error = process.communicate(timeout=600)
     assert process.returncode == code
     if number == signal.SIGKILL:
         # Nobody could clean up, save the workers, which notice that their parent is gone; what is
-        # left bears a temporary name.
+        # left is hidden.
         if jobs == 2:
             wait_for(lambda: separate.files() == [])
-        assert all(Path(name).name.startswith(".") for name in separate.files())
+        assert all(".lqsep-" in name for name in separate.files())
     else:
         assert separate.files() == []
     # A second run is not in the way of what the first one left.
     separate(*paths, "--json", "--duration", 0.05)
     assert separate.document()["counts"]["done"] == 2
+    assert not any(".lqsep-" in name for name in separate.files())
 
 
 @pytest.mark.slow
@@ -861,11 +865,13 @@ def test_ctrl_c_reaches_the_whole_group(
     """As a terminal does it: parent and workers all get the signal."""
     paths = [separate.write(f"{name}.wav", noise(20000)) for name in "ab"]
     process = start(*paths, *SLOW, "-j", 2)
-    wait_for(lambda: len(list(separate.results.glob("*/.*.part"))) >= 4)
+    wait_for(lambda: len(list(separate.results.glob("*/.lqsep-*/*.wav"))) >= 4)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=600)
     assert process.returncode == 130
-    assert error.strip().endswith("lqsep: interrupted")
+    assert error.strip().endswith(
+        "lqsep: interrupted; 0 of 2 tracks are done; the same command with --skip-existing goes on"
+    )
     assert "Process " not in error  # no traceback of a worker
     assert separate.files() == []
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -288,7 +289,7 @@ def test_process_substitution(toy_model: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_kept_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spooling.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "stdin", Stdin(b"content"))
     with pytest.raises(KeyboardInterrupt):
         with ExitStack() as pipes:

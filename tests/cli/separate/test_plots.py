@@ -178,7 +178,7 @@ def test_ctrl_c_leaves_nothing_of_any_file(toy_run, toy_stems, jobs):
     try:
         deadline = time.monotonic() + 600
         # The first segment is done: its pictures and arrays are there, under temporary names.
-        while len(list(toy_run.results.glob("*/.pairs.png.*"))) < jobs:
+        while len(list(toy_run.results.glob("*/.lqsep-*/pairs.png"))) < jobs:
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)

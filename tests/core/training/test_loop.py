@@ -265,13 +265,6 @@ def test_a_write_that_stops_in_the_middle_leaves_nothing(tmp_path: Path) -> None
     assert torch.equal(folder.load(folder.file(1))["values"], torch.arange(10))
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
-    folder = CheckpointFolder(tmp_path, keep=1)
-    (tmp_path / ".step-00000001.pt.0a1b2c3d.part").write_bytes(b"half")
-    folder.save(2, {"step": 2})
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000002.pt"]
-
-
 def test_ctrl_c_writes_a_checkpoint(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):

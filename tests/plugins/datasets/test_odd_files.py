@@ -15,7 +15,7 @@ from lqsep.core.corpus.code_cache import data_hash
 from lqsep.core.errors import AudioError
 from lqsep.core.evaluation.items import plan_items
 from lqsep.core.evaluation.protocols import SI_SDR
-from lqsep.core.store.new_file import write_text
+from lqsep.core.files.new_file import write_text
 from lqsep.plugins.datasets.flatten import FlattenSettings, flatten
 from lqsep.plugins.datasets.folders import FolderDataset
 from lqsep.plugins.datasets.layouts import find_stem_folders, find_track_folders

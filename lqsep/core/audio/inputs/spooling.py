@@ -10,7 +10,6 @@ import select
 import shutil
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import BinaryIO
 
 from lqsep.core.audio.checks import reason
 from lqsep.core.errors import AudioError
+from lqsep.core.files.staging import temporary
 
 STDIN = "-"
 
@@ -46,11 +46,11 @@ def spooled(name: str) -> Iterator[Path]:
     Raises:
         AudioError: Nothing comes, or it cannot be kept.
     """
-    with tempfile.TemporaryDirectory(prefix="lqsep-") as folder:
+    with temporary() as staging:
         # Named as its track will be: after the pipe, where that has a name of its own.
         own = Path(name).stem
         stem = "stdin" if name == STDIN else "pipe" if own.isdecimal() or not own else own
-        path = Path(folder) / stem
+        path = staging.folder / stem
         try:
             with path.open("wb") as file:
                 if name == STDIN:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import uuid
 from contextlib import suppress
 from pathlib import Path
 
 from lqsep.core.errors import AudioError
+from lqsep.core.files.staging import Staging
 
 
 class MadeFolders:
@@ -41,15 +41,22 @@ class MadeFolders:
 
 
 class PendingFile:
-    """A file that is written under a temporary name, ``part``, in a folder that is there.
+    """A file that is written elsewhere, ``part``, until it is whole.
 
     Args:
-        path: The name that it gets.
+        path: The name that it gets, in a folder that is there.
+
+    Raises:
+        AudioError: The folder cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            self._staging = Staging(path.parent)
+        except OSError as error:
+            raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
+        self.part = self._staging.folder / path.name
         self._is_committed = False
 
     def commit(self) -> None:
@@ -63,7 +70,10 @@ class PendingFile:
         except OSError as error:
             raise AudioError(f"cannot write {self.path}: {error.strerror or error}") from error
         self._is_committed = True
+        self._staging.close()
 
     def discard(self) -> None:
         """Remove it, whichever name it has."""
-        (self.path if self._is_committed else self.part).unlink(missing_ok=True)
+        self._staging.close()
+        if self._is_committed:
+            self.path.unlink(missing_ok=True)

@@ -130,10 +130,11 @@ class _Writing:
         self, further: Sequence[MakePart], extra: Callable[[], Mapping[str, Any]]
     ) -> WrittenTrack:
         output, files = self._output, self._output.all_paths(self.track)
-        report_file = PendingFile(output.report_path(self.track))
+        report_path, report_file = output.report_path(self.track), None
         try:
-            for path in (report_file.path, *files.values()):
+            for path in (report_path, *files.values()):
                 self._folders.make(path.parent)
+            report_file = PendingFile(report_path)
             stems = self._begin(further)
             for block in self._run:
                 for part in self._parts:
@@ -148,17 +149,18 @@ class _Writing:
             entries = {**extra(), **self._entries(stems, files), "self_check": check}
             report.write(report_file.part, extra=entries)
             # From here on an older report would describe other files.
-            report_file.path.unlink(missing_ok=True)
+            report_path.unlink(missing_ok=True)
             for part in self._parts:
                 part.commit()
             report_file.commit()
         except BaseException:
             for part in self._parts:
                 part.discard()
-            report_file.discard()
+            if report_file is not None:
+                report_file.discard()
             self._folders.remove_empty()
             raise
-        return WrittenTrack(files, report_file.path, report, check, self._parts)
+        return WrittenTrack(files, report_path, report, check, self._parts)
 
     def _begin(self, further: Sequence[MakePart]) -> StemFiles:
         """One part after the other, so that a failure leaves none behind."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.console.interrupts import check_interrupts
 from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.console.tables import print_table
 from lqsep.cli.options import current_options, jobs_option, split_names
@@ -52,10 +52,10 @@ def check(
     from lqsep.plugins.datasets.scan import scan
 
     quiet = current_options().quiet
-    with Interrupts() as interrupts, ProgressBars(enabled=False if quiet else None) as bars:
+    with ProgressBars(enabled=False if quiet else None) as bars:
 
         def show(done: int, total: int) -> None:
-            interrupts.check()
+            check_interrupts()
             bars.update("files", done, total)
 
         listing = scan(root, layout, split_names(sources))

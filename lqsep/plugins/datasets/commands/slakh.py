@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.console.interrupts import check_interrupts
 from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.options import SourceValue, current_options, jobs_option, split_names
 from lqsep.core.errors import ConfigError
@@ -84,11 +84,11 @@ def slakh(
     settings = FlattenSettings(output, sample_rate, "FLOAT" if float32 else "PCM_16")
     n_done = 0
     quiet = current_options().quiet
-    with Interrupts() as interrupts, ProgressBars(enabled=False if quiet else None) as bars:
+    with ProgressBars(enabled=False if quiet else None) as bars:
 
         def show(result: FlattenResult) -> None:
             nonlocal n_done
-            interrupts.check()
+            check_interrupts()
             n_done += 1
             bars.update("tracks", n_done, n_tracks)
             with bars.paused():

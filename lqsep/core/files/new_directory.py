@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from lqsep.core.errors import CheckpointError
+from lqsep.core.files.staging import Staging
 
 
 @contextlib.contextmanager
 def new_directory(path: str | Path) -> Iterator[Path]:
-    """Fill a directory under a temporary name beside its own; it is renamed when all went well.
+    """Fill a directory in a hidden one beside its place; it gets its name when all went well.
 
     Yields:
         The directory to write into. After an error it is gone, and ``path`` is as it was.
@@ -22,20 +22,19 @@ def new_directory(path: str | Path) -> Iterator[Path]:
         CheckpointError: ``path`` is there and not an empty directory, or cannot be made.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        check_free(path)
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise _cannot_make(path, error) from error
-    try:
-        yield temporary
+    with contextlib.ExitStack() as stack:
         try:
-            os.replace(temporary, path)
+            check_free(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = stack.enter_context(Staging(path.parent)).folder / path.name
+            made.mkdir()
         except OSError as error:
             raise _cannot_make(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield made
+        try:
+            os.replace(made, path)
+        except OSError as error:
+            raise _cannot_make(path, error) from error
 
 
 def check_free(path: Path) -> None:

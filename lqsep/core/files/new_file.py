@@ -6,16 +6,16 @@ import contextlib
 import errno
 import os
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from lqsep.core.errors import AudioError, ConfigError, first_line
+from lqsep.core.files.staging import Staging
 
 
 @contextlib.contextmanager
 def new_file(path: str | Path) -> Iterator[Path]:
-    """Write a file under a temporary name beside its own; it is renamed when all went well.
+    """Write a file in a hidden folder beside its place; it gets its name when all went well.
 
     An older file of its name is replaced, and a missing folder is made.
 
@@ -30,15 +30,11 @@ def new_file(path: str | Path) -> Iterator[Path]:
         ...     part.write_text("content")
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Staging(path.parent) as staging:
+        part = staging.folder / path.name
         yield part
         os.replace(part, path)
-    finally:
-        # What cannot be removed was never made, or has its name: not the error to tell of.
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def check_target(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lqsep.core.errors import AudioError
-from lqsep.core.store.new_file import new_file, system_words, write_text
+from lqsep.core.files.new_file import new_file, system_words, write_text
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_it_appears_when_it_is_written(tmp_path: Path, old: Path, name: str) -> 
     before = target.read_text() if target.exists() else None
     with new_file(target) as part:
         part.write_text("new")
-        assert part.parent == target.parent
+        assert part.parent.parent == target.parent and part.name == target.name
         assert (target.read_text() if target.exists() else None) == before
     assert target.read_text() == "new"
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted({old, target})

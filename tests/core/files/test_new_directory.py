@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.store.new_directory import new_directory
+from lqsep.core.files.new_directory import new_directory
 
 
 @pytest.mark.parametrize("name", ["new", "empty", "deep/er/new"])
@@ -13,7 +13,7 @@ def test_it_appears_when_it_is_filled(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     target = tmp_path / name
     with new_directory(target) as directory:
-        assert directory.parent == target.parent
+        assert directory.parent.parent == target.parent and directory.name == target.name
         (directory / "file").write_text("content")
         assert not (target / "file").exists()
     assert (target / "file").read_text() == "content"
