@@ -99,12 +99,13 @@ def test_the_command_by_a_file_that_names_every_component(separation, directory,
     written.write_text(text)
     config = tomllib.loads(text)
     assert config["sampler"]["n_candidates"] == N_CANDIDATES != before
-    # Nothing is left to a default, and the weights are found from anywhere.
+    # Nothing is left to a default, and the weights are found from anywhere, as the model's.
     slots = [config[kind] for kind in ("codec", "likelihood", "sampler", "selector")]
     slots += [config["sources"][name]["prior"] for name in STEMS] + config["refiners"]
     assert all(slot["type"] for slot in slots)
+    assert config["weights"] == NAME
     for slot in (config["codec"], *(config["sources"][name]["prior"] for name in STEMS)):
-        assert Path(slot["checkpoint"]).parent == directory
+        assert (directory / slot["checkpoint"]).is_file()
 
     out = tmp_path / "out"
     assert run([*arguments(out), "--config", str(written)]) == 0

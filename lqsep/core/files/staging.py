@@ -23,9 +23,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-if sys.platform != "win32":
-    import fcntl
-
 PREFIX = ".lqsep-"
 
 _OWNER = "owner"
@@ -126,6 +123,8 @@ def _lock(file: int) -> bool:
     """Whether the lock could be had; it goes with the process."""
     if sys.platform == "win32":
         return False
+    import fcntl
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # held by another, or a file system without locks

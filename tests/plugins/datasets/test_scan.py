@@ -89,7 +89,7 @@ def test_files_elsewhere(tmp_path):
         ("warning", "stray", "train/a/takes/one.wav"),
         ("warning", "stray", "*.als"),
     ]
-    assert listing.problems[-1].text == "no audio by their ending (files: 2)"
+    assert listing.problems[-1].text == "no audio (files: 2)"
 
 
 def test_two_files_of_one_name(tmp_path):
