@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.inference.forward_backward import Smoothed, smooth
+from lqsep.core.inference.forward_backward import smooth
+from lqsep.core.inference.smoothed import Smoothed
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.inference.state import MarkovPosterior
 from lqsep.core.interfaces.data import Candidates
