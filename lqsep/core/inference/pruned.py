@@ -158,7 +158,7 @@ class PrunedSmoother:
                 self._forward(first)
                 back = _WayBack(self._markov, self._chains, uniform)
                 for number in reversed(range(self._n_chunks)):
-                    block = self._blocks.pop(number, None) or self._filtered(number)
+                    block = self._blocks.pop(number, None) or self._filtered(number, _nobody)
                     back.through(block, self._on_share)
                 lost = np.flatnonzero(back.lost > _MOST_LOST).tolist()
                 if not lost:
@@ -173,7 +173,7 @@ class PrunedSmoother:
         number = first
         while number < self._n_chunks:
             try:
-                block = self._filtered(number)
+                block = self._filtered(number, self._on_share)
             except _TooLittle as found:
                 number = found.start // self._size
                 continue
@@ -182,7 +182,6 @@ class PrunedSmoother:
             self._blocks = {n: old for n, old in self._blocks.items() if n < number}
             self._blocks[number] = block
             self._make_room()
-            self._on_share(block.stop / (2 * self._markov.n_frames))
             number += 1
 
     def _make_room(self) -> None:
@@ -194,7 +193,7 @@ class PrunedSmoother:
             if room < 0 and number < newest:
                 del self._blocks[number]
 
-    def _filtered(self, number: int) -> _Block:
+    def _filtered(self, number: int, on_share: Callable[[float], None]) -> _Block:
         """A chunk with its messages.
 
         Raises:
@@ -209,6 +208,7 @@ class PrunedSmoother:
             self._check(block.start + place, block.scales[place])
             log_scale = math.log(block.scales[place])
             self._log_evidence[block.start + place] = log_scale + block.upper[place]
+            on_share((block.start + place + 1) / (2 * self._markov.n_frames))
         return block
 
     def _add(self, block: _Block, chunk: Chunk, place: int, reach: tuple[Reach, Reach]) -> None:
@@ -281,6 +281,10 @@ class PrunedSmoother:
         start = max(0, frame + 1 - width)
         self._whole.update(range(start, frame + 1))
         return start
+
+
+def _nobody(share: float) -> None:
+    """Told progress that has been told before."""
 
 
 class _Hopeless(Exception):

@@ -33,6 +33,11 @@ class Pruning:
         """How many pairs were looked at."""
         return self.kept[0].sum(1) * self.kept[1].sum(1)
 
+    @property
+    def n_all_pairs(self) -> int:
+        """How many a frame has."""
+        return self.kept[0].shape[1] * self.kept[1].shape[1]
+
 
 @dataclass(frozen=True)
 class Smoothed:
