@@ -115,8 +115,8 @@ class ForwardBackwardSampler(Sampler):
         found = passes.over_parts(posterior) if wanted else passes.over_all(posterior)
         while rounds < wanted:
             adapted = posterior.adapt(found.marginals, passes.frames)
-            if adapted is None:
-                break
+            if adapted is None or adapted.bound is posterior.bound:
+                break  # It cannot, or nothing is better.
             again = passes.after(adapted, is_last=rounds + 1 == wanted)
             was, now = passes.comparable(found, again)
             rise = float(now.sum() - was.sum())

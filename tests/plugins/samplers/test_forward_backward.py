@@ -268,6 +268,17 @@ def test_the_last_round_needs_no_pass_of_its_own(passes):
     assert gains[0] == pytest.approx(gains[1], rel=0.05) and gains[0] > 0.1
 
 
+def test_an_adaptation_that_changes_nothing_is_the_last(passes):
+    class Content(DenseBound):
+        def adapt(self, marginals, frames=None):
+            return self
+
+    plain = random_posterior(2, n_codes=(3, 4), n_frames=6)
+    posterior = SequencePosterior(plain.priors, Content(plain.bound.log_likelihood))
+    found = sample(ForwardBackwardSampler(3, adapt_rounds=4), posterior)
+    assert passes == [(6, 0), (6, 3)] and found.diagnostics["adapt_rounds"] == 0
+
+
 @pytest.mark.parametrize(("step", "cost"), [(-0.3, 0.0), (0.3, 1000.0)])
 def test_a_bad_last_round_is_undone_after_all(passes, step, cost):
     posterior = long_adaptive(step, cost=cost)
