@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from lqsep.core.store.new_file import write_text
+from lqsep.core.files.new_file import write_text
 
 Job = Callable[[], object]
 

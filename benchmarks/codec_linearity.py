@@ -64,7 +64,7 @@ def main() -> None:
     dataset = build(registry.find(Kind.DATASET, "track-folders"), config, context)
     codec, gains = model.codec, model.config.gains
     # Stems stand where separation finds them: scaled with the mixture to the codec's level.
-    level = stem_level(codec.level, gains)
+    level = stem_level(codec.info.level, gains)
     pool = AudioPool(dataset, sources, codec.info.sample_rate, level=level)
     generator = torch.Generator().manual_seed(arguments.seed)
     hop = codec.info.hop_length

@@ -61,7 +61,9 @@ def likelihoods(
     latent = GAINS[0] * codebook[first] + GAINS[1] * codebook[second]
     latent = latent + _NOISE * torch.randn(dim, generator=rng)
     code = (codebook - latent).square().sum(1).argmin()
-    encoded = EncodedMixture(latent[None].to(device), code[None].to(device), 1.0, _HOP)
+    encoded = EncodedMixture(
+        torch.zeros(1, _HOP), latent[None].to(device), code[None].to(device), 1.0
+    )
     codebook = codebook.to(device)
     sums = SumTable(build_sum_table(codebook, GAINS).cpu(), GAINS, "random")
 

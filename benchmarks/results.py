@@ -4,7 +4,7 @@
 
 `results_data.py` makes the test sets. Every model is evaluated on every set into a folder of its
 own, ``RESULTS/SET/MODEL``, and goes on there when interrupted; results of other sounds are not
-kept. Models that are not named stay as they are. Baselines and upper bounds are computed once, with
+kept. Models that are not named stay as they are. Baselines and oracles are computed once, with
 `drums-bass-lqvae`. Without ``--evaluate`` only the page is written, between its two markers.
 """
 
@@ -23,7 +23,7 @@ from _timing import machine, write
 from results_read import BASELINES_WITH, DIGEST_FILE, MODELS, data_digest, digest_of, read_set
 from results_tables import figures
 
-from lqsep.core.store.new_file import write_text
+from lqsep.core.files.new_file import write_text
 
 # All models are given the same mixtures, whatever gains they were trained with.
 _FIXED = ["--split", "test", "--protocol", "track-sdr", "--examples", "0"]

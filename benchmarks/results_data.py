@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from lqsep.core.audio.files import read_audio, write_audio
-from lqsep.core.store.new_file import write_text
+from lqsep.core.files.new_file import write_text
 
 SOURCES = ("drums", "bass")
 

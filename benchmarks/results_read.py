@@ -13,7 +13,7 @@ from typing import Any
 DEFAULT = "drums-bass"
 
 BASELINES_WITH = "drums-bass-lqvae"
-"""The model whose runs hold the baselines and upper bounds, which are the same beside any model."""
+"""The model whose runs hold the baselines and oracles, which are the same beside any model."""
 
 MODELS = (BASELINES_WITH, DEFAULT)
 """In the order of the tables."""

@@ -73,7 +73,7 @@ class Problem:
     def prepared(self, hypotheses: int) -> PosteriorState:
         """Different hypotheses before frame 1: the best ones of frame 0."""
         state = self.posterior.start(1)
-        return self.posterior.extend(state, *self.posterior.top(state, hypotheses))
+        return self.posterior.extend(state, self.posterior.top(state, hypotheses))
 
     def fresh(self, state: PosteriorState) -> PosteriorState:
         """A copy that has computed nothing yet and may be consumed."""
@@ -90,12 +90,12 @@ class Problem:
         """One step as the sampler does it."""
         state = self.fresh(state)
         drawn = self.posterior.draw(state, torch.Generator().manual_seed(0))
-        return self.posterior.extend(state, None, drawn.codes)
+        return self.posterior.extend(state, drawn)
 
     def beam(self, state: PosteriorState) -> PosteriorState:
         """One step as the sampler does it."""
         state = self.fresh(state)
-        return self.posterior.extend(state, *self.posterior.top(state, state.n_rows))
+        return self.posterior.extend(state, self.posterior.top(state, state.n_rows))
 
     def smc(self, state: PosteriorState) -> PosteriorState:
         """One step that resamples. (`rejection` steps as `ancestral` does.)"""
@@ -103,7 +103,7 @@ class Problem:
         log_evidence = self.posterior.log_evidence(state)[None]
         rows = systematic(log_evidence, state.n_rows, torch.full((1,), 0.5))[0]
         drawn = self.posterior.draw(state, torch.Generator().manual_seed(0), rows=rows)
-        return self.posterior.extend(state, rows, drawn.codes)
+        return self.posterior.extend(state, drawn)
 
     def dense_ancestral(self, state: PosteriorState) -> Tensor:
         """Log evidence of every hypothesis, and a draw, over every pair."""

@@ -39,9 +39,11 @@ from lqsep.core.components.config import PipelineConfig, parse_settings
 from lqsep.core.components.registry import Registry
 from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.interfaces.dataset import Dataset, Track
-from lqsep.core.store.model_directory import resolve_device
+from lqsep.core.store.devices import resolve_device
+from lqsep.core.training.events import say_nothing
 from lqsep.core.training.loop import Task, fit
 from lqsep.core.training.optimizers import JukeboxAdam
+from lqsep.core.training.seeds import spawn_generator, spawn_seed
 from lqsep.core.training.settings import LoopSettings
 from lqsep.plugins.lqvae import factory as lqvae
 from lqsep.plugins.lqvae.config import LQVAEConfig
@@ -57,6 +59,9 @@ from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 _WARM_UP = 2
 
 _TRACKS = 4
+
+# Of the runs; what is drawn depends on it.
+NAME = "benchmark"
 
 
 class Noise(Dataset):
@@ -83,7 +88,7 @@ def codec_task(
     settings = parse_settings(LQVAETrainConfig, config.train.codec, "train.codec")
     rate = codec.sample_rate
     noise = Noise(sources, 2 * settings.clip_samples, rate)
-    pool = AudioPool(noise, sources, rate, level=stem_level(codec.level, config.gains))
+    pool = AudioPool(noise, sources, rate, level=stem_level(codec.info.level, config.gains))
     torch.manual_seed(seed)
     model = lqvae.build_model(
         codec,
@@ -165,20 +170,20 @@ def shared_loop(task: Task, settings: LoopSettings, device: torch.device, seed: 
         fit(
             task,
             settings,
-            name="benchmark",
+            name=NAME,
             output_dir=Path(folder),
             device=device,
             seed=seed,
             resume=False,
-            report=lambda figures: None,
+            report=say_nothing,
         )
 
 
 def plain_loop(task: Task, settings: LoopSettings, device: torch.device, seed: int) -> None:
     """The same steps and nothing else."""
     optimizers = {"adamw": torch.optim.AdamW, "jukebox-adam": JukeboxAdam}
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(spawn_seed(seed, NAME, "process", 0))
+    generator = spawn_generator(seed, NAME, "batches")
     parameters = [p for p in task.model.parameters() if p.requires_grad]
     optimizer = optimizers[settings.optimizer](
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay

@@ -4,7 +4,9 @@ import ast
 import importlib
 import json
 import re
+import runpy
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -19,11 +21,13 @@ import torch
 import lqsep
 from lqsep.cli.config.template import TEMPLATE
 from lqsep.cli.main import COMMANDS, cli
+from lqsep.cli.plugin_commands import PluginCommands
 from lqsep.core.audio.files import read_audio, write_audio
 from lqsep.core.components.assemble import BuildContext, build
-from lqsep.core.components.config import parse_config, parse_settings
+from lqsep.core.components.config import parse_config
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
+from lqsep.core.components.trainers import trainer_settings
 from lqsep.core.training.settings import LoopSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +96,16 @@ def test_the_table_of_kinds_lists_exactly_the_built_in_components(kind: Kind) ->
     assert set(re.findall(r"`([^`]+)`", rows[0])) == built_in()[kind]
 
 
+def test_the_picture_of_the_rooms_is_that_of_the_imports() -> None:
+    rooms = runpy.run_path(str(ROOT / "docs" / "rooms.py"))
+    found = text("docs/rooms.svg")
+    assert found == rooms["draw"](), "draw it again: python docs/rooms.py"
+    # No arc leads upwards.
+    assert "#c03030" not in found
+    folders = {path.name for path in (ROOT / "lqsep" / "core").iterdir() if path.is_dir()}
+    assert folders - {"__pycache__"} <= set(rooms["FLOORS"])
+
+
 # Commands
 
 
@@ -109,10 +123,25 @@ def find_command(words: list[str]) -> tuple[click.Command, list[str]]:
     command: click.Command = cli
     while words and isinstance(command, click.Group):
         found = command.get_command(click.Context(command), words[0])
+        if found is None and command is cli:
+            found = example_commands().command((words[0],))
         if found is None:
             break
         command, words = found, words[1:]
     return command, words
+
+
+@cache
+def example_commands() -> PluginCommands:
+    """Those of the plugin that a page builds, which is not installed here."""
+    sys.path.insert(0, str(ROOT / "examples" / "plugin_minimal"))
+    try:
+        registry = Registry.from_plugins(example=importlib.import_module("lqsep_sticky"))
+        importlib.import_module("lqsep_sticky_command")
+    finally:
+        sys.path.pop(0)
+    assert registry.problems == ()
+    return PluginCommands(registry.commands())
 
 
 def test_every_command_has_a_reference_section() -> None:
@@ -125,6 +154,16 @@ def test_every_command_has_a_reference_section() -> None:
 def test_the_list_of_commands_is_complete() -> None:
     listed = re.findall(r"^lqsep (\S+)  ", blocks("text", "docs/cli.md")[0].text, re.M)
     assert listed == list(COMMANDS)
+
+
+def test_the_commands_of_our_plugins_are_listed() -> None:
+    found = [c for c in Registry.discover().commands() if c.distribution == "lqsep"]
+    page, heading = "docs/cli.md", "Those of the plugins that\ncome with lqsep:"
+    assert table_column(page, heading) == [command.call for command in found]
+    assert table_column(page, heading, 1) == [command.plugin for command in found]
+    # They are in the reference: its sections go down into the groups, plugins' commands included.
+    assert {command.spec.words for command in found} <= set(commands(cli))
+    assert {command.spec.words[0] for command in found} <= set(COMMANDS)
 
 
 def test_every_command_is_mentioned() -> None:
@@ -198,13 +237,14 @@ def check_pipeline(data: dict[str, Any]) -> None:
     registry = Registry.discover()
     config = parse_config(data, registry)
     priors = [source.prior.type for source in config.sources.values()]
-    slots = [(Kind.CODEC, config.codec.type, config.train.codec)]
-    slots += [(Kind.PRIOR, name, config.train.prior) for name in priors]
-    for kind, name, settings in slots:
-        trainer = registry.find(kind, name).spec.train_config
+    slots = [(Kind.CODEC, config.codec.type), (Kind.LIKELIHOOD, config.likelihood.type)]
+    slots += [(Kind.PRIOR, name) for name in priors]
+    slots += [(Kind.SELECTOR, config.selector.type)]
+    slots += [(Kind.REFINER, refiner.type) for refiner in config.refiners]
+    for kind, name in slots:
+        settings = config.train.of(kind)
         if settings:
-            assert trainer is not None, f"{kind} {name} cannot be trained"
-            parse_settings(trainer, settings, f"train.{kind}")
+            trainer_settings(registry.find(kind, name), settings)
 
 
 @pytest.mark.parametrize("block", toml_blocks(), ids=str)

@@ -27,7 +27,16 @@ def test_every_exported_name_can_be_imported(name: str) -> None:
 
 
 def test_every_lazy_name_is_exported() -> None:
-    assert set(lqsep._LAZY) <= set(lqsep.__all__)
+    assert {*lqsep._LAZY, "__version__"} == set(lqsep.__all__)
+
+
+def test_plugin_authors_have_every_interface_and_its_facts() -> None:
+    """Whatever the interfaces name in their signatures, but for what is private to a module."""
+    for kind in lqsep.Kind:
+        module = importlib.import_module(f"lqsep.core.interfaces.{kind}")
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        own = [name for name in classes if getattr(module, name).__module__ == module.__name__]
+        assert own and set(own) <= set(lqsep.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -1,9 +1,14 @@
 """Commands that only list things do not load the heavy packages."""
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+import lqsep
 
 HEAVY = ("torch", "torchaudio", "numpy", "jaxtyping", "soundfile", "safetensors", "scipy")
 
@@ -16,9 +21,9 @@ print("loaded:", *loaded, file=sys.stderr)
 """
 
 
-def heavy_modules(*arguments: str, first: str = "") -> list[str]:
+def heavy_modules(*arguments: str, first: str = "", heavy: tuple[str, ...] = HEAVY) -> list[str]:
     """The heavy packages in ``sys.modules`` after a command, in a Python of its own."""
-    script = first + SCRIPT.format(arguments=list(arguments), heavy=HEAVY)
+    script = first + SCRIPT.format(arguments=list(arguments), heavy=heavy)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=True
     )
@@ -38,11 +43,20 @@ def heavy_modules(*arguments: str, first: str = "") -> list[str]:
         ["config", "init"],
         ["doctor", "--help"],
         ["models", "--help"],
+        ["data", "--help"],
+        ["data", "check", "--help"],
+        ["data", "render", "--help"],
     ],
     ids=" ".join,
 )
 def test_light_commands_stay_light(arguments: list[str]) -> None:
     assert heavy_modules(*arguments) == []
+
+
+def test_the_help_builds_no_settings() -> None:
+    """It looks for commands in every plugin; pydantic's models take longer than all the rest."""
+    assert heavy_modules("--help", heavy=("pydantic",)) == []
+    assert heavy_modules("components", heavy=("pydantic",)) == ["pydantic"]
 
 
 def test_importing_lqsep_is_light() -> None:
@@ -65,3 +79,28 @@ def test_python_m_lqsep_runs_the_command() -> None:
     )
     assert done.returncode == 0
     assert done.stdout.startswith("lqsep ")
+
+
+# Of the standard library, on Unix alone.
+UNIX_ONLY = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+
+
+def imported_with(module: ast.AST) -> Iterator[str]:
+    """What importing a module imports, but for what its functions do when they are called."""
+    for node in ast.iter_child_nodes(module):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module).partition(".")[0]
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from imported_with(node)
+
+
+def test_no_module_needs_unix_to_be_imported() -> None:
+    root = Path(lqsep.__file__).parent
+    found = {
+        str(path.relative_to(root)): unix
+        for path in sorted(root.rglob("*.py"))
+        if (unix := UNIX_ONLY & set(imported_with(ast.parse(path.read_text(encoding="utf-8")))))
+    }
+    assert found == {}

@@ -1,11 +1,11 @@
-"""An lqsep plugin in one file: the prior ``sticky``, which stays on its code with probability p."""
+"""An lqsep plugin: the prior ``sticky``, which stays on its code with probability p."""
 
 import math
 from collections.abc import Iterable
 
 from pydantic import Field
 
-from lqsep import ComponentConfig, ComponentSpec, Kind, hookimpl
+from lqsep import CommandSpec, ComponentConfig, ComponentSpec, Kind, hookimpl
 
 
 class StickyConfig(ComponentConfig):
@@ -25,11 +25,20 @@ def lqsep_components() -> Iterable[ComponentSpec]:
     )
 
 
+@hookimpl
+def lqsep_commands() -> Iterable[CommandSpec]:
+    yield CommandSpec(
+        path="sticky",
+        target="lqsep_sticky_command:sticky",
+        summary="Tell how long the prior sticky stays on a code.",
+    )
+
+
 def build_prior(config, context):
     # Imported here, not above: declaring a plugin must not load torch.
     import torch
 
-    from lqsep.core.interfaces.prior import Prior, PriorInfo
+    from lqsep import Prior, PriorInfo
 
     class StickyPrior(Prior):
         def __init__(self, codebook_size: int, stay: float, device: torch.device) -> None:

@@ -7,7 +7,9 @@ code    meaning
 1       some or all inputs failed; audio errors
 2       usage, configuration, component or device
 3       model or weights
-130     interrupted
+129     ended by SIGHUP
+130     by Ctrl-C
+143     by SIGTERM
 ======  ===================================================================================
 
 Exceptions that are not `LqsepError` are faults of the program or of a plugin: they keep their
@@ -26,7 +28,7 @@ from typing import TextIO
 import click
 
 from lqsep.cli.options import GlobalOptions
-from lqsep.core.errors import LqsepError
+from lqsep.core.errors import Interrupted, LqsepError
 
 INTERRUPTED = 130
 
@@ -35,10 +37,13 @@ def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
     """Call a command and give its exit code; mistakes of the user are printed as one line."""
     try:
         result = call()
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        # Click makes its own exception of it.
+        cause = error if isinstance(error, KeyboardInterrupt) else error.__cause__
         if _speaker(options) is not None:
-            click.echo("lqsep: interrupted", err=True)
-        return INTERRUPTED
+            notes = getattr(cause, "__notes__", ())
+            click.echo("; ".join(["lqsep: interrupted", *map(one_line, notes)]), err=True)
+        return cause.exit_code if isinstance(cause, Interrupted) else INTERRUPTED
     except click.UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()

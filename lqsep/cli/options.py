@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -228,14 +228,6 @@ def seed_option(text: str) -> Callable[[F], F]:
 def split_names(value: str) -> list[str]:
     """``"a, b"`` as ``["a", "b"]``, each once."""
     return list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """``"; did you mean 'beam'?"`` or nothing."""
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _finite(value: Any) -> float | None:

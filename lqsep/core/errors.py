@@ -22,6 +22,27 @@ The command line prints it as one line and exits with the class's code.
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Sequence
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ends the work: no error, so that nothing that handles errors handles it.
+
+    Notes (`add_note`) say what is done and how to go on.
+
+    Args:
+        number: Of the signal.
+
+    Attributes:
+        exit_code: As shells have it.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+        self.exit_code = 128 + number
+
 
 class LqsepError(Exception):
     """Base class; its message is meant for the user."""
@@ -92,3 +113,11 @@ class EmptySupportError(LqsepError):
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type's name where it has none."""
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """``"; did you mean 'beam'?"`` or nothing."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

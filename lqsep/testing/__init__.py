@@ -1,6 +1,8 @@
 """Kit for plugin authors, and for lqsep's own tests. Imported on request only.
 
 - `lqsep.testing.toys`: tiny real components, and exact posteriors by enumeration.
+- `lqsep.testing.contexts`: what factories and trainers are given.
+- `lqsep.testing.posteriors`: more posteriors to try a sampler on.
 - `lqsep.testing.dense`: the posterior of one frame with every pair listed, in float64.
 - `lqsep.testing.smoothing`: the posterior of whole sequences as a textbook computes it.
 - `lqsep.testing.models`: a tiny model directory of built-in components, made in a few seconds.

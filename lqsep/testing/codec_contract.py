@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lqsep.core.errors import ShapeError
+from lqsep.core.errors import IncompatibleComponentsError, ShapeError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.testing.comparing import assert_close, assert_raises
 
@@ -101,14 +102,11 @@ class CodecContract:
             assert_close(both, codec.decode(codes, n_samples, source, wave[0]))
             assert_close(both[1:], codec.decode(codes[1:], n_samples, source, wave[0]))
 
-    def test_power(self) -> None:
+    def test_a_source_is_an_index(self) -> None:
         codec = self.make()
-        codes = torch.zeros(2, 4, dtype=torch.int64, device=device_of(codec))
-        for source in range(self.n_sources):
-            power = codec.power(codes, source)
-            if power is not None:
-                assert power.ndim == 3 and power.shape[0] == 2
-                assert power.isfinite().all() and power.min() >= 0
+        for wrong in ("drums", None, -1):
+            ask: Any = partial(codec.codebook_size, wrong)  # type: ignore[arg-type]
+            assert_raises(IncompatibleComponentsError, ask)
 
     def test_refuses_wrong_channels(self) -> None:
         codec = self.make()

@@ -32,7 +32,7 @@ class LikelihoodContract:
     def make_encoded(self) -> EncodedMixture:
         """A mixture of a few frames that it can be bound to."""
 
-    def history(self, n_codes: tuple[int, int], n_frames: int, device: torch.device) -> Tensor:
+    def history(self, n_codes: tuple[int, ...], n_frames: int, device: torch.device) -> Tensor:
         """Random codes of the frames before."""
         generator = torch.Generator().manual_seed(n_frames)
         shape = (self.n_hypotheses, n_frames)
@@ -110,6 +110,26 @@ class LikelihoodContract:
             assert_close(listed[frame].double(), dense[0])
         middle = bound.n_frames // 2
         assert torch.equal(bound.frames(middle, bound.n_frames), listed[middle:])  # type: ignore[arg-type]
+
+    def test_given_is_a_row_or_a_column_of_the_pairs(self) -> None:
+        encoded = self.make_encoded()
+        bound, device = self.make().bind(encoded, self.gains), encoded.latents.device
+        empty = torch.zeros(1, 2, 0, dtype=torch.int64, device=device)
+        codes = self.history(bound.at(0, empty).n_codes, bound.n_frames, device)[0]
+        for source in range(2):
+            found = bound.given(source, codes)
+            if found is None:
+                continue
+            assert not bound.uses_history
+            for frame in range(bound.n_frames):
+                dense = dense_values(bound.at(frame, codes[None, :, :frame]), 1, device)[0]
+                other = int(codes[1 - source, frame])
+                expected = dense[:, other] if source == 0 else dense[other]
+                possible = expected > -math.inf
+                assert torch.equal(found[frame] > -math.inf, possible)
+                values, expected = found[frame].double()[possible], expected[possible]
+                # A constant per frame is free.
+                assert_close(values + (expected - values).mean(), expected)
 
     def test_is_deterministic(self) -> None:
         values = []

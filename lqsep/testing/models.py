@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lqsep.core.components.assemble import BuildContext, TrainContext, build, import_target
-from lqsep.core.components.config import parse_config, parse_settings
+from lqsep.core.components.assemble import BuildContext, TrainContext, build
+from lqsep.core.components.component_config import ComponentConfig, prior_file
+from lqsep.core.components.config import parse_config
 from lqsep.core.components.registry import RegisteredComponent, Registry
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
+from lqsep.core.components.trainers import train, trainer_settings
 from lqsep.core.store.model_directory import update_model_toml
+from lqsep.testing.contexts import build_context, train_context
 
 # 8000 Hz, 64 samples per frame, 8 codes: separates a second in well under a second.
 TINY: dict[str, Any] = {
@@ -34,7 +35,7 @@ TINY: dict[str, Any] = {
             "gain": 0.5,
             "prior": {
                 "type": "transformer",
-                "checkpoint": f"prior.{source}.safetensors",
+                "checkpoint": prior_file(source),
                 "width": 8,
                 "depth": 1,
                 "heads": 1,
@@ -81,23 +82,14 @@ def make_tiny_model(directory: str | Path) -> Path:
     registry = Registry.discover()
     config = parse_config(TINY, registry, directory)
     assert config.data is not None and config.data.validation is not None
-    device = torch.device("cpu")
     sources = tuple(config.sources)
-    building = BuildContext(
-        device=device, dtype=torch.float32, sources=sources, gains=config.gains, base_dir=directory
-    )
-    context = TrainContext(
-        dataset=_build(registry, Kind.DATASET, config.data.train, building),
+    building = build_context(directory, sources=sources, gains=config.gains)
+    context = train_context(
+        _build(registry, Kind.DATASET, config.data.train, building),
+        directory,
         validation=_build(registry, Kind.DATASET, config.data.validation, building),
         sources=sources,
         gains=config.gains,
-        source=None,
-        codec=None,
-        output_dir=directory,
-        device=device,
-        seed=0,
-        resume=False,
-        report=lambda figures: None,
     )
     directory.mkdir(parents=True, exist_ok=True)
     _train(registry.find(Kind.CODEC, config.codec.type), config.codec, config.train.codec, context)
@@ -124,7 +116,4 @@ def _train(
     settings: dict[str, Any],
     context: TrainContext,
 ) -> None:
-    spec = registered.spec
-    assert spec.trainer is not None and spec.train_config is not None
-    name = f"train.{spec.kind}"
-    import_target(spec.trainer)(config, parse_settings(spec.train_config, settings, name), context)
+    train(registered, config, trainer_settings(registered, settings), context)

@@ -9,7 +9,7 @@ import torch
 
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.sampler import Sampler
 from lqsep.testing.comparing import assert_close, assert_raises
 from lqsep.testing.toys import DenseBound, enumerate_posterior, random_posterior

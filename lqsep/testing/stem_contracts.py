@@ -8,11 +8,12 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from lqsep.core.interfaces.data import Candidates, DecodedCandidates, Mixture, Selection
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
+from lqsep.core.interfaces.data import Mixture
 from lqsep.core.interfaces.refiner import RefineContext, Refiner
 from lqsep.core.interfaces.selector import Selector
 from lqsep.testing.comparing import TOLERANCE, assert_close
-from lqsep.testing.toys import AddingCodec
+from lqsep.testing.toys import AddingCodec, AddingLikelihood
 
 
 class SelectorContract:
@@ -80,7 +81,9 @@ def make_context(
     candidates = Candidates(codes, scores[:2], scores[2], scores[3])
     decoded = DecodedCandidates(candidates, waves, wave, gains)
     weights = torch.full((2, n_candidates), 1 / n_candidates)
-    return RefineContext(mixture, encoded, candidates, decoded, Selection(weights), codec, gains)
+    bound = AddingLikelihood(codec).bind(encoded, gains)
+    selection = Selection(weights)
+    return RefineContext(mixture, encoded, bound, candidates, decoded, selection, codec, gains)
 
 
 def make_stems(context: RefineContext) -> Tensor:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from lqsep.core.errors import ShapeError
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.codec import Codec, CodecInfo
+from lqsep.core.interfaces.codec import Codec, CodecInfo, source_index
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.core.interfaces.prior import Prior, PriorInfo
 from lqsep.core.likelihoods.dense import DenseLikelihood
+from lqsep.core.likelihoods.given import given_by_pairs
 from lqsep.core.store.weights import fingerprint
 from lqsep.testing.enumeration import ExactPosterior, enumerate_posterior
 
@@ -46,8 +47,6 @@ class AddingCodec(Codec):
         sample_rate: Hz.
     """
 
-    takes_whole_inputs = True
-
     def __init__(
         self,
         levels: Sequence[float] = (0.0, 0.25, 0.5),
@@ -56,10 +55,11 @@ class AddingCodec(Codec):
         sample_rate: int = 8000,
     ) -> None:
         self.levels = torch.tensor(levels, dtype=torch.float32)
-        self.info = CodecInfo(sample_rate, 1, hop_length, 1)
+        self.info = CodecInfo(sample_rate, 1, hop_length, 1, takes_whole_inputs=True)
         self.fingerprint = fingerprint({"levels": self.levels})
 
     def codebook_size(self, source: int) -> int:
+        source_index(source)
         return len(self.levels)
 
     def analyse(self, wave: Float[Tensor, "batch channels samples"]) -> EncodedMixture:
@@ -68,7 +68,7 @@ class AddingCodec(Codec):
                 f"adding codec: expected one wave of one channel, got shape {tuple(wave.shape)}"
             )
         means = self._means(wave)[0]
-        return EncodedMixture(means[:, None], self._nearest(means), 1.0, int(wave.shape[-1]))
+        return EncodedMixture(wave[0], means[:, None], self._nearest(means), 1.0)
 
     def encode(
         self, wave: Float[Tensor, "batch channels samples"], source: int | None = None
@@ -201,6 +201,11 @@ class DenseBound(BoundLikelihood):
     def frames(self, start: int, stop: int) -> Float[Tensor, "frames K0 K1"] | None:
         return self.log_likelihood[start:stop]
 
+    def given(
+        self, source: int, codes: Int64[Tensor, "sources frames"]
+    ) -> Float[Tensor, "frames codebook_size"] | None:
+        return given_by_pairs(self, source, codes)
+
 
 class EchoBound(DenseBound):
     """Favours one pair by ``bonus`` nats: the sums of each source's codes so far, modulo K."""
@@ -219,6 +224,9 @@ class EchoBound(DenseBound):
         return DenseLikelihood(values)
 
     def frames(self, start: int, stop: int) -> None:
+        return None
+
+    def given(self, source: int, codes: Int64[Tensor, "sources frames"]) -> None:
         return None
 
 

@@ -1,6 +1,7 @@
 """A third-party plugin of tiny components, and a model made of them, for commands to run on."""
 
 import json
+import os
 import shutil
 import textwrap
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from lqsep.cli.main import run
 from lqsep.core.audio.files import read_audio, write_audio
-from lqsep.core.components.config import read_toml
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.store.model_directory import update_model_toml
 from lqsep.core.store.weights import save_weights
 from lqsep.plugins.lqvae.codec import LQVAECodec, inference_tensors
@@ -175,7 +176,9 @@ def toy_model(toys_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ``example`` are known. Runs at 8000 Hz, 4 samples per frame.
     """
     monkeypatch.syspath_prepend(toys_folder)
-    monkeypatch.setenv("PYTHONPATH", str(toys_folder))
+    found = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(toys_folder), *([found] if found else [])])
+    monkeypatch.setenv("PYTHONPATH", path)
     directory = tmp_path / "models" / "toy"
     directory.mkdir(parents=True)
     (directory / "model.toml").write_text(MODEL)

@@ -14,12 +14,12 @@ from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable
+from lqsep.plugins.jukebox.prior_names import config_from_reference, from_reference
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model
 from lqsep.plugins.transformer.prior import TransformerPrior
-from lqsep.plugins.transformer.reference_names import config_from_reference, from_reference
 from lqsep.testing.dense import dense_greedy, dense_values
 
 pytestmark = pytest.mark.integration
@@ -54,7 +54,7 @@ def make_posterior(golden, codebook, priors):
         table = SumTable(torch.from_numpy(table.astype("int32")), gains, "")
         likelihood = CodebookSumLikelihood(codebook, sigma=sigma, table=table)
         codes = torch.from_numpy(mix_codes).long()
-        encoded = EncodedMixture(codebook[codes], codes, 1.0, 64 * len(codes))
+        encoded = EncodedMixture(torch.zeros(1, 64 * len(codes)), codebook[codes], codes, 1.0)
         return SequencePosterior(priors, likelihood.bind(encoded, gains), prompt=prompt)
 
     return make
@@ -102,7 +102,7 @@ def test_forced_run(golden, make_posterior):
             if at == 1:
                 exact = recorded["latent_log_posterior_f64_step1_chain0"]
                 close(log_posterior[0], exact, _POSTERIOR)
-        state = posterior.extend(state, None, forced[:, :, frame])
+        state = posterior.extend(state, posterior.chosen(state, forced[:, :, frame]))
     # 64 terms of float32.
     close(state.log_prior[0], recorded["latent_log_p_0_sum"], 2e-4)
     close(state.log_prior[1], recorded["latent_log_p_1_sum"], 2e-4)
@@ -115,7 +115,7 @@ def test_unequal_gains(golden, make_posterior):
     forced = codes_of(recorded["forced_0"], recorded["forced_1"])
     state = posterior.start(3)
     for frame in range(step):
-        state = posterior.extend(state, None, forced[:, :, frame])
+        state = posterior.extend(state, posterior.chosen(state, forced[:, :, frame]))
     values = dense_values(state.likelihood, 1)[0]
     close(values.T, recorded["asym_log_likelihood"], _LIKELIHOOD)
     close(joint(state).transpose(1, 2), recorded["asym_log_posterior"], _POSTERIOR)
@@ -129,7 +129,7 @@ def test_temperature_and_filters(golden, make_posterior):
     prefix = codes_of(recorded["knob_prefix_0"], recorded["knob_prefix_1"])
     state = posterior.start(3)
     for frame in range(step):
-        state = posterior.extend(state, None, prefix[:, :, frame])
+        state = posterior.extend(state, posterior.chosen(state, prefix[:, :, frame]))
     of_tables = Filters(float(recorded["knob_temp"]), int(recorded["knob_top_k"]))
     for source, table in enumerate(state.tables):
         close(filter_table(table, of_tables), recorded[f"knob_log_p_{source}"], 2e-5)
@@ -145,9 +145,9 @@ def test_temperature_and_filters(golden, make_posterior):
     for seed in range(20):
         codes = posterior.draw(state, torch.Generator().manual_seed(seed), filters).codes
         assert kept[torch.arange(3), codes[:, 0], codes[:, 1]].all()
-    rows, codes = posterior.top(state, 75, filters)
+    best = posterior.top(state, 75, filters)
     listed = torch.zeros_like(kept)
-    listed[rows, codes[:, 0], codes[:, 1]] = True
+    listed[best.rows, best.codes[:, 0], best.codes[:, 1]] = True
     assert torch.equal(listed, kept)
 
 
@@ -198,7 +198,7 @@ def test_first_step_of_the_second_window(golden, make_posterior):
     codes = greedy_codes(golden)[1]
     state = posterior.start(1)
     for frame in range(64):
-        state = posterior.extend(state, None, codes[None, :, frame])
+        state = posterior.extend(state, posterior.chosen(state, codes[None, :, frame]))
     close(state.tables[0], recorded["window_first_log_p_0"], 2e-5)
     close(state.tables[1], recorded["window_first_log_p_1"], 2e-5)
     values = dense_values(state.likelihood, 1)[0]

@@ -14,6 +14,7 @@ from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.plugins.codebook_sum.likelihood import CodebookSumLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable
+from lqsep.plugins.jukebox.prior_names import config_from_reference, from_reference
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.samplers.rejection import RejectionSampler
@@ -22,7 +23,6 @@ from lqsep.plugins.selectors.best import BestSelector
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model
 from lqsep.plugins.transformer.prior import TransformerPrior
-from lqsep.plugins.transformer.reference_names import config_from_reference, from_reference
 from lqsep.testing.dense import dense_step, dense_values
 from lqsep.testing.toys import AddingCodec, AddingLikelihood, LongMemoryPrior
 
@@ -55,7 +55,9 @@ def golden_posterior(golden):
     likelihood = CodebookSumLikelihood(
         codebook, sigma=float(recorded["sigma"]), table=SumTable(sums, (0.5, 0.5), "")
     )
-    encoded = EncodedMixture(codebook[mix_codes], mix_codes, 1.0, 64 * len(mix_codes))
+    encoded = EncodedMixture(
+        torch.zeros(1, 64 * len(mix_codes)), codebook[mix_codes], mix_codes, 1.0
+    )
     return SequencePosterior(priors, likelihood.bind(encoded, (0.5, 0.5)))
 
 

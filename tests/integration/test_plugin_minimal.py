@@ -110,6 +110,14 @@ def test_its_settings_are_shown(lqsep_command: Lqsep) -> None:
     assert "stay" in shown and "Probability of staying on a code" in shown
 
 
+def test_its_command_stands_beside_ours(lqsep_command: Lqsep) -> None:
+    lines = [line.split(maxsplit=1) for line in lqsep_command("--help").stdout.splitlines()]
+    assert ["sticky", "Tell how long the prior sticky stays on a code."] in lines
+    # Four codes: it moves on to another one with probability 0.6 * 3 / 4.
+    assert lqsep_command("sticky", 0.4, "--codes", 4).stdout == "2.22 frames\n"
+    assert "STAY" in lqsep_command("sticky", "--help").stdout
+
+
 @pytest.mark.slow
 def test_it_separates(lqsep_command: Lqsep, tiny_model: Path, tmp_path: Path) -> None:
     mixture = 0.1 * np.random.default_rng(0).standard_normal((1, 8000)).astype(np.float32)

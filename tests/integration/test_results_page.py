@@ -99,7 +99,8 @@ def scores(estimates: dict[str, tuple[float | None, float | None]]) -> Iterator[
         for metric in ("sdr", "si_sdr"):
             for source, value in zip(("drums", "bass"), values, strict=True):
                 row = {"estimate": estimate, "source": source, "metric": metric}
-                yield {**row, "reference": "original", "value": value}
+                windows = {"n_windows": 1, "n_undefined": int(value is None)}
+                yield {**row, "reference": "original", "value": value, **windows}
 
 
 def write_run(results: Path, name: str, model: str, items: list[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.interfaces.data import Selection
+from lqsep.core.interfaces.candidates import Selection
 from lqsep.core.interfaces.dataset import Dataset, Track
 from lqsep.core.interfaces.prior import PriorInfo
 from lqsep.core.interfaces.refiner import Refiner

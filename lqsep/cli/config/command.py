@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 import click
 
 from lqsep.cli.config.template import TEMPLATE
 from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import set_option
-from lqsep.cli.pipeline.changes import PipelineChanges, PipelineSource, read_pipeline
+from lqsep.cli.pipeline.changes import PipelineSource, read_pipeline
+from lqsep.core.components.changes import PipelineChanges
+from lqsep.core.components.component_config import prior_file
 from lqsep.core.components.config import PipelineConfig, check_two_sources
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError
@@ -20,7 +20,7 @@ from lqsep.core.errors import ConfigError
 _name_option = click.option("-n", "--name", help="A shipped model's name or a model directory.")
 
 
-@click.group(cls=LazyGroup)
+@click.group(cls=LazyGroup, path=("config",))
 def config() -> None:
     """Make, check and show pipeline configurations (TOML)."""
 
@@ -50,11 +50,14 @@ def check(file: str) -> None:
 
     FILE may also be a model directory.
     """
+    from lqsep.core.store.model_directory import weights_folder
+
     registry = Registry.discover()
     source = read_pipeline(file, PipelineChanges(), registry, is_file=os.path.isfile(file))
     parsed = source.parse(registry)
     check_two_sources(tuple(parsed.sources), file)
-    missing = [f for f in _weight_files(parsed) if not (parsed.base_dir / f).is_file()]
+    folder = weights_folder(parsed)[0]
+    missing = [f for f in _weight_files(parsed) if not (folder / f).is_file()]
     if missing:
         click.echo(f"{file}: the settings are valid; not there yet: {', '.join(missing)}")
         return
@@ -80,34 +83,19 @@ def show(file: str | None, name: str | None, settings: Sequence[str]) -> None:
 
 
 def _model_text(name: str) -> str:
-    """A model's configuration, for a file anywhere: paths to its own files are made absolute."""
+    """A model's settings, for a file anywhere: they say whose weights are used."""
     import tomli_w
+
+    from lqsep.core.store.model_directory import shipped_models
 
     registry = Registry.discover()
     source = read_pipeline(name, PipelineChanges(), registry)
     parsed = source.parse(registry)
-    data = parsed.to_dict()
-    for prior_of, file in _default_checkpoints(parsed):
-        data["sources"][prior_of]["prior"]["checkpoint"] = file
-    return tomli_w.dumps(_with_absolute_paths(data, source.base_dir.resolve()))
-
-
-def _with_absolute_paths(value: Any, folder: Path) -> Any:
-    if isinstance(value, dict):
-        return {
-            # [model.files] maps names to hashes: the keys are what the components call the files.
-            (_absolute(key, folder) if key.endswith(".safetensors") else key): (
-                _with_absolute_paths(item, folder)
-            )
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_with_absolute_paths(item, folder) for item in value]
-    return _absolute(value, folder) if isinstance(value, str) else value
-
-
-def _absolute(text: str, folder: Path) -> str:
-    return str(folder / text) if text and (folder / text).is_file() else text
+    # What was measured is true of the model, and not of what its settings will be changed to.
+    data = {key: value for key, value in parsed.to_dict().items() if key != "model"}
+    is_shipped = source.name in shipped_models() and name == source.name
+    data.setdefault("weights", name if is_shipped else str(source.base_dir.resolve()))
+    return tomli_w.dumps(data)
 
 
 def _weight_files(parsed: PipelineConfig) -> Iterator[str]:
@@ -117,15 +105,14 @@ def _weight_files(parsed: PipelineConfig) -> Iterator[str]:
         for value in slot.model_dump().values():
             if isinstance(value, str) and value.endswith(".safetensors"):
                 yield value
-    for _, file in _default_checkpoints(parsed):
-        yield file
+    yield from _default_checkpoints(parsed)
 
 
-def _default_checkpoints(parsed: PipelineConfig) -> Iterator[tuple[str, str]]:
-    """Source and file of the priors that name none, which then look beside the configuration."""
+def _default_checkpoints(parsed: PipelineConfig) -> Iterator[str]:
+    """Files of the priors that name none."""
     for source, settings in parsed.sources.items():
         if getattr(settings.prior, "checkpoint", "") is None:
-            yield source, f"prior.{source}.safetensors"
+            yield prior_file(source)
 
 
 def _assemble(parsed: PipelineConfig, registry: Registry, source: PipelineSource) -> None:

@@ -10,6 +10,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from lqsep.cli.config.shadowed_commands import shadowed_commands
 from lqsep.cli.console.tables import print_table
 from lqsep.cli.lazy import LazyGroup
 from lqsep.core.components.registry import RegisteredComponent, Registry
@@ -21,7 +22,7 @@ _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multipl
 _LENGTHS = {"min_length": "at least {} long", "max_length": "at most {} long"}
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True)
+@click.group(cls=LazyGroup, path=("components",), invoke_without_command=True)
 @click.option("--kind", type=_KIND, help="Components of this kind only.")
 @click.option(
     "--block",
@@ -48,11 +49,12 @@ def components(context: click.Context, kind: str | None, blocked: tuple[str, ...
             for c in found
         ],
     )
-    if registry.problems:
+    problems = [*registry.problems, *shadowed_commands(registry, context.find_root().command)]
+    if problems:
         click.echo()
         print_table(
             ("problem with", "distribution", "stage", "error"),
-            [(p.plugin, p.distribution, p.stage, p.error) for p in registry.problems],
+            [(p.plugin, p.distribution, p.stage, p.error) for p in problems],
         )
 
 

@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import json
 import platform
+import re
 import shutil
 import subprocess
 from typing import Any
@@ -15,21 +16,23 @@ import click
 from lqsep.cli.console.tables import print_table
 from lqsep.core.errors import LqsepError
 
-_PACKAGES = (
-    "torch", "torchaudio", "numpy", "soundfile", "safetensors", "pydantic", "pluggy", "click",
-    "rich", "jaxtyping", "tomli-w",
-)  # fmt: skip
-_OPTIONAL_PACKAGES = {
-    "accelerate": "training",
+# What extras are for, and some of their packages by themselves.
+_USES = {
+    "train": "training",
+    "eval": "evaluation",
     "tensorboard": "training curves",
     "mido": "rendering data from MIDI files",
-    "museval": "evaluation",
-    "scipy": "evaluation",
+    "pyyaml": "reading Slakh2100",
     "matplotlib": "plots",
+    "av": "formats that libsndfile does not read, such as m4a",
 }
+
+# Extras of those who work on lqsep itself.
+_OWN_EXTRAS = {"test", "dev"}
+
 _PROGRAMS = {
     "fluidsynth": ("rendering data with a sound font", "--version"),
-    "ffmpeg": ("converting formats that soundfile does not read, such as m4a", "-version"),
+    "ffmpeg": ("the same where the package av (PyAV) is not installed", "-version"),
 }
 
 
@@ -42,7 +45,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     Exits with 1 when something that lqsep needs does not work, with 0 otherwise; optional parts
     and faulty plugins of others are only listed.
     """
-    found = examine()
+    found = examine(context.find_root().command)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -50,15 +53,16 @@ def doctor(context: click.Context, as_json: bool) -> None:
     context.exit(0 if found["ok"] else 1)
 
 
-def examine() -> dict[str, Any]:
-    """Everything that ``lqsep doctor`` reports, as plain values."""
+def examine(root: click.Command) -> dict[str, Any]:
+    """Everything that ``lqsep doctor`` reports of the command line ``root``, as plain values."""
     from lqsep import __version__
 
-    packages = [_package(name) for name in _PACKAGES]
+    required, optional_names = requirements()
+    packages = [_package(name) for name in required]
     optional = [
-        {**_package(name, do_import=False), "for": use} for name, use in _OPTIONAL_PACKAGES.items()
+        {**_package(name, do_import=False), "for": use} for name, use in optional_names.items()
     ]
-    plugins = _plugins()
+    plugins = _plugins(root)
     models = _models()
     ok = (
         all(p["error"] is None for p in packages)
@@ -79,6 +83,23 @@ def examine() -> dict[str, Any]:
         "plugins": plugins,
         "models": models,
     }
+
+
+def requirements() -> tuple[list[str], dict[str, str]]:
+    """Packages that lqsep requires, and those of its extras with what they are for."""
+    try:
+        lines = importlib.metadata.requires("lqsep") or []
+    except importlib.metadata.PackageNotFoundError:  # nor are there any plugins: told with them
+        lines = []
+    required, optional = [], {}
+    for line in lines:
+        name = re.split(r"[^\w.-]", line)[0]
+        extra = re.search(r"extra *== *[\"'](.+?)[\"']", line)
+        if extra is None:
+            required.append(name)
+        elif extra[1] not in _OWN_EXTRAS:
+            optional[name] = _USES.get(name.lower()) or _USES.get(extra[1], extra[1])
+    return required, optional
 
 
 def _package(name: str, *, do_import: bool = True) -> dict[str, Any]:
@@ -144,10 +165,12 @@ def _audio_formats() -> list[str]:
     return sorted(set(formats))
 
 
-def _plugins() -> dict[str, Any]:
+def _plugins(root: click.Command) -> dict[str, Any]:
+    from lqsep.cli.config.shadowed_commands import shadowed_commands
     from lqsep.core.components.registry import Registry
 
     registry = Registry.discover()
+    problems = (*registry.problems, *shadowed_commands(registry, root))
     counts: dict[str, int] = {}
     for component in registry.components():
         provider = f"{component.distribution} {component.version}"
@@ -156,7 +179,7 @@ def _plugins() -> dict[str, Any]:
         "components": counts,
         "problems": [
             {"plugin": p.plugin, "distribution": p.distribution, "stage": p.stage, "error": p.error}
-            for p in registry.problems
+            for p in problems
         ],
     }
 

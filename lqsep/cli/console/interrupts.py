@@ -1,43 +1,64 @@
-"""Ctrl-C and SIGTERM as exceptions, so that unfinished files are removed on the way out."""
+"""Signals that end a program, as exceptions: what is unfinished is removed on the way out."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+
+from lqsep.core.errors import Interrupted
+from lqsep.core.files import staging
+
+# Windows knows no hanging up.
+ENDING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+_received: int | None = None
 
 
-class Interrupts:
-    """While active, the given signals raise: SIGINT `KeyboardInterrupt`, others `SystemExit`.
+@contextmanager
+def interruptible(signals: Sequence[int] = ENDING) -> Iterator[None]:
+    """While active, the given signals raise `Interrupted`; ignored ones (``nohup``) stay ignored.
+
+    A second signal does not wait for the way out: unfinished files are removed, and the process
+    ends at once. Outside the main thread, where Python allows no handlers, nothing changes.
+    """
+    global _received
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _received = None
+    caught = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, _handle) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        _received = None
+
+
+def check_interrupts() -> None:
+    """Raise again what a signal raised; for loops to call now and then.
 
     An exception raised from a signal handler is lost when it strikes inside a destructor or a weak
-    reference's callback, as happens during imports. `check`, called now and then, raises it again.
-    A context manager; does nothing outside the main thread, where Python allows no handlers.
+    reference's callback, as happens during imports.
+
+    Raises:
+        Interrupted: A signal was received.
     """
+    if _received is not None:
+        raise Interrupted(_received)
 
-    def __init__(self, signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
-        self._signals = signals
-        self._received: int | None = None
-        self._previous: dict[int, Any] = {}
 
-    def check(self) -> None:
-        """Raise if a signal was received."""
-        if self._received == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self._received is not None:
-            raise SystemExit(128 + self._received)
-
-    def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {n: signal.signal(n, self._handle) for n in self._signals}
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._received = number
-        self.check()
+def _handle(number: int, frame: FrameType | None) -> None:
+    global _received
+    if _received is not None:
+        staging.remove_all()
+        os._exit(Interrupted(number).exit_code)
+    _received = number
+    raise Interrupted(number)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqsep.core.components.config import apply_override, parse_settings
+from lqsep.core.components.config import parse_settings
+from lqsep.core.components.overrides import apply_override
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError

@@ -6,34 +6,32 @@ import importlib.util
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.console.interrupts import check_interrupts
 from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.data.choice import DatasetChoice
 from lqsep.cli.evaluate.run import (
-    EXAMPLES,
     ItemResult,
     ItemSetup,
     ItemTask,
     is_done,
-    read_result,
 )
 from lqsep.cli.evaluate.settings import (
     SCHEMA_VERSION,
     SETTINGS_FILE,
-    SUMMARY_FILES,
     check_same,
     delete_results,
     known_baselines,
+    pipeline_settings,
     read_settings,
     with_baselines,
 )
-from lqsep.cli.jobs import run_in_processes
+from lqsep.cli.evaluate.summary import all_failed, read_table, to_json, write_summary
+from lqsep.cli.jobs.run import run_tasks
 from lqsep.cli.options import current_options, jobs_option, seed_option
 from lqsep.cli.pipeline.flags import (
     check_model_flags,
@@ -43,18 +41,14 @@ from lqsep.cli.pipeline.flags import (
     read_chosen_pipeline,
     use_one_thread,
 )
-from lqsep.cli.separate.outputs import check_writable
 from lqsep.core.components.config import check_two_sources
-from lqsep.core.errors import ConfigError, LqsepError
+from lqsep.core.errors import ConfigError
 from lqsep.core.evaluation.protocols import PROTOCOLS, find_protocol
-from lqsep.core.store.new_file import write_text
+from lqsep.core.files.new_file import check_writable, write_text
 
 if TYPE_CHECKING:
-    from lqsep.core.components.config import PipelineConfig
-    from lqsep.core.components.registry import Registry
     from lqsep.core.evaluation.items import EvaluationItem
     from lqsep.core.evaluation.protocols import Protocol
-    from lqsep.core.evaluation.summary import Summary
     from lqsep.core.interfaces.dataset import Dataset
 
 # Settings that begin so are the data set's, the others the pipeline's.
@@ -87,7 +81,7 @@ logger = logging.getLogger(__name__)
     "--baselines/--no-baselines",
     default=True,
     show_default=True,
-    help="Score what needs no model, and upper bounds, too.",
+    help="Score what needs no model, and what knows the true stems, too.",
 )
 @click.option(
     "--tracks",
@@ -116,14 +110,11 @@ def evaluate(context: click.Context, /, **options: Any) -> None:
     Writes summary.csv, summary.md, report.html (opens offline) and one file per item below items/
     into the folder of the results. What is there already is not computed again.
     """
-    with Interrupts() as interrupts:
-        failures = _evaluate(interrupts, **options)
-    if failures:
+    if _evaluate(**options):
         context.exit(1)
 
 
 def _evaluate(
-    interrupts: Interrupts,
     directory: Path,
     protocol: str,
     dataset: str,
@@ -144,11 +135,7 @@ def _evaluate(
 ) -> Mapping[str, str]:
     """Check everything, then score; gives what failed and why."""
     check_model_flags(name, config)
-    if examples and importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError(
-            "the examples of the report need matplotlib, which is not installed: "
-            "pip install 'lqsep[eval]', or use --examples 0"
-        )
+    _check_report(examples)
     use_one_thread()
 
     from lqsep.core.components.registry import Registry
@@ -173,7 +160,7 @@ def _evaluate(
         "sources": list(sources),
         "dataset": choice.to_dict(),
         "baselines": baselines,
-        **_pipeline_settings(parsed, device, registry),
+        **pipeline_settings(parsed, device, registry),
     }
     check_writable(out)
     found = read_settings(out)
@@ -195,41 +182,30 @@ def _evaluate(
     tasks = [ItemTask(item, index < examples) for index, item in enumerate(items)]
     setup = ItemSetup(pipeline, device, current_options(), choice, rules, seed, fitted, out)
     n_items = len(tasks) + len(failures)
-    failures |= _run([t for t in tasks if not is_done(out, t, sources)], jobs, setup, interrupts)
-    summary = _write_summary(tasks, wanted, out, failures)
-    click.echo(_document(summary, out, failures) if as_json else _read(out / "summary.md"))
+    failures |= _run([t for t in tasks if not is_done(out, t, sources)], jobs, setup)
+    summary = write_summary(tasks, wanted, out, failures)
+    click.echo(to_json(summary, out, failures) if as_json else read_table(out))
     if failures:
         names = ", ".join(failures)
         logger.error("%d of %d items failed: %s", len(failures), n_items, names)
     return failures
 
 
-def _pipeline_settings(config: PipelineConfig, device: str, registry: Registry) -> dict[str, Any]:
-    """What decides the stems: codec, configuration, kind of device, versions."""
-    import torch
+def _check_report(examples: int) -> None:
+    """See that the report can be made, before anything is computed.
 
-    from lqsep.core.components.assemble import BuildContext, build
-    from lqsep.core.components.config import file_hashes
-    from lqsep.core.components.spec import Kind
-    from lqsep.core.separation.report import versions
-    from lqsep.core.store.model_directory import resolve_device
-
-    context = BuildContext(
-        device=resolve_device(device),
-        dtype=torch.float32,
-        sources=tuple(config.sources),
-        gains=config.gains,
-        base_dir=config.base_dir,
-        hashes=file_hashes(config.model),
-    )
-    codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
-    values = config.to_dict()
-    return {
-        "codec_fingerprint": codec.fingerprint,
-        "device": context.device.type,
-        "config": {key: values[key] for key in values if key not in {"data", "train"}},
-        "versions": versions(),
-    }
+    Raises:
+        ConfigError: jinja2 is not installed, or there are to be examples and matplotlib is not.
+    """
+    if importlib.util.find_spec("jinja2") is None:
+        raise ConfigError(
+            "the report needs jinja2, which is not installed: pip install 'lqsep[eval]'"
+        )
+    if examples and importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError(
+            "the examples of the report need matplotlib, which is not installed: "
+            "pip install 'lqsep[eval]', or use --examples 0"
+        )
 
 
 def _plan(
@@ -252,21 +228,19 @@ def _plan(
         dataset, protocol, sources=sources, seed=seed, n_tracks=n_tracks, on_failure=failed
     )
     if not items:
-        raise _all_failed(failures)
+        raise all_failed(failures)
     return items, failures
 
 
-def _run(
-    tasks: Sequence[ItemTask], jobs: int, setup: ItemSetup, interrupts: Interrupts
-) -> dict[str, str]:
-    """Score the items here, or in several processes; what failed and why."""
+def _run(tasks: Sequence[ItemTask], jobs: int, setup: ItemSetup) -> dict[str, str]:
+    """Score the items; what failed and why."""
     failures: dict[str, str] = {}
     n_done = 0
     with ProgressBars(enabled=False if current_options().quiet else None) as bars:
 
         def add(result: ItemResult) -> None:
             nonlocal n_done
-            interrupts.check()
+            check_interrupts()
             n_done += 1
             bars.update("items", n_done, len(tasks))
             if result.error is not None:
@@ -274,54 +248,12 @@ def _run(
                 with bars.paused():
                     logger.error("%s: %s", result.item, result.error)
 
-        if len(tasks) > 1 and jobs > 1:
-            run_in_processes(tasks, jobs, setup, lambda *progress: interrupts.check(), add)
-        elif tasks:
-            work = setup.start()
-            for task in tasks:
-                add(work(task, None))
-    return failures
-
-
-def _write_summary(
-    tasks: Sequence[ItemTask],
-    settings: Mapping[str, Any],
-    out: Path,
-    failures: Mapping[str, str],
-) -> Summary:
-    """Write all that is about all items, from what is in their files.
-
-    Raises:
-        LqsepError: No item has a result.
-    """
-    from lqsep.core.evaluation.page.document import render_page
-    from lqsep.core.evaluation.page.sounds import Example
-    from lqsep.core.evaluation.summary import summarise, to_csv, to_markdown
-
-    read = [read_result(out, task.item.item) for task in tasks]
-    results = [result for result in read if result is not None]
-    if not results:
-        raise _all_failed(failures)
-    summary = summarise(results)
-    scored = {result["item"] for result in results}
-    folders = [out / EXAMPLES / t.item.item for t in tasks if t.is_example]
-    found = [Example.find(folder, settings["sources"]) for folder in folders]
-    examples = [example for example in found if example is not None and example.name in scored]
-    page = render_page(settings, results, summary, examples, failures)
-    texts = (to_csv(summary), to_markdown(summary), page)
-    for file, text in zip(SUMMARY_FILES, texts, strict=True):
-        write_text(out / file, text)
-    return summary
-
-
-def _all_failed(failures: Mapping[str, str]) -> LqsepError:
-    first, error = next(iter(failures.items()), ("", ""))
-    return LqsepError(f"all {len(failures)} items failed; the first, {first}: {error}")
-
-
-def _document(summary: Summary, out: Path, failures: Mapping[str, str]) -> str:
-    return json.dumps({**asdict(summary), "failures": dict(failures), "output": str(out)}, indent=2)
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8").rstrip("\n")
+        try:
+            run_tasks(tasks, jobs, setup, lambda *progress: check_interrupts(), add)
+        except KeyboardInterrupt as error:
+            error.add_note(f"{n_done} of {len(tasks)} items were done; the same command goes on")
+            raise
+    # In the order of the items, whichever was done first.
+    return {
+        task.item.item: failures[task.item.item] for task in tasks if task.item.item in failures
+    }

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqsep.cli.data.choice import DatasetChoice
-from lqsep.cli.jobs import OnProgress, WorkerSetup
+from lqsep.cli.jobs.setup import OnProgress, WorkerSetup
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError, LqsepError
-from lqsep.core.store.new_file import write_text
+from lqsep.core.files.new_file import write_text
 
 if TYPE_CHECKING:
     from lqsep.core.evaluation.baselines_of import Baselines

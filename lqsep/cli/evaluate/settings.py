@@ -12,11 +12,14 @@ from lqsep.cli.evaluate.run import EXAMPLES, ITEMS
 from lqsep.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from lqsep.core.components.config import PipelineConfig
+    from lqsep.core.components.registry import Registry
     from lqsep.core.evaluation.baselines_of import Baselines
 
 SETTINGS_FILE = "evaluation.json"
-SUMMARY_FILES = ("summary.csv", "summary.md", "report.html")
-SCHEMA_VERSION = 1
+TABLE_FILE = "summary.md"
+SUMMARY_FILES = ("summary.csv", TABLE_FILE, "report.html")
+SCHEMA_VERSION = 2
 
 # What was found by computing, not chosen: kept, not compared.
 _FITTED = "fitted_baselines"
@@ -46,6 +49,22 @@ def read_settings(out: Path) -> dict[str, Any] | None:
     if not isinstance(settings, dict):
         raise ConfigError(f"{path} holds no settings; choose another folder with --out")
     return settings
+
+
+def pipeline_settings(config: PipelineConfig, device: str, registry: Registry) -> dict[str, Any]:
+    """What decides the stems: codec, configuration, kind of device, versions."""
+    from lqsep.core.separation.report import versions
+    from lqsep.core.store.model_directory import build_codec
+
+    context = build_codec(config, registry, device)
+    assert context.codec is not None
+    values = config.to_dict()
+    return {
+        "codec_fingerprint": context.codec.fingerprint,
+        "device": context.device.type,
+        "config": {key: values[key] for key in values if key not in {"data", "train"}},
+        "versions": versions(),
+    }
 
 
 def check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], out: Path) -> None:

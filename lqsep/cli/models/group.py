@@ -1,4 +1,7 @@
-"""``lqsep models``: the models that come with the package, any model directory, other systems'."""
+"""``lqsep models``: the models that come with the package, any model directory.
+
+Plugins bring the commands that read and write other systems' models.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from typing import Any
 import click
 
 from lqsep.cli.console.tables import print_table
-from lqsep.cli.lazy import LazyCommand, LazyGroup
+from lqsep.cli.lazy import LazyGroup
 from lqsep.core.errors import LqsepError
 
 
-@click.group(cls=LazyGroup)
+@click.group(cls=LazyGroup, path=("models",))
 def models() -> None:
     """List, show and verify models; read and write those of other systems."""
 
@@ -25,7 +28,7 @@ def list_models() -> None:
     The speed is in seconds of computation per second of audio; `lqsep models show NAME` says where
     and how both were measured.
     """
-    from lqsep.core.components.config import read_toml
+    from lqsep.core.components.overrides import read_toml
     from lqsep.core.store.model_directory import shipped_models
 
     facts = []
@@ -42,7 +45,7 @@ def list_models() -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """All that is known of a model: NAME is a shipped model, a directory or a .toml file."""
-    from lqsep.core.components.config import get_table, read_toml
+    from lqsep.core.components.overrides import get_table, read_toml
     from lqsep.core.errors import ConfigError
     from lqsep.core.store.model_directory import find_config
 
@@ -88,28 +91,12 @@ def verify(context: click.Context, name: str | None) -> None:
         context.exit(failures[0].exit_code)
 
 
-@models.group(
-    "import",
-    cls=LazyGroup,
-    lazy_commands={
-        "jukebox": LazyCommand(
-            "lqsep.cli.models.jukebox:import_jukebox", "Checkpoints of LQVAE-separation."
-        )
-    },
-)
+@models.group("import", cls=LazyGroup, path=("models", "import"))
 def import_models() -> None:
     """Make a model of another system's files."""
 
 
-@models.group(
-    "export",
-    cls=LazyGroup,
-    lazy_commands={
-        "jukebox": LazyCommand(
-            "lqsep.cli.models.jukebox:export_jukebox", "Checkpoints for LQVAE-separation."
-        )
-    },
-)
+@models.group("export", cls=LazyGroup, path=("models", "export"))
 def export_models() -> None:
     """Write a model as another system's files."""
 
@@ -121,7 +108,7 @@ def _facts(path: Path, data: Mapping[str, Any]) -> dict[str, object]:
         path: The model's file.
         data: Its content.
     """
-    from lqsep.core.components.config import get_table
+    from lqsep.core.components.overrides import get_table
     from lqsep.core.store.model_directory import model_name
 
     model = get_table(data, "model", path)

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from lqsep.cli.options import Seconds, SourceValue, set_option
-from lqsep.cli.pipeline.changes import PipelineChanges, PipelineSource, read_pipeline
+from lqsep.cli.pipeline.changes import PipelineSource, read_pipeline
+from lqsep.core.components.changes import PipelineChanges
 from lqsep.core.components.registry import Registry
 
 DEFAULT_MODEL = "drums-bass"

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lqsep.cli.console.interrupts import Interrupts
-from lqsep.cli.jobs import run_in_processes
+from lqsep.cli.jobs.run import run_tasks
 from lqsep.cli.options import (
     Seconds,
     SourceValue,
     current_options,
-    did_you_mean,
     jobs_option,
     seed_option,
     split_names,
@@ -30,14 +28,6 @@ from lqsep.cli.pipeline.flags import (
     use_one_thread,
 )
 from lqsep.cli.separate.inputs import find_inputs, track_names
-from lqsep.cli.separate.outputs import (
-    DEFAULT_TEMPLATE,
-    OutputSettings,
-    check_distinct,
-    check_format,
-    check_template,
-    check_writable,
-)
 from lqsep.cli.separate.references import check_references, mixture_name
 from lqsep.cli.separate.results import Results
 from lqsep.cli.separate.run import (
@@ -45,11 +35,19 @@ from lqsep.cli.separate.run import (
     TrackResult,
     TrackSettings,
     check_input,
-    references_of,
+    identity_of,
 )
 from lqsep.cli.separate.worker import TrackSetup
 from lqsep.core.components.config import check_two_sources
-from lqsep.core.errors import ConfigError
+from lqsep.core.errors import AudioError, ConfigError, did_you_mean
+from lqsep.core.files.new_file import check_writable
+from lqsep.core.separation.output.settings import (
+    DEFAULT_TEMPLATE,
+    OutputSettings,
+    check_distinct,
+    check_format,
+    check_template,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +66,14 @@ logger = logging.getLogger(__name__)
 )
 @click.option("--stems", metavar="A,B", help="Write these stems only.")
 @click.option("--residual", is_flag=True, help="Also write the mixture minus the sum of all stems.")
+@click.option(
+    "--complement",
+    is_flag=True,
+    help="Also write the mixture minus the stems of --stems, everything else.",
+)
+@click.option(
+    "--two-stems", metavar="A", help="The same as --stems A --complement: one stem and the rest."
+)
 @click.option(
     "--filename",
     "template",
@@ -112,23 +118,29 @@ logger = logging.getLogger(__name__)
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as one JSON document.")
 @jobs_option("Tracks separated at a time, each in a process with a model of its own.")
-@click.option("--skip-existing", is_flag=True, help="Skip tracks whose results are there.")
+@click.option(
+    "--skip-existing",
+    is_flag=True,
+    help="Skip tracks whose results are there, made from the same file with the same settings.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the results of other inputs, too.")
 @click.pass_context
 def separate(context: click.Context, /, **options: Any) -> None:
     """Separate audio files into their sources.
 
-    INPUT is a file, a folder (all audio files below it) or a glob pattern. Stems are written to
-    OUT/MODEL/TRACK/STEM.wav, with a report in OUT/MODEL/TRACK/lqsep.json. Without INPUT, the
-    mixture is formed from one --reference per source.
+    INPUT is a file, a folder (all audio files below it), a glob pattern, a pipe, or - for standard
+    input. Stems are written to OUT/MODEL/TRACK/STEM.wav, with a report in
+    OUT/MODEL/TRACK/lqsep.json. Without INPUT, the mixture is formed from one --reference per
+    source.
     """
-    with Interrupts() as interrupts:
-        results = _separate(interrupts, **options)
+    with ExitStack() as pipes:
+        results = _separate(pipes, **options)
     if any(result.status == "failed" for result in results):
         context.exit(1)
 
 
 def _separate(
-    interrupts: Interrupts,
+    pipes: ExitStack,
     inputs: Sequence[str],
     name: str | None,
     config: str | None,
@@ -140,6 +152,8 @@ def _separate(
     int24: bool,
     stems: str | None,
     residual: bool,
+    complement: bool,
+    two_stems: str | None,
     clip_mode: Any,
     seed: int,
     start: float,
@@ -150,6 +164,7 @@ def _separate(
     as_json: bool,
     jobs: int,
     skip_existing: bool,
+    overwrite: bool,
     **pipeline_options: Any,
 ) -> list[TrackResult]:
     """Check everything, then separate; cheap checks come first."""
@@ -161,15 +176,20 @@ def _separate(
         raise click.UsageError("INPUT and --out must not be empty")
     if float32 and int24:
         raise click.UsageError("give --float32 or --int24, not both")
+    if two_stems is not None:
+        if stems is not None or "," in two_stems:
+            raise click.UsageError("--two-stems takes one stem, and does not go with --stems")
+        stems, complement = two_stems, True
+    if complement and stems is None:
+        raise click.UsageError("--complement needs --stems: what is everything else to be without?")
     check_template(template)
     subtype = "FLOAT" if float32 else "PCM_24" if int24 else "PCM_16"
     check_format(file_format, subtype)
 
     use_one_thread()
 
-    from lqsep.core.audio.files import READABLE_EXTENSIONS
     from lqsep.core.components.registry import Registry
-    from lqsep.core.store.model_directory import resolve_device
+    from lqsep.core.store.devices import resolve_device
 
     resolve_device(device)
     if plots:
@@ -187,6 +207,7 @@ def _separate(
         root=Path(out) / pipeline.name,
         stems=_chosen(stems, sources),
         residual=residual,
+        complement=complement,
         template=template,
         format=file_format,
         subtype=subtype,
@@ -195,30 +216,44 @@ def _separate(
         n_candidates=save_candidates or 0,
         plots=plots,
     )
-    files, missing = find_inputs(inputs, READABLE_EXTENSIONS, skip=Path(out))
+    found = find_inputs(inputs, skip=Path(out), pipes=pipes)
+    files = found.files
     if len(files) > 1 and recordings:
         raise click.UsageError(f"--reference goes with one INPUT; there are {len(files)} files")
-    tracks = [Track(*pair, recordings) for pair in zip(files, track_names(files), strict=True)]
+    tracks = [
+        Track(file.path, name, recordings, found.given.get(file.path))
+        for file, name in zip(files, track_names(files), strict=True)
+    ]
     if not inputs:
         tracks = [Track(None, mixture_name(recordings), recordings)]
-    read = [*files, *(reference.path for reference in recordings)]
+    read = [*(file.path for file in files), *(reference.path for reference in recordings)]
     check_distinct(output, [track.name for track in tracks], read)
     check_writable(output.root)
 
-    settings = TrackSettings(output, seed, start, duration, current_options().debug)
-    with Results(output.root, pipeline.name, as_json, interrupts) as results:
-        for text, error in missing:
+    settings = TrackSettings(
+        output,
+        seed,
+        start,
+        duration,
+        pipeline={"model": pipeline.name, "config": parsed.to_dict()},
+        overwrite=overwrite,
+        debug=current_options().debug,
+    )
+    with Results(output.root, pipeline.name, as_json, len(tracks)) as results:
+        for path, why in found.left_out:
+            results.leave_out(path, why)
+        for text, error in found.failures:
             results.add(TrackResult(text, None, "failed", error=error))
         todo = []
         for track in tracks:
-            known = _skipped(track, output) if skip_existing else None
+            known = _skipped(track, settings) if skip_existing else None
             known = known or check_input(track, settings)
             if known is None:
                 todo.append(track)
             else:
                 results.add(known)
         setup = TrackSetup(pipeline, device, current_options(), settings)
-        _run(todo, jobs, setup, results)
+        run_tasks(todo, jobs, setup, results.progress, results.add)
     results.print_summary()
     return results.all
 
@@ -239,27 +274,26 @@ def _chosen(stems: str | None, sources: Sequence[str]) -> tuple[str, ...]:
     return tuple(source for source in sources if source in names)
 
 
-def _skipped(track: Track, output: OutputSettings) -> TrackResult | None:
-    """A result where all files are there; with references, only if these were its own."""
-    if not output.is_complete(track.name):
+def _skipped(track: Track, settings: TrackSettings) -> TrackResult | None:
+    """A result where all files are there, made from the same files with the same settings."""
+    from lqsep.core.separation.output.identity import read_report
+
+    output = settings.output
+    try:
+        is_done = identity_of(track, settings).is_done(output, track.name)
+    except AudioError:  # which checking the input tells
+        return None
+    if not is_done:
         return None
     report_path = output.report_path(track.name)
-    scores: tuple[Mapping[str, Any], ...] = ()
-    if track.references:
-        try:
-            report = json.loads(report_path.read_text(encoding="utf-8"))
-            if report["references"] != references_of(track):
-                return None
-            scores = tuple(report["scores"])
-        except (OSError, ValueError, LookupError, TypeError):  # an older or a broken report
-            return None
+    scores = (read_report(report_path) or {}).get("scores", ())
     return TrackResult(
         track.label,
         track.name,
         "skipped",
         files={name: str(path) for name, path in output.all_paths(track.name).items()},
         report=str(report_path),
-        scores=scores,
+        scores=tuple(scores),
     )
 
 
@@ -272,17 +306,3 @@ def _check_plots() -> None:
     from lqsep.core.plotting.spectrograms import new_figure
 
     new_figure(1, 1)
-
-
-def _run(tracks: Sequence[Track], jobs: int, setup: TrackSetup, results: Results) -> None:
-    """Separate the tracks here, or in several processes."""
-    if len(tracks) > 1 and jobs > 1:
-        run_in_processes(tracks, jobs, setup, results.progress, results.add)
-    elif tracks:
-        separate_one = setup.start()
-        for track in tracks:
-
-            def on_progress(done_s: float, total_s: float, track: Track = track) -> None:
-                results.progress(track, done_s, total_s)
-
-            results.add(separate_one(track, on_progress))

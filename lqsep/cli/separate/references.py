@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqsep.cli.options import did_you_mean
-from lqsep.cli.separate.track_parts import TrackPart
-from lqsep.core.errors import ConfigError
+from lqsep.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from lqsep.core.audio.mixtures import MixtureReader
-    from lqsep.core.separation.run import SeparationRun, StemBlock
-    from lqsep.core.separation.separator import Separator
-    from lqsep.core.signal.running_scores import RunningScore
-
-# Estimates and references, as evaluations name them too.
-RESULT = "lqsep"
-CODEC = "codec"
-ORIGINAL = "original"
-DECODED = "decoded"
-
-# A mixture whose level is further off that of its references is worth a word.
-_LEVEL_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -161,121 +144,6 @@ def _part(reader: MixtureReader, start_s: float, duration_s: float | None) -> Mi
     return SliceReader(reader, start_s, duration_s)
 
 
-class ReferenceScores(TrackPart):
-    """Scores of the stems against the references times their gains.
-
-    Each stem is compared with the recording itself and with what the codec makes of it; so is, for
-    comparison, the mixture divided by the number of sources. The codec's round trip against the
-    recording says what decoded codes could reach.
-
-    Args:
-        separator: Gives codec and gains.
-        run: The separation.
-        readers: References by source, of the mixture's form, before their gains.
-    """
-
-    def __init__(
-        self, separator: Separator, run: SeparationRun, readers: Mapping[str, MixtureReader]
-    ) -> None:
-        from lqsep.core.separation.segments import CrossFader
-
-        self._separator = separator
-        self._readers = readers
-        self._sources = [separator.sources.index(source) for source in readers]
-        self._n_total = run.reader.n_samples
-        self._rate = run.reader.sample_rate
-        self._n_scored = min(self._n_total, *(reader.n_samples for reader in readers.values()))
-        self._fader = CrossFader(run.plan)
-        self._scores: dict[tuple[str, str, str], RunningScore] = {}
-        # Of the mixture with the sum of the references times their gains, and of that sum.
-        self._products = [0.0, 0.0]
-
-    def push(self, block: StemBlock) -> None:
-        decoded = self._fader.push(block.segment, self._decoded(block))
-        n_samples = min(self._n_scored - block.start, block.stems.shape[-1])
-        if n_samples < 1:
-            return
-        share = block.mixture[:, :n_samples] / len(self._separator.sources)
-        share_name = f"mixture/{len(self._separator.sources)}"
-        total = 0 * share
-        for place, (source, index) in enumerate(zip(self._readers, self._sources, strict=True)):
-            gain = self._separator.gains[index]
-            original = self._read(source, block.start, block.start + n_samples) * gain
-            total = total + original
-            # The codec's channel, on all channels of the mixture.
-            trip = decoded[place, :, :n_samples].expand_as(original).cpu()
-            stem = block.stems[index, :, :n_samples]
-            for estimate, wave in ((RESULT, stem), (share_name, share)):
-                self._push(estimate, source, ORIGINAL, original, wave)
-                self._push(estimate, source, DECODED, trip, wave)
-            self._push(CODEC, source, ORIGINAL, original, trip)
-        self._products[0] += float((block.mixture[:, :n_samples] * total).sum())
-        self._products[1] += float(total.square().sum())
-
-    def results(self) -> tuple[dict[str, Any], ...]:
-        """One entry per estimate, source and reference; plain values, dB or None."""
-        return tuple(
-            {
-                "estimate": estimate,
-                "source": source,
-                "reference": reference,
-                **{name: _finite(value) for name, value in asdict(score.result()).items()},
-            }
-            for (estimate, source, reference), score in self._scores.items()
-        )
-
-    def warnings(self) -> list[str]:
-        notes = []
-        if self._n_scored < self._n_total:
-            notes.append(
-                f"the references end at {self._n_scored / self._rate:.2f} s of "
-                f"{self._n_total / self._rate:.2f} s; what follows is not scored"
-            )
-        product, energy = self._products
-        is_complete = len(self._sources) == len(self._separator.sources)
-        if is_complete and energy and abs(product / energy - 1) > _LEVEL_TOLERANCE:
-            notes.append(
-                f"the mixture is {product / energy:.2f} times as loud as the sum of its references "
-                "times their gains: the SDR counts this difference of level, the SI-SDR does not"
-            )
-        return notes
-
-    def _decoded(self, block: StemBlock) -> Tensor:
-        """The codec's round trips of one segment, times their gains; ``sources 1 samples``."""
-        import torch
-        from torch.nn.functional import pad
-
-        from lqsep.core.separation.references import codec_round_trip
-
-        segment, separator = block.segment, self._separator
-        length, trips = segment.stop - segment.start, []
-        for source, index in zip(self._readers, self._sources, strict=True):
-            stop = min(segment.stop, self._readers[source].n_samples)
-            if stop <= segment.start:
-                trips.append(torch.zeros(1, length))
-                continue
-            wave = self._read(source, segment.start, stop).to(separator.device)
-            scale = block.result.encoded.scale
-            with torch.inference_mode():
-                trip = codec_round_trip(separator.codec, wave, self._rate, index, scale)
-            trip = trip * separator.gains[index]
-            trips.append(pad(trip.cpu(), (0, length - trip.shape[-1])))
-        return torch.stack(trips)
-
-    def _read(self, source: str, start: int, stop: int) -> Tensor:
-        import torch
-
-        return torch.from_numpy(self._readers[source].read(start, stop).copy())
-
-    def _push(
-        self, estimate: str, source: str, reference: str, truth: Tensor, wave: Tensor
-    ) -> None:
-        from lqsep.core.signal.running_scores import RunningScore
-
-        score = self._scores.setdefault((estimate, source, reference), RunningScore(self._rate))
-        score.push(truth, wave)
-
-
 def score_table(scores: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Headers and rows to print: in dB, estimates of a source below each other."""
     headers = ["source", "estimate", "reference", "SDR", "SI-SDR", "SDR whole", "SI-SDR whole"]
@@ -288,7 +156,3 @@ def score_table(scores: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[li
         if score["source"] == source
     ]
     return headers, rows
-
-
-def _finite(value: float | int) -> float | int | None:
-    return value if math.isfinite(value) else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import click
 
-from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.console.interrupts import check_interrupts
 from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.console.tables import print_table
 from lqsep.cli.options import current_options
@@ -24,9 +25,10 @@ logger = logging.getLogger(__name__)
 class Results:
     """Collects results, and shows them and the progress as they come; a context manager."""
 
-    def __init__(self, root: Path, model: str, as_json: bool, interrupts: Interrupts) -> None:
+    def __init__(self, root: Path, model: str, as_json: bool, n_tracks: int) -> None:
         self.all: list[TrackResult] = []
-        self._interrupts = interrupts
+        self.left_out: list[tuple[Path, str]] = []
+        self._n_tracks = n_tracks
         self._root = root
         self._model = model
         self._as_json = as_json
@@ -35,11 +37,20 @@ class Results:
     def __enter__(self) -> Results:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._bars.close()
+        if isinstance(error, KeyboardInterrupt):
+            n_done = sum(result.status != "failed" for result in self.all)
+            how = "the same command with --skip-existing goes on"
+            error.add_note(f"{n_done} of {self._n_tracks} tracks are done; {how}")
 
     def progress(self, track: Track, done_s: float, total_s: float) -> None:
-        self._interrupts.check()
+        check_interrupts()
         self._bars.update(track.name, done_s, total_s)
 
     def add(self, result: TrackResult) -> None:
@@ -53,8 +64,15 @@ class Results:
                 logger.error("%s", result.error)
             elif not self._as_json:
                 click.echo(self._line(result))
+                if result.self_check:
+                    click.echo(f"  {result.self_check}")
                 if result.scores:
                     print_table(*score_table(result.scores), title=SCORE_TITLE)
+
+    def leave_out(self, path: Path, why: str) -> None:
+        """Tell of a file in a folder that is sound and is not read."""
+        self.left_out.append((path, why))
+        logger.warning("left out: %s: %s", path, why)
 
     def print_summary(self) -> None:
         """The JSON document; and on stderr, which inputs failed."""
@@ -86,4 +104,5 @@ class Results:
             "output": str(self._root),
             "counts": counts,
             "tracks": [result.to_dict() for result in self.all],
+            "left_out": [{"path": str(path), "reason": why} for path, why in self.left_out],
         }

@@ -1,29 +1,22 @@
-"""Separate tracks one after the other, each written block by block.
-
-Nothing of a track is held in memory but the segment being worked on. Files appear under their
-names when the whole track is done.
-"""
+"""Separate tracks one after the other: what becomes of each is a result, failures included."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lqsep.cli.separate.outputs import OutputSettings, remove_empty
-from lqsep.cli.separate.plots import SeparationPlots
-from lqsep.cli.separate.references import OpenReferences, Reference, ReferenceScores, opened
-from lqsep.cli.separate.saved_candidates import CandidateStems, CandidateTable
-from lqsep.cli.separate.track_parts import StemFiles, TrackPart
+from lqsep.cli.separate.references import OpenReferences, Reference, opened
 from lqsep.core.errors import AudioError, LqsepError
+from lqsep.core.separation.output.settings import OutputSettings
 
 if TYPE_CHECKING:
-    from lqsep.core.separation.run import SeparationRun
+    from lqsep.core.separation.output.identity import TrackIdentity
+    from lqsep.core.separation.output.track import MakePart
     from lqsep.core.separation.separator import Separator
 
 logger = logging.getLogger(__name__)
@@ -39,17 +32,19 @@ class Track:
         path: The mixture; None where it is formed from the references.
         name: Of the folder with the results.
         references: Recordings of its sources.
+        given: What a user called the mixture, where it came through a pipe.
     """
 
     path: Path | None
     name: str
     references: tuple[Reference, ...] = ()
+    given: str | None = None
 
     @property
     def label(self) -> str:
         """The input in words."""
         if self.path is not None:
-            return str(self.path)
+            return self.given or str(self.path)
         return " + ".join(f"{part.gain:g} * {part.path}" for part in self.references)
 
 
@@ -62,6 +57,8 @@ class TrackSettings:
         seed: Of the samplers; the same for every track.
         start_s: Where to begin, in seconds.
         duration_s: Seconds to separate; None = to the end.
+        pipeline: What the pipeline was made from, as the report has it: ``model`` and ``config``.
+        overwrite: Whether results of other inputs may be replaced.
         debug: Log the traceback of every failure.
     """
 
@@ -69,6 +66,8 @@ class TrackSettings:
     seed: int = 0
     start_s: float = 0.0
     duration_s: float | None = None
+    pipeline: Mapping[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
     debug: bool = False
 
 
@@ -86,6 +85,7 @@ class TrackResult:
     duration_s: float | None = None
     elapsed_s: float | None = None
     scores: tuple[Mapping[str, Any], ...] = ()
+    self_check: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -97,11 +97,36 @@ def open_input(track: Track, settings: TrackSettings) -> AbstractContextManager[
     return opened(track.path, track.name, track.references, settings.start_s, settings.duration_s)
 
 
+def identity_of(track: Track, settings: TrackSettings) -> TrackIdentity:
+    """What its results are made from."""
+    from lqsep.core.separation.output.identity import TrackIdentity
+
+    mixture = () if track.path is None else (track.path,)
+    return TrackIdentity(
+        (*mixture, *(reference.path for reference in track.references)),
+        {
+            **settings.pipeline,
+            "seed": settings.seed,
+            "settings": {
+                "start_s": settings.start_s,
+                "duration_s": settings.duration_s,
+                "references": references_of(track),
+                **settings.output.deciding(),
+            },
+        },
+    )
+
+
 def check_input(track: Track, settings: TrackSettings) -> TrackResult | None:
-    """A failed result where the input cannot be read, found before anything is computed."""
+    """A failed result where the track cannot be done, found before anything is computed."""
+    from lqsep.core.separation.output.track import refuse_others
+
     try:
         with open_input(track, settings):
-            return None
+            pass
+        if not settings.overwrite:
+            refuse_others(identity_of(track, settings), settings.output, track.name)
+        return None
     except AudioError as error:
         _log_traceback(track, settings)
         return failed(track, str(error))
@@ -109,6 +134,8 @@ def check_input(track: Track, settings: TrackSettings) -> TrackResult | None:
 
 def failed(track: Track, error: str) -> TrackResult:
     """The result of a track that could not be separated."""
+    if track.given is not None:
+        error = error.replace(str(track.path), track.given)
     return TrackResult(track.label, track.name, "failed", error=error)
 
 
@@ -151,96 +178,63 @@ def separate_track(
     Raises:
         LqsepError: It cannot be read, separated or written; nothing is left behind.
     """
+    from lqsep.core.separation.output.reference_scores import ReferenceScores
+    from lqsep.core.separation.output.track import write_track
+
     logger.info("separating %s", track.label)
     started = time.perf_counter()
-    output = settings.output
-    files = output.all_paths(track.name)
-    report_path = output.report_path(track.name)
+    identity = identity_of(track, settings)
     with open_input(track, settings) as sources:
-        run = separator.stream(sources.mixture, seed=settings.seed, on_progress=on_progress)
-        parts: list[TrackPart] = []
-        try:
-            stems = StemFiles(
-                output.paths(track.name), run.reader, output, tuple(separator.sources)
-            )
-            parts.append(stems)
-            _add_parts(parts, separator, run, track, output, sources)
-            for block in run:
-                for part in parts:
-                    part.push(block)
-            for part in parts:
-                part.finish()
-            # From here on an older report would describe other files.
-            report_path.unlink(missing_ok=True)
-            peak = max(part.peak for part in parts)
-            for part in parts:
-                part.commit(peak)
-        except BaseException:
-            for part in parts:
-                part.discard()
-            remove_empty([path.parent for path in files.values()], output.root)
-            raise
-    report = run.report()
-    warnings = (*report.warnings, *(note for part in parts for note in part.warnings()))
-    extra = _report_extra(track, settings, stems)
-    scores = tuple(
-        score for part in parts if isinstance(part, ReferenceScores) for score in part.results()
-    )
-    if track.references:
-        extra["scores"] = scores
-    replace(report, warnings=warnings).write(report_path, extra=extra)
+        scores: list[ReferenceScores] = []
+
+        def scored(pipeline: Any, run: Any, output: Any, name: Any) -> ReferenceScores:
+            scores.append(ReferenceScores(pipeline, run, sources.references))
+            return scores[-1]
+
+        further: list[MakePart] = [scored] if sources.references else []
+        if settings.output.plots:
+            from lqsep.core.plotting.separation import plots_beside
+
+            further.append(plots_beside(sources.references))
+        written = write_track(
+            separator,
+            sources.mixture,
+            settings.output,
+            track=track.name,
+            seed=settings.seed,
+            on_progress=on_progress,
+            further=further,
+            identity=identity,
+            extra=lambda: _entries(track, settings, identity, scores),
+            overwrite=settings.overwrite,
+        )
+    report = written.report
     return TrackResult(
         input=track.label,
         track=track.name,
         status="done",
-        files={name: str(path) for name, path in files.items()},
-        report=str(report_path),
-        warnings=tuple(f"{track.name}: {warning}" for warning in warnings),
+        files={name: str(path) for name, path in written.files.items()},
+        report=str(written.report_path),
+        warnings=tuple(f"{track.name}: {warning}" for warning in report.warnings),
         duration_s=report.input.duration_s,
         elapsed_s=time.perf_counter() - started,
-        scores=scores,
+        scores=tuple(score for part in scores for score in part.results()),
+        self_check=written.self_check,
     )
 
 
-def _add_parts(
-    parts: list[TrackPart],
-    separator: Separator,
-    run: SeparationRun,
-    track: Track,
-    output: OutputSettings,
-    sources: OpenReferences,
-) -> None:
-    """What is asked for beside the stems; one by one, so that a failure leaves none behind."""
-    if sources.references:
-        parts.append(ReferenceScores(separator, run, sources.references))
-    if output.n_candidates:
-        parts.append(CandidateStems(separator, run, output, track.name))
-        parts.append(CandidateTable(separator, run, output, track.name))
-    if output.plots:
-        parts.append(SeparationPlots(separator, run, output, track.name, sources.references))
-
-
-def _report_extra(track: Track, settings: TrackSettings, stems: StemFiles) -> dict[str, Any]:
+def _entries(
+    track: Track, settings: TrackSettings, identity: TrackIdentity, scores: Sequence[Any]
+) -> dict[str, Any]:
     """What only the command line knows, for ``lqsep.json``."""
-    output = settings.output
-    folder = output.report_path(track.name).parent
     extra = {
-        "path": None if track.path is None else str(track.path),
+        "path": None if track.path is None else track.label,
         "start_s": settings.start_s,
-        "files": {
-            name: os.path.relpath(path, folder)
-            for name, path in output.all_paths(track.name).items()
-        },
-        "clipped": {name: writer.n_clipped for name, writer in stems.writers.items()},
-        "output": {
-            "format": output.format,
-            "subtype": output.subtype,
-            "clip_mode": output.clip_mode,
-            "scale": stems.scale,
-        },
+        "settings": identity.settings["settings"],
     }
     if track.references:
         extra["references"] = references_of(track)
+        extra["scores"] = tuple(score for part in scores for score in part.results())
     return extra
 
 

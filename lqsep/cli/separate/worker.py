@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lqsep.cli.jobs import OnProgress, WorkerSetup
+from lqsep.cli.jobs.setup import OnProgress, WorkerSetup
 from lqsep.cli.separate.run import Track, TrackResult, TrackSettings, failed, run_track
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import current_options, set_option
 from lqsep.cli.train.presets import PRESETS
+from lqsep.core.components.spec import Kind
 
 
 def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of both commands, in the order of their help."""
+    """The options of all these commands, in the order of their help."""
     options = [
         click.option(
             "--config",
@@ -50,34 +52,39 @@ def _common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.group()
+@click.group(cls=LazyGroup, path=("train",))
 def train() -> None:
     """Train the parts of a model.
 
-    Train the codec first, then the priors on its codes. Ctrl-C writes a checkpoint, from which
-    --resume goes on. Several processes train together when torchrun or accelerate launch starts
-    `-m lqsep train`.
+    Train the codec first, then the rest, which works on its codes. Ctrl-C writes a checkpoint, from
+    which --resume goes on. Several processes train together when torchrun or accelerate launch
+    starts `-m lqsep train`.
     """
     current_options().is_joint = True
 
 
-@train.command()
-@_common_options
-def codec(**choices: Any) -> None:
-    """Train the codec on the sounds of all sources."""
-    from lqsep.cli.train.run import opened_run
+def _command(kind: Kind, text: str) -> click.Command:
+    """``lqsep train <kind>``, the same for all kinds."""
 
-    with opened_run(**choices) as run:
-        run.train_codec()
+    @click.command(kind.value, help=text)
+    @_common_options
+    def command(**choices: Any) -> None:
+        from lqsep.cli.train.run import opened_run
+
+        with opened_run(kind=kind, **choices) as run:
+            run.train()
+
+    if kind is Kind.PRIOR:
+        only = "Train this source's prior.  [all, in turn]"
+        return click.option("--source", metavar="NAME", help=only)(command)
+    return command
 
 
-@train.command()
-@_common_options
-@click.option("--source", metavar="NAME", help="Train this source's prior.  [all, in turn]")
-def prior(source: str | None, **choices: Any) -> None:
-    """Train the priors of the sources on the codes of a trained codec."""
-    from lqsep.cli.train.run import opened_run
-
-    with opened_run(**choices) as run:
-        for name in run.chosen_sources(source):
-            run.train_prior(name)
+for _kind, _text in {
+    Kind.CODEC: "Train the codec on the sounds of all sources.",
+    Kind.PRIOR: "Train the priors of the sources on the codes of a trained codec.",
+    Kind.LIKELIHOOD: "Prepare the likelihood: a table, a calibration, counts of codes.",
+    Kind.SELECTOR: "Train the selector, if the pipeline has one that learns.",
+    Kind.REFINER: "Train those of the pipeline's refiners that learn, in turn.",
+}.items():
+    train.add_command(_command(_kind, _text))

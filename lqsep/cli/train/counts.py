@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from lqsep.cli.data.choice import DatasetChoice
 from lqsep.cli.options import current_options, seed_option
-from lqsep.cli.separate.outputs import check_target
+from lqsep.cli.train.likelihoods import CodecModel, OnProgress, describe, train_likelihood
 
 COUNTS_FILE = "counts.safetensors"
 
@@ -85,7 +84,7 @@ def make_counts(
     *,
     passes: int,
     seed: int,
-    on_progress: Callable[[float, float], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> str:
     """Count, store the counts, and describe them in ``model.toml`` where they lie beside it.
 
@@ -110,34 +109,18 @@ def make_counts(
         IncompatibleComponentsError: There are not two sources with one codebook, or the codec
             gives no codes of the mixture.
     """
-    import torch
+    from lqsep.core.files.new_file import check_target
 
-    from lqsep.cli.pipeline.codec_model import open_codec_model
-    from lqsep.core.store.model_directory import update_model_toml
-    from lqsep.plugins.counts.counting import count_codes
-    from lqsep.plugins.counts.factory import shared_codebook_size
-    from lqsep.plugins.counts.store import save_counts
-
-    model = open_codec_model(directory, device)
+    model = CodecModel.open(directory, device)
     check_target(path)
-    context = model.context
-    with torch.inference_mode():
-        counted = count_codes(
-            recordings.open(context.sources, model.registry),
-            context.sources,
-            model.codec,
-            codebook_size=shared_codebook_size(model.codec),
-            gains=(context.gains[0], context.gains[1]),
-            clip_s=model.config.pipeline.segment,
-            device=context.device,
-            generator=torch.Generator().manual_seed(seed),
-            passes=passes,
-            on_progress=on_progress,
-        )
-    save_counts(path, counted.counts)
-    if path.resolve().parent == directory.resolve():
-        update_model_toml(directory, files=[path.name])
-    words = f"{len(counted.counts.counts)} distinct triples in {counted.counts.n_frames} frames"
-    if counted.coverage is not None:
-        words += f"; other tracks cover {counted.coverage:.1%} of the frames of a held-out track"
-    return words
+    trained = train_likelihood(
+        model,
+        model.likelihood("counts", {"counts": path.name}),
+        {"passes": passes, "max_unreadable": 0.0},
+        output_dir=path.parent,
+        recordings=recordings,
+        seed=seed,
+        on_progress=on_progress,
+    )
+    describe(model, path, {})
+    return trained.summary

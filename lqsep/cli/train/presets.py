@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
-from lqsep.core.components.config import (
-    PipelineConfig,
-    apply_override,
-    load_config,
-    parse_config,
-    read_toml,
-)
+from lqsep.core.components.config import PipelineConfig, load_config, parse_config
+from lqsep.core.components.overrides import apply_override, read_toml
 from lqsep.core.components.registry import Registry
 
-_FOLDER = Path(__file__).resolve().parent.parent / "presets"
+_FOLDER = Path(str(resources.files("lqsep"))) / "presets"
 
 PRESETS = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lqsep.cli.options import current_options
+from lqsep.core.training.events import (
+    TrainEncoding,
+    TrainEvent,
+    TrainFinished,
+    TrainNote,
+    TrainStep,
+    TrainValidation,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -17,16 +26,12 @@ if TYPE_CHECKING:
 # Seconds between lines where there is no terminal.
 _LINE_EVERY_S = 30.0
 
+# What goes through per second, where its name alone would not say.
+_UNITS = {"audio_s": "s of audio"}
+
 
 class TrainingProgress:
-    """Shows what trainers report (`lqsep.core.components.assemble.TrainContext.report`).
-
-    Dictionaries with ``event`` ``progress`` (``name``, ``step``, ``steps``, ``done``, ``eta_s``,
-    ``steps_per_s`` and other rates, ``loss``), ``encoding`` (likewise, but for the loss),
-    ``validation`` (``name``, ``step``, figures), ``summary`` (likewise) and ``note`` (``text``) are
-    understood; others are shown as figures.
-    ``-q`` hides everything.
-    """
+    """Shows what trainers tell, see `lqsep.core.training.events`; ``-q`` hides everything."""
 
     def __init__(self, *, terminal: bool | None = None, quiet: bool | None = None) -> None:
         self._terminal = sys.stderr.isatty() if terminal is None else terminal
@@ -35,38 +40,52 @@ class TrainingProgress:
         self._tasks: dict[str, TaskID] = {}
         self._last_line = float("-inf")
 
-    def report(self, figures: Mapping[str, Any]) -> None:
-        """Show one report."""
+    def report(self, event: TrainEvent) -> None:
+        """Show one event.
+
+        Raises:
+            TypeError: It is none of them.
+        """
+        if isinstance(event, TrainStep | TrainEncoding):
+            self._show_progress(event)
+        elif isinstance(event, TrainNote):
+            self._line(event.text)
+        elif isinstance(event, TrainValidation):
+            self._line(_validation_line(event))
+        elif isinstance(event, TrainFinished):
+            self._line(_finished_line(event))
+        else:
+            raise TypeError(
+                "a trainer reported something else than an event of lqsep.core.training.events: "
+                f"{event!r}"
+            )
+
+    def _show_progress(self, event: TrainStep | TrainEncoding) -> None:
         if self._quiet:
             return
-        event = figures.get("event")
-        if event == "note":
-            self._line(str(figures.get("text", "")))
-        elif event in {"progress", "encoding"} and self._terminal:
-            self._show_bar(figures)
-        elif event in {"progress", "encoding"}:
-            now = time.monotonic()
-            if now - self._last_line >= _LINE_EVERY_S or figures.get("done") == 1.0:
-                self._last_line = now
-                self._line(_progress_line(figures))
-        elif event == "summary":
-            self._line(_summary_line(figures))
-        else:
-            self._line(_figures_line(figures))
+        if self._terminal:
+            self._show_bar(event)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= _LINE_EVERY_S or event.progress.done == 1.0:
+            self._last_line = now
+            self._line(_progress_line(event))
 
-    def _show_bar(self, figures: Mapping[str, Any]) -> None:
-        name = str(figures["name"])
+    def _show_bar(self, event: TrainStep | TrainEncoding) -> None:
         if self._bar is None:
             self._bar = _new_bar()
             self._bar.start()
-        if name not in self._tasks:
+        if event.name not in self._tasks:
             for old in self._tasks.values():
                 self._bar.remove_task(old)
-            self._tasks = {name: self._bar.add_task(name, total=1.0, figures="")}
-        text = _progress_text(figures)
-        self._bar.update(self._tasks[name], completed=figures["done"], figures=text)
+            self._tasks = {event.name: self._bar.add_task(event.name, total=1.0, figures="")}
+        self._bar.update(
+            self._tasks[event.name], completed=event.progress.done, figures=_progress_text(event)
+        )
 
     def _line(self, text: str) -> None:
+        if self._quiet:
+            return
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
@@ -81,55 +100,50 @@ class TrainingProgress:
             self._bar = None
 
 
-def _progress_line(figures: Mapping[str, Any]) -> str:
-    what = "sequence" if figures["event"] == "encoding" else "step"
-    place = f"{what} {figures['step']} of {figures['steps']}"
-    return f"{figures['name']}: {place}, {_progress_text(figures)}"
+def _progress_line(event: TrainStep | TrainEncoding) -> str:
+    what = "sequence" if isinstance(event, TrainEncoding) else "step"
+    progress = event.progress
+    return f"{event.name}: {what} {progress.step} of {progress.steps}, {_progress_text(event)}"
 
 
-def _progress_text(figures: Mapping[str, Any]) -> str:
-    if figures["event"] == "encoding":
-        return _left(figures)
-    return f"loss {figures.get('loss', float('nan')):.4g}, {_rates(figures)}, {_left(figures)}"
+def _progress_text(event: TrainStep | TrainEncoding) -> str:
+    if isinstance(event, TrainEncoding):
+        return _left(event.progress.eta_s)
+    loss = [] if event.loss is None else [f"loss {event.loss:.4g}"]
+    rates = _rates(event.progress.steps_per_s, event.per_second)
+    return ", ".join([*loss, rates, _left(event.progress.eta_s)])
 
 
-def _rates(figures: Mapping[str, Any]) -> str:
-    """``2.00 steps/s, 11.9 s of audio/s, 4096 tokens/s``, as far as known."""
-    units = {"audio_s_per_s": "s of audio/s", "tokens_per_s": "tokens/s"}
-    known = [f"{figures[key]:.4g} {unit}" for key, unit in units.items() if key in figures]
-    return ", ".join([f"{figures['steps_per_s']:.2f} steps/s", *known])
+def _rates(steps_per_s: float, per_second: Mapping[str, float]) -> str:
+    """``2.00 steps/s, 11.9 s of audio/s, 4096 tokens/s``."""
+    found = [f"{rate:.4g} {_UNITS.get(what, what)}/s" for what, rate in per_second.items()]
+    return ", ".join([f"{steps_per_s:.2f} steps/s", *found])
 
 
-def _summary_line(figures: Mapping[str, Any]) -> str:
-    """``codec: done, 500 steps in 3.2 minutes, 2.61 steps/s; sdr_drums 5.21``."""
-    known = {"event", "name", "step", "minutes"}
-    validation = ", ".join(
-        f"{key} {value:.4g}"
-        for key, value in figures.items()
-        if key not in known and not key.endswith("_per_s")
-    )
-    text = (
-        f"{figures['name']}: done, {figures['step']} steps in {figures['minutes']:.3g} minutes, "
-        f"{_rates(figures)}"
-    )
-    return f"{text}; {validation}" if validation else text
-
-
-def _figures_line(figures: Mapping[str, Any]) -> str:
+def _validation_line(event: TrainValidation) -> str:
     """``codec: step 500: sdr_drums 5.21, sdr_bass 8.3``."""
-    head = [str(figures[key]) for key in ("name",) if key in figures]
-    head += [f"step {figures['step']}"] if "step" in figures else []
-    parts = [
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in figures.items()
-        if key not in {"event", "name", "step"}
-    ]
-    return ": ".join([*head, ", ".join(parts)])
+    step = [] if event.step is None else [f"step {event.step}"]
+    return ": ".join([event.name, *step, _figures(event.figures)])
 
 
-def _left(figures: Mapping[str, Any]) -> str:
+def _finished_line(event: TrainFinished) -> str:
+    """``codec: done, 500 steps in 3.2 minutes, 2.61 steps/s; sdr_drums 5.21``."""
+    text = (
+        f"{event.name}: done, {event.step} steps in {event.minutes:.3g} minutes, "
+        f"{_rates(event.steps_per_s, event.per_second)}"
+    )
+    return f"{text}; {_figures(event.figures)}" if event.figures else text
+
+
+def _figures(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+
+
+def _left(eta_s: float) -> str:
     """``about 3 min 20 s left``."""
-    minutes, seconds = divmod(round(float(figures["eta_s"])), 60)
+    if not math.isfinite(eta_s):
+        return "how long it takes is not known yet"
+    minutes, seconds = divmod(round(eta_s), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"about {hours} h {minutes} min left"

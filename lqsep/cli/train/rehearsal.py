@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from tempfile import gettempdir
+from typing import TYPE_CHECKING
 
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.files.staging import Staging
+from lqsep.core.training.events import (
+    TrainEncoding,
+    TrainEvent,
+    TrainFinished,
+    TrainStep,
+    TrainValidation,
+)
 from lqsep.core.training.settings import LoopSettings
+
+if TYPE_CHECKING:
+    from lqsep.core.interfaces.dataset import Dataset
 
 _STEPS = 2
 
@@ -21,7 +31,7 @@ _TRACKS = 2
 
 
 def rehearse(
-    train: Callable[[LoopSettings, TrainContext], None],
+    train: Callable[[LoopSettings, TrainContext], object],
     settings: LoopSettings,
     context: TrainContext,
 ) -> str:
@@ -51,40 +61,43 @@ def rehearse(
             "trackers": (),
         }
     )
-    reached: dict[str, float] = {}
+    stepped: list[float] = []
+    validated: list[float] = []
     encoding = _Encoding()
     if context.source is not None:
         context = encoding.of_some(context)
 
-    def report(figures: Mapping[str, Any]) -> None:
-        event = figures.get("event")
-        if event == "encoding":
-            encoding.note(figures["name"])
-        if event in {"progress", "validation"}:
-            reached[f"{event} {figures['step']}"] = time.monotonic()
-        if event != "summary":
-            context.report(figures)
+    def report(event: TrainEvent) -> None:
+        now = time.monotonic()
+        if isinstance(event, TrainEncoding):
+            encoding.note(event, now)
+        elif isinstance(event, TrainStep):
+            stepped.append(now)
+        elif isinstance(event, TrainValidation):
+            validated.append(now)
+        if not isinstance(event, TrainFinished):
+            context.report(event)
 
     # Beside the output, which all processes see, and on its disk.
     parent = context.output_dir.absolute().parent
-    with TemporaryDirectory(dir=parent if parent.is_dir() else None, prefix=".dry-run-") as own:
-        folder = Path(processes.gather(own)[0])
+    with Staging(parent if parent.is_dir() else gettempdir()) as own:
+        folder = Path(processes.gather(str(own.folder))[0])
         train(short, replace(context, output_dir=folder, resume=False, report=report))
         processes.wait()
         sizes = [path.stat().st_size for path in folder.glob("checkpoints/*/step-*.pt")]
         processes.wait()
-    if not reached:  # only the first process is told
+    if not stepped:  # only the first process is told
         return ""
     # The first step pays for what is done once; the second is like those to come.
-    step_s = reached["progress 2"] - reached["progress 1"]
-    validation_s = reached.get("validation 2", reached["progress 2"]) - reached["progress 2"]
+    step_s = stepped[-1] - stepped[0]
+    validation_s = validated[-1] - stepped[-1] if validated else 0.0
     total = settings.steps * step_s + settings.steps // settings.validate_every * validation_s
     if settings.max_minutes is not None:
         total = min(total, 60 * settings.max_minutes)
     return (
         f"{settings.steps} steps of {step_s:.3g} s and validations of {validation_s:.3g} s take "
-        f"about {_duration(total)}{encoding.told()}; memory at most "
-        f"{_size(_peak_memory(context))}; a checkpoint takes {_size(max(sizes))}"
+        f"about {_duration(total)}{encoding.told()}; {_memory(context)}; "
+        f"a checkpoint takes {_size(max(sizes))}"
     )
 
 
@@ -92,41 +105,55 @@ class _Encoding:
     """How long it takes to encode the data of a prior, projected from a few tracks."""
 
     def __init__(self) -> None:
-        self._seconds: dict[str, list[float]] = {}
-        self._longer = 1.0
+        self._told: dict[str, list[float]] = {}
+        self._is_validation: dict[str, bool] = {}
+        self._longer = {False: 1.0, True: 1.0}
 
     def of_some(self, context: TrainContext) -> TrainContext:
         """The context with few tracks, the longest ones."""
-        from lqsep.core.corpus.subsets import durations, longest_tracks
-
-        some = longest_tracks(context.dataset, _TRACKS)
-        self._longer = sum(durations(context.dataset)) / max(sum(durations(some)), 1e-9)
         held_out = context.validation
         if held_out is not None:
-            held_out = longest_tracks(held_out, _TRACKS)
-        return replace(context, dataset=some, validation=held_out)
+            held_out = self._some(held_out, is_validation=True)
+        return replace(
+            context,
+            dataset=self._some(context.dataset, is_validation=False),
+            validation=held_out,
+        )
 
-    def note(self, name: str) -> None:
+    def _some(self, dataset: Dataset, *, is_validation: bool) -> Dataset:
+        from lqsep.core.corpus.subsets import durations, longest_tracks
+
+        some = longest_tracks(dataset, _TRACKS)
+        self._longer[is_validation] = sum(durations(dataset)) / max(sum(durations(some)), 1e-9)
+        return some
+
+    def note(self, event: TrainEncoding, now: float) -> None:
         """One more sequence has been encoded."""
-        self._seconds.setdefault(name, []).append(time.monotonic())
+        self._told.setdefault(event.name, []).append(now)
+        self._is_validation[event.name] = event.is_validation
 
     def told(self) -> str:
         """The projected duration, if anything was encoded twice."""
         total = 0.0
-        for times in self._seconds.values():
+        for name, times in self._told.items():
             # The first one is told when it is done, after what is done once.
-            total += (times[-1] - times[0]) * len(times) / max(len(times) - 1, 1)
-        return f", encoding the data before {_duration(total * self._longer)}" if total else ""
+            seconds = (times[-1] - times[0]) * len(times) / max(len(times) - 1, 1)
+            total += seconds * self._longer[self._is_validation[name]]
+        return f", encoding the data before {_duration(total)}" if total else ""
 
 
-def _peak_memory(context: TrainContext) -> int:
-    """Bytes at the peak: of the GPU, or of this process."""
+def _memory(context: TrainContext) -> str:
+    """What was needed at the peak, in words: of the GPU, or of this process."""
     import torch
 
     if context.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(context.device)
+        return f"memory at most {_size(torch.cuda.max_memory_allocated(context.device))}"
+    try:
+        import resource  # Unix alone has it
+    except ImportError:
+        return "how much memory is not known on this system"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return f"memory at most {_size(peak if sys.platform == 'darwin' else peak * 1024)}"
 
 
 def _size(n_bytes: int) -> str:

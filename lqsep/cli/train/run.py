@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,22 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import BaseModel
 
-from lqsep.cli.options import did_you_mean
+from lqsep.cli.train.description import of_the_parts
+from lqsep.cli.train.parts import TrainablePart, parts_to_train
 from lqsep.cli.train.presets import load_recipe
 from lqsep.cli.train.progress import TrainingProgress
-from lqsep.core.components.assemble import BuildContext, TrainContext, build, import_target
-from lqsep.core.components.config import PipelineConfig, parse_settings
-from lqsep.core.components.registry import RegisteredComponent, Registry
-from lqsep.core.components.spec import ComponentConfig, Kind
-from lqsep.core.errors import CheckpointError, ConfigError, LqsepError, PluginError
-from lqsep.core.store.model_directory import (
-    MODEL_FILE,
-    declared_hashes,
-    resolve_device,
-    update_model_toml,
-)
+from lqsep.core.components.assemble import BuildContext, TrainContext, build
+from lqsep.core.components.component_config import ComponentConfig
+from lqsep.core.components.config import PipelineConfig
+from lqsep.core.components.overrides import get_table, read_toml
+from lqsep.core.components.registry import Registry
+from lqsep.core.components.spec import Kind
+from lqsep.core.components.trainers import Trained, train, validation_figures
+from lqsep.core.errors import CheckpointError, ConfigError, PluginError
+from lqsep.core.store.devices import resolve_device
+from lqsep.core.store.model_directory import MODEL_FILE, declared_hashes, update_model_toml
 from lqsep.core.store.weights import read_header
 from lqsep.core.training.settings import LoopSettings
 
@@ -35,9 +34,7 @@ if TYPE_CHECKING:
 
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
-
-# Trainers put their validation figures into the weights' metadata under this prefix.
-_VALIDATION = "validation/"
+    from lqsep.core.training.events import Report
 
 
 @contextmanager
@@ -59,18 +56,20 @@ def opened_run(device: str, resume: bool, **choices: Any) -> Iterator[TrainRun]:
 
 @dataclass(frozen=True)
 class TrainRun:
-    """A validated configuration and everything its trainers share.
+    """A validated configuration, what of it is trained, and everything the trainers share.
 
     Args:
         config: The pipeline; its weights go to the model directory whatever its own folder is.
         registry: Where components are found.
+        parts: What is trained, one after the other.
         context: For the trainers; its source and codec are filled in per training.
-        build_context: For the codec that priors work on, based on the model directory.
+        build_context: For the codec that the parts work on, based on the model directory.
         dry_run: Only take two steps of each training and tell what the whole would take.
     """
 
     config: PipelineConfig
     registry: Registry
+    parts: Sequence[TrainablePart]
     context: TrainContext
     build_context: BuildContext
     dry_run: bool = False
@@ -79,6 +78,8 @@ class TrainRun:
     def open(
         cls,
         *,
+        kind: Kind,
+        source: str | None = None,
         config_path: Path | None,
         preset: str | None,
         output: Path,
@@ -87,22 +88,21 @@ class TrainRun:
         seed: int,
         resume: bool,
         dry_run: bool,
-        report: Callable[[Mapping[str, Any]], None],
+        report: Report,
     ) -> TrainRun:
-        """Read the configuration and its data sets.
+        """Read the configuration and, where a trainer reads them, its data sets.
 
         Raises:
-            ConfigError: The configuration is wrong, or names no training data.
+            ConfigError: The configuration is wrong, has nothing to train, or names no training
+                data.
         """
         import torch
 
+        from lqsep.core.corpus.subsets import NoTracks
+
         registry = Registry.discover()
         config = load_recipe(config_path, preset, registry, settings)
-        if config.data is None:
-            raise ConfigError(
-                f"{config_path}: training needs a [data.train] table that names a data set; "
-                "`lqsep components` lists the kinds there are"
-            )
+        parts = parts_to_train(config, registry, kind, source)
         build_context = BuildContext(
             device=device,
             dtype=torch.float32,
@@ -110,13 +110,20 @@ class TrainRun:
             gains=config.gains,
             base_dir=config.base_dir,
         )
-        train = _dataset(config.data.train, "data.train", registry, build_context)
+        training: Dataset = NoTracks()
         validation = None
-        if config.data.validation is not None:
+        if any(part.registered.spec.needs_data for part in parts):
+            if config.data is None:
+                raise ConfigError(
+                    f"{config_path}: training needs a [data.train] table that names a data set; "
+                    "`lqsep components` lists the kinds there are"
+                )
+            training = _dataset(config.data.train, "data.train", registry, build_context)
             slot = config.data.validation
-            validation = _dataset(slot, "data.validation", registry, build_context)
+            if slot is not None:
+                validation = _dataset(slot, "data.validation", registry, build_context)
         context = TrainContext(
-            dataset=train,
+            dataset=training,
             validation=validation,
             sources=build_context.sources,
             gains=config.gains,
@@ -127,72 +134,27 @@ class TrainRun:
             seed=seed,
             resume=resume,
             report=report,
+            pipeline=config,
         )
-        return cls(config, registry, context, replace(build_context, base_dir=output), dry_run)
+        own = replace(build_context, base_dir=output)
+        return cls(config, registry, parts, context, own, dry_run)
 
-    def chosen_sources(self, source: str | None) -> tuple[str, ...]:
-        """The named source, or all of them.
-
-        Raises:
-            ConfigError: There is no such source.
-        """
-        names = tuple(self.config.sources)
-        if source is None:
-            return names
-        if source not in names:
-            raise ConfigError(
-                f"no source named '{source}'{did_you_mean(source, names)}; "
-                f"the configuration has: {', '.join(names)}"
-            )
-        return (source,)
-
-    def train_codec(self) -> None:
-        """Train the codec and print its weights file."""
-        registered = self.registry.find(Kind.CODEC, self.config.codec.type)
-        settings = self.config.train.codec
-        self._train(
-            registered, self.config.codec, settings, "codec", "codec.safetensors", self.context
-        )
-
-    def train_prior(self, source: str) -> None:
-        """Train the prior of one source on the trained codec and print its weights file.
+    def train(self) -> None:
+        """Train every part and print its weights files.
 
         Raises:
             CheckpointError: The codec's weights are missing from the model directory.
         """
-        prior = self.config.sources[source].prior
-        registered = self.registry.find(Kind.PRIOR, prior.type)
-        context = replace(self.context, source=source, codec=self._codec())
-        self._train(
-            registered,
-            prior,
-            self.config.train.prior,
-            f"sources.{source}.prior",
-            f"prior.{source}.safetensors",
-            context,
-        )
+        for part in self.parts:
+            codec = None if part.kind is Kind.CODEC else self._codec(part.kind)
+            self._train(part, replace(self.context, source=part.source, codec=codec))
 
-    def _train(
-        self,
-        registered: RegisteredComponent,
-        config: ComponentConfig,
-        settings: Mapping[str, Any],
-        section: str,
-        default_name: str,
-        context: TrainContext,
-    ) -> None:
+    def _train(self, part: TrainablePart, context: TrainContext) -> None:
         from lqsep.core.training import processes
 
-        spec = registered.spec
-        if spec.trainer is None or spec.train_config is None:
-            raise ConfigError(f"{spec.kind} '{spec.name}' has no trainer: it cannot be trained")
-        train_config = parse_settings(spec.train_config, settings, f"train.{spec.kind}")
-        name = getattr(config, "checkpoint", None) or default_name
-        if "checkpoint" in type(config).model_fields:
-            config = config.model_copy(update={"checkpoint": name})
-        train = partial(_call_trainer, registered, config)
+        call = partial(train, part.registered, part.config)
         if self.dry_run:
-            _rehearse(train, train_config, section, context)
+            _rehearse(call, part, context)
             return
         try:
             context.output_dir.mkdir(parents=True, exist_ok=True)
@@ -201,35 +163,61 @@ class TrainRun:
                 f"cannot write to {context.output_dir}: {error.strerror}; choose another --output"
             ) from error
         # Trainers without the shared loop know nothing of other processes: the first does it all.
-        if processes.is_main() or isinstance(train_config, LoopSettings):
-            train(train_config, context)
+        if processes.is_main() or isinstance(part.settings, LoopSettings):
+            trained = call(part.settings, context)
         if processes.is_main():
-            recipe = {**settings, "seed": context.seed}
-            self._update_model(section, config, name, {f"model.recipe.train.{spec.kind}": recipe})
-            click.echo(str(context.output_dir / name))
+            self._update_model(part, trained)
+            for file in trained.files:
+                path = context.output_dir / file
+                click.echo(f"{path}: {trained.summary}" if trained.summary else str(path))
         processes.wait()
 
-    def _update_model(
-        self, section: str, config: ComponentConfig, name: str, changes: dict[str, Any]
-    ) -> None:
-        """Describe new weights in model.toml: configuration, hash, validation figures, recipe."""
-        path = self.context.output_dir / name
-        if not path.is_file():
-            raise PluginError(f"the trainer for {section} wrote no {path}")
-        metadata = read_header(path).metadata
-        metrics = {
-            key.removeprefix(_VALIDATION): float(value)
-            for key, value in sorted(metadata.items())
-            if key.startswith(_VALIDATION)
-        }
-        changes[section] = config.model_dump(mode="json", exclude_none=True)
-        if metrics:
-            changes[f"model.metrics.{section}"] = metrics
-        update_model_toml(
-            self.context.output_dir, config=self.config.to_dict(), files=[name], changes=changes
-        )
+    def _update_model(self, part: TrainablePart, trained: Trained) -> None:
+        """Describe new weights in model.toml: configuration, hash, validation figures, recipe.
 
-    def _codec(self) -> Codec:
+        What it says of other parts stays; what it said of the model as a whole is no longer true.
+        """
+        output_dir = self.context.output_dir
+        metrics: dict[str, float] = {}
+        for file in trained.files:
+            if not (output_dir / file).is_file():
+                raise PluginError(f"the trainer for {part.section} wrote no {output_dir / file}")
+            metrics |= validation_figures(read_header(output_dir / file).metadata)
+        path, config = output_dir / MODEL_FILE, self.config.to_dict()
+        recipe = {**self.config.train.of(part.kind), "seed": self.context.seed}
+        if part.registered.spec.needs_data:
+            recipe["data"] = config["data"]
+        known = get_table(read_toml(path), "model", path) if path.is_file() else {}
+        changes: dict[str, Any] = {
+            "model": of_the_parts(known, path),
+            f"model.recipe.train.{part.kind}": recipe,
+        }
+        section, table = self._placed(part.section, trained.config)
+        changes[section] = table
+        if metrics:
+            changes[f"model.metrics.{part.section}"] = metrics
+        pipeline = {key: config[key] for key in config if key not in {"model", "data", "train"}}
+        update_model_toml(output_dir, config=pipeline, files=trained.files, changes=changes)
+
+    def _placed(self, section: str, config: ComponentConfig) -> tuple[str, Any]:
+        """What to write of a component into model.toml, and where.
+
+        One refiner's table is written with the others': as the model has them if it has the same
+        ones, else as they are configured.
+        """
+        table = config.model_dump(mode="json", exclude_none=True)
+        name, _, index = section.partition(".")
+        if name != "refiners":
+            return section, table
+        refiners = self.config.to_dict()["refiners"]
+        path = self.context.output_dir / MODEL_FILE
+        stored = read_toml(path).get(name) if path.is_file() else None
+        if isinstance(stored, list) and _types(stored) == _types(refiners):
+            refiners = stored
+        refiners[int(index)] = table
+        return name, refiners
+
+    def _codec(self, kind: Kind) -> Codec:
         config = self.config.codec
         registered = self.registry.find(Kind.CODEC, config.type)
         path = self.context.output_dir / MODEL_FILE
@@ -239,46 +227,28 @@ class TrainRun:
             codec: Codec = build(registered, config, context)
         except CheckpointError as error:
             raise CheckpointError(
-                f"training a prior: the codec cannot be loaded: {error}. Train it into "
+                f"training a {kind}: the codec cannot be loaded: {error}. Train it into "
                 f"{self.context.output_dir} first (lqsep train codec)"
             ) from error
         return codec
 
 
 def _rehearse(
-    train: Callable[[LoopSettings, TrainContext], None],
-    train_config: BaseModel,
-    section: str,
+    call: partial[Trained],
+    part: TrainablePart,
     context: TrainContext,
 ) -> None:
     from lqsep.cli.train.rehearsal import rehearse
 
-    if not isinstance(train_config, LoopSettings):
-        raise ConfigError(f"--dry-run: the trainer for {section} does not work in steps")
-    found = rehearse(train, train_config, context)
+    if not isinstance(part.settings, LoopSettings):
+        raise ConfigError(f"--dry-run: the trainer for {part.section} does not work in steps")
+    found = rehearse(call, part.settings, context)
     if found:
-        click.echo(f"{section}: {found}")
+        click.echo(f"{part.section}: {found}")
 
 
-def _call_trainer(
-    registered: RegisteredComponent,
-    config: ComponentConfig,
-    train_config: BaseModel,
-    context: TrainContext,
-) -> None:
-    """Train; what fails without an error of lqsep's own is the plugin's fault."""
-    spec = registered.spec
-    assert spec.trainer is not None
-    trainer = import_target(spec.trainer)
-    try:
-        trainer(config, train_config, context)
-    except LqsepError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"training {spec.kind} '{registered.qualified_name}' failed: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+def _types(refiners: Sequence[Any]) -> list[Any]:
+    return [refiner.get("type") if isinstance(refiner, dict) else None for refiner in refiners]
 
 
 def _dataset(

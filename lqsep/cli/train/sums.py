@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
+from lqsep.cli.data.choice import DatasetChoice
 from lqsep.cli.options import Seconds, SourceValue, current_options, seed_option
-from lqsep.cli.separate.outputs import check_target
-from lqsep.plugins.codebook_sum.config import SUMS_FILE
+from lqsep.cli.train.likelihoods import CodecModel, OnProgress, describe, train_likelihood
+
+# Where likelihoods look for their files beside model.toml.
+SUMS_FILE = "sums.safetensors"
+CALIBRATION_FILE = "calibration.safetensors"
+
+VALIDATION_SPLIT = "validation"
 
 
 @click.command()
@@ -110,27 +116,28 @@ def sums(
     _check_flags(is_calibration)
     with ProgressBars(enabled=False if current_options().quiet else None) as bars:
 
-        def show(done: int, total: int) -> None:
+        def show(done: float, total: float) -> None:
             bars.update("sums", done, total)
 
         if not is_calibration:
             message = str(build_sums(directory, gains, device, show))
         else:
-            from lqsep.cli.train.sums_calibrate import CalibrationSettings, calibrate
-
             assert data is not None
-            settings = CalibrationSettings(
-                folder=data,
-                dataset=dataset,
-                split=split,
-                covariance=covariance,
-                n_clips=clips,
-                clip_s=clip_duration,
+            message = calibrate(
+                directory,
+                gains,
+                device,
+                _recordings(dataset, data, split),
+                {
+                    "covariance": covariance,
+                    "clips": clips,
+                    "clip_s": clip_duration,
+                    "max_unreadable": 0.0,
+                },
                 seed=seed,
                 output=output,
+                on_clip=show,
             )
-            path, calibration = calibrate(directory, gains, device, settings, show)
-            message = f"{path}: {calibration.n_frames} frames"
     click.echo(message)
 
 
@@ -151,7 +158,7 @@ def build_sums(
     directory: Path,
     gains: Sequence[tuple[str, float]],
     device: str,
-    on_block: Callable[[int, int], None] | None = None,
+    on_pairs: OnProgress | None = None,
 ) -> Path:
     """Build and store the table, and describe it in ``model.toml``.
 
@@ -159,7 +166,7 @@ def build_sums(
         directory: The model directory.
         gains: New gains by source name; the others stay.
         device: Where the table is computed.
-        on_block: Progress callback ``(pairs_done, pairs_total)``.
+        on_pairs: Progress callback ``(pairs_done, pairs_total)``.
 
     Returns:
         The table's file.
@@ -171,30 +178,86 @@ def build_sums(
         DeviceError: The device is not available.
         IncompatibleComponentsError: There are not two sources with one codebook.
     """
-    from lqsep.cli.pipeline.codec_model import open_codec_model
     from lqsep.core.errors import ConfigError
-    from lqsep.core.store.model_directory import MODEL_FILE, update_model_toml
-    from lqsep.plugins.codebook_sum.factory import shared_codebook
-    from lqsep.plugins.codebook_sum.table import build_sum_table, save_table
+    from lqsep.core.store.model_directory import MODEL_FILE
 
-    model = open_codec_model(directory, device, gains)
+    model = CodecModel.open(directory, device, gains)
     likelihood = model.config.likelihood
     if "table" not in type(likelihood).model_fields:
         raise ConfigError(
             f"{directory / MODEL_FILE}: likelihood '{likelihood.type}' reads no table of "
             "code sums; set likelihood.type to 'codebook-sum' first"
         )
-    check_target(directory / SUMS_FILE)
-    weights = (model.context.gains[0], model.context.gains[1])
-    codebook = shared_codebook(model.codec, model.context.device, likelihood.type)
-    table = build_sum_table(codebook, weights, on_block=on_block)
-    save_table(directory / SUMS_FILE, table, weights, model.codec.fingerprint)
-    update_model_toml(
-        directory,
-        files=[SUMS_FILE],
-        changes={
-            "likelihood.table": SUMS_FILE,
-            **{f"sources.{source}.gain": gain for source, gain in gains},
-        },
-    )
+    config = likelihood.model_copy(update={"table": SUMS_FILE})
+    train_likelihood(model, config, {}, output_dir=directory, on_progress=on_pairs)
+    describe(model, directory / SUMS_FILE, {"likelihood.table": SUMS_FILE, **_gain_changes(gains)})
     return directory / SUMS_FILE
+
+
+def calibrate(
+    directory: Path,
+    gains: Sequence[tuple[str, float]],
+    device: str,
+    recordings: DatasetChoice,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    output: Path | None = None,
+    on_clip: OnProgress | None = None,
+) -> str:
+    """Measure the noise at the model's gains and store it.
+
+    A file in the model directory is described in its ``model.toml``. The model's likelihood stays
+    what it is.
+
+    Args:
+        directory: The model directory.
+        gains: New gains by source name; the others stay.
+        device: Where the codec runs.
+        recordings: What is mixed.
+        settings: How it is measured.
+        seed: Of the clips.
+        output: File to write; None writes into the model directory.
+        on_clip: Progress callback ``(clips_done, clips_total)``.
+
+    Returns:
+        The file and what was measured, in words.
+
+    Raises:
+        AudioError: The recordings cannot be read.
+        CheckpointError: There is no model, its codec cannot be loaded, or the file not written.
+        ConfigError: The model or the data set lacks a source, there is no such data set, or the
+            file cannot be written.
+        DeviceError: The device is not available.
+        IncompatibleComponentsError: There are not two sources.
+    """
+    from lqsep.core.files.new_file import check_target
+
+    model = CodecModel.open(directory, device, gains)
+    path = output or directory / CALIBRATION_FILE
+    check_target(path)
+    trained = train_likelihood(
+        model,
+        model.likelihood("gaussian-sum", {"calibration": path.name}),
+        settings,
+        output_dir=path.parent,
+        recordings=recordings,
+        seed=seed,
+        on_progress=on_clip,
+    )
+    changes = _gain_changes(gains)
+    if "calibration" in type(model.config.likelihood).model_fields:
+        changes["likelihood.calibration"] = path.name
+    describe(model, path, changes)
+    return f"{path}: {trained.summary}"
+
+
+def _recordings(dataset: str, folder: Path, split: str | None) -> DatasetChoice:
+    """The data set; its part for validation where no other is named and there is one."""
+    if split is None and (folder / VALIDATION_SPLIT).is_dir():
+        split = VALIDATION_SPLIT
+    return DatasetChoice(dataset, folder, split)
+
+
+def _gain_changes(gains: Sequence[tuple[str, float]]) -> dict[str, object]:
+    return {f"sources.{source}.gain": gain for source, gain in gains}

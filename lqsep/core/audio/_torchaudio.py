@@ -14,11 +14,6 @@ from types import ModuleType
 from typing import Any
 
 
-def import_functional() -> Any:
-    """``torchaudio.functional``."""
-    return import_torchaudio().functional
-
-
 def import_torchaudio() -> Any:
     """The torchaudio package, with a stand-in for its extension where that does not load."""
     try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +12,24 @@ from lqsep.core.errors import AudioError
 
 # Samples per channel in one call: libvorbis overflows its stack on very long ones.
 BLOCK = 1 << 16
+
+# No music is sampled slower or faster. A header with 1 Hz makes hours of every second, one with
+# 4 GHz needs filters of millions of samples.
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000
+
+
+def checked_rate(sample_rate: int, what: str) -> int:
+    """A sample rate that can be; ``what`` says whose it is.
+
+    Raises:
+        AudioError: It cannot.
+    """
+    if not _LOWEST_RATE <= sample_rate <= _HIGHEST_RATE:
+        raise AudioError(
+            f"{what}: expected a sample rate of {_LOWEST_RATE} to {_HIGHEST_RATE} Hz, got "
+            f"{sample_rate} Hz."
+        )
+    return sample_rate
 
 
 def check_finite(wave: npt.NDArray[np.float32], start: int, rate: int, what: str) -> None:
@@ -28,3 +49,8 @@ def reason(error: Exception) -> str:
     """What a library says of a failure, without the path and the full stop."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return str(text).strip().rstrip(".")
+
+
+def name_for_soundfile(path: Path) -> str | bytes:
+    """A file's name as soundfile opens it: it need not be UTF-8, but on Windows it is text."""
+    return str(path) if os.name == "nt" else os.fsencode(path)

@@ -15,13 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.audio.reading import READABLE_EXTENSIONS, AudioInfo, AudioReader
-from lqsep.core.audio.writing import (
-    CLIP_MODES,
-    WRITABLE_FORMATS,
-    AudioWriter,
-    ClipMode,
-    as_array,
-)
+from lqsep.core.audio.writable import WRITABLE_FORMATS
+from lqsep.core.audio.writing import CLIP_MODES, AudioWriter, ClipMode, as_array
 
 __all__ = [
     "CLIP_MODES",
@@ -82,7 +77,13 @@ def write_audio(
     """
     block = as_array(wave)
     with AudioWriter(
-        path, sample_rate, block.shape[0], format=format, subtype=subtype, clip_mode=clip_mode
+        path,
+        sample_rate,
+        block.shape[0],
+        format=format,
+        subtype=subtype,
+        clip_mode=clip_mode,
+        n_samples=block.shape[1],
     ) as writer:
         writer.write(block)
     return writer

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.audio.mixtures import MixtureReader
-from lqsep.core.audio.resampling import filter_reach, resample, whole_period
+from lqsep.core.audio.resampled import resample_stretch
+from lqsep.core.audio.resampling import resample, whole_period
 
 # Seconds read at a time.
 _BLOCK_S = 10.0
@@ -52,24 +55,25 @@ def read_mono(
     """
     old, new = whole_period(reader.sample_rate, rate)
     block = old * max(1, round(_BLOCK_S * reader.sample_rate / old))
-    # Before and behind a block, as much as its samples depend on.
-    margin = old * -(-filter_reach(old, new) // old)
+    n_samples = stop - start
     # Made at once: parts to be joined would stand beside the whole.
-    result = torch.empty(1, -(-(stop - start) * new // old))
+    result = torch.empty(1, -(-n_samples * new // old))
     cancelled = False
-    for first in range(start, stop, block):
-        last = min(first + block, stop)
-        before = min(margin, first - start)
-        wave = torch.from_numpy(reader.read(first - before, min(last + margin, stop)).copy())
-        own = wave[:, before : before + last - first]
-        cancels = is_mid_silent(own)
-        if cancels and not cancelled and on_cancelled is not None:
-            on_cancelled(first)
-        cancelled = cancels
-        mono = wave[:1] if cancels else wave.mean(0, keepdim=True)
-        skip = before // old * new
-        place = (first - start) // old * new
-        n_samples = -(-(last - first) * new // old)
-        found = resample(mono, reader.sample_rate, rate)[:, skip : skip + n_samples]
-        result[:, place : place + n_samples] = found
+    for first in range(0, n_samples, block):
+        last = min(first + block, n_samples)
+
+        def read(a: int, b: int, first: int = first, last: int = last) -> npt.NDArray[np.float32]:
+            nonlocal cancelled
+            wave = torch.from_numpy(reader.read(start + a, start + b))
+            # The block alone decides, not what it depends on before and behind it.
+            cancels = is_mid_silent(wave[:, first - a : last - a])
+            if cancels and not cancelled and on_cancelled is not None:
+                on_cancelled(start + first)
+            cancelled = cancels
+            return (wave[:1] if cancels else wave.mean(0, keepdim=True)).numpy()
+
+        place = slice(first // old * new, -(-last * new // old))
+        result[:, place] = resample_stretch(
+            read, n_samples, reader.sample_rate, rate, place.start, place.stop
+        )
     return result

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -15,24 +13,15 @@ import soundfile
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.checks import BLOCK, check_finite, reason
+from lqsep.core.audio.channel_order import order_for_file
+from lqsep.core.audio.checks import BLOCK, check_finite, name_for_soundfile, reason
 from lqsep.core.audio.reading import AudioReader
+from lqsep.core.audio.writable import container_of, overflows, resolve_format
 from lqsep.core.errors import AudioError, ShapeError
+from lqsep.core.files.staging import Staging
 
 ClipMode = Literal["none", "clamp", "rescale"]
 CLIP_MODES: tuple[ClipMode, ...] = ("none", "clamp", "rescale")
-
-WRITABLE_FORMATS = ("wav", "flac", "ogg", "mp3")
-
-_SUBTYPES = {
-    "wav": ("PCM_16", "PCM_24", "FLOAT"),
-    "flac": ("PCM_16", "PCM_24"),
-    "ogg": ("VORBIS",),
-    "mp3": ("MPEG_LAYER_III",),
-}
-
-# A wav file counts its bytes in 32 bits; the rest is room for its header.
-_MAX_WAV_BYTES = (1 << 32) - (1 << 12)
 
 
 class AudioWriter:
@@ -50,6 +39,8 @@ class AudioWriter:
         clip_mode: What happens to values beyond full scale. ``none``: an integer file saturates,
             a float or lossy file keeps them; ``clamp``: limited to full scale; ``rescale``: the
             whole file is divided by its peak where that is above 1.
+        n_samples: How long the file will be, where that is known. A wav file above 4 GiB is
+            written as RF64 then; of unknown length, it is refused when it reaches them.
 
     Attributes:
         peak: Largest absolute value met so far.
@@ -69,6 +60,7 @@ class AudioWriter:
         format: str | None = None,
         subtype: str = "PCM_16",
         clip_mode: ClipMode = "none",
+        n_samples: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.sample_rate = sample_rate
@@ -77,7 +69,11 @@ class AudioWriter:
         self.n_clipped = 0
         self.n_samples = 0
         self.scale = 1.0
-        self._format, self._subtype = _resolve_format(self.path, format, subtype)
+        self._format, self._subtype = resolve_format(
+            self.path, format, subtype, channels, sample_rate
+        )
+        self._container = container_of(self._format, self._subtype, channels, n_samples)
+        self._order = order_for_file(self._format, self._subtype, channels)
         if clip_mode not in CLIP_MODES:
             raise AudioError(
                 f"cannot write {self.path}: clip mode must be one of {', '.join(CLIP_MODES)}, "
@@ -88,19 +84,23 @@ class AudioWriter:
         if is_folder or not os.path.isdir(self.path.parent):
             wrong = "it is a folder" if is_folder else "its folder does not exist"
             raise AudioError(f"cannot write {self.path}: {wrong}.")
-        token = uuid.uuid4().hex[:8]
-        self._part = self.path.with_name(f".{self.path.name}.{token}.part")
-        self._draft: Path | None = None
         try:
-            self._file = self._open(self._part, self._format, self._subtype)
+            self._staging = Staging(self.path.parent)
+        except OSError as error:
+            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+        self._part = self._staging.folder / self.path.name
+        self._draft: Path | None = None
+        self._is_finished = False
+        try:
+            self._file = self._open(self._part, self._container, self._subtype)
             if clip_mode == "rescale":
                 # The factor is known at the end only: the real file was opened to see that it can
                 # be.
                 self._file.close()
-                self._draft = self.path.with_name(f".{self.path.name}.{token}.draft.part")
-                self._file = self._open(self._draft, "w64", "FLOAT")
+                self._draft = self._staging.folder / "draft.w64"
+                self._file = self._open(self._draft, "W64", "FLOAT")
         except BaseException:  # an interruption, too, after which nobody else knows of the file
-            self._unlink()
+            self._staging.close()
             raise
 
     def write(self, wave: Float[np.ndarray, "channels samples"] | Tensor) -> None:
@@ -108,7 +108,8 @@ class AudioWriter:
 
         Raises:
             ShapeError: The block does not have the writer's channels.
-            AudioError: A value is NaN or infinite, or the disk refuses.
+            AudioError: A value is NaN or infinite, the disk refuses, or the file becomes longer
+                than its format can tell.
         """
         block = as_array(wave)
         if block.shape[0] != self.channels:
@@ -117,40 +118,60 @@ class AudioWriter:
                 f"got shape {block.shape}."
             )
         check_finite(block, self.n_samples, self.sample_rate, f"cannot write {self.path}")
+        self._check_length(self.n_samples + block.shape[1])
         if block.shape[1]:
             self.peak = max(self.peak, float(np.abs(block).max()))
         self.n_samples += block.shape[1]
         self._append(block, plain=self._draft is not None)
 
-    def commit(self, peak: float | None = None) -> None:
-        """Finish the file and give it its name.
+    def finish(self, peak: float | None = None) -> None:
+        """Write the rest and see that all is there; the file has no name yet.
 
         Args:
             peak: For ``rescale``: the peak to divide by, where several files share one factor;
                 default this file's own.
 
         Raises:
-            AudioError: Nothing was written, or the disk refuses.
+            AudioError: Nothing was written, or the disk refuses; nothing is left.
         """
-        if self.n_samples == 0:
-            self.discard()
-            raise AudioError(f"cannot write {self.path}: there are no samples to write.")
+        if self._is_finished:
+            return
         try:
+            if self.n_samples == 0:
+                raise AudioError(f"cannot write {self.path}: there are no samples to write.")
             self._file.close()
             if self._draft is not None:
                 self._rescale(self._draft, max(self.peak if peak is None else peak, 1.0))
-            os.replace(self._part, self.path)
+            self._check_whole()
         except (soundfile.SoundFileError, OSError) as error:
             self.discard()
             raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
         except BaseException:
             self.discard()
             raise
+        self._is_finished = True
+
+    def commit(self, peak: float | None = None) -> None:
+        """Finish the file and give it its name.
+
+        Args:
+            peak: As for `finish`.
+
+        Raises:
+            AudioError: Nothing was written, or the disk refuses; the path is left as it was.
+        """
+        self.finish(peak)
+        try:
+            os.replace(self._part, self.path)
+        except OSError as error:
+            self.discard()
+            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+        self._staging.close()
 
     def discard(self) -> None:
-        """Drop what was written; the path is left as it was."""
+        """Drop what was written; the path is left as it was, once it has its file, too."""
         self._file.close()
-        self._unlink()
+        self._staging.close()
 
     def __enter__(self) -> Self:
         return self
@@ -166,28 +187,47 @@ class AudioWriter:
         elif not self._file.closed:
             self.commit()
 
-    def _open(self, path: Path, format: str, subtype: str) -> Any:
+    def _check_whole(self) -> None:
+        """See that what was written is in the file: libsndfile tells of no close that fails.
+
+        Raises:
+            AudioError: It is not, as on a full disk.
+        """
+        try:
+            with soundfile.SoundFile(name_for_soundfile(self._part)) as file:
+                found = file.frames
+        except soundfile.SoundFileError as error:
+            raise self._not_whole(f"it cannot be read again ({reason(error)})") from error
+        # Lossy formats may pad their last block.
+        if found < self.n_samples or (self._format in {"wav", "flac"} and found > self.n_samples):
+            raise self._not_whole(f"{found} of {self.n_samples} samples are in it")
+
+    def _not_whole(self, why: str) -> AudioError:
+        return AudioError(
+            f"cannot write {self.path}: the disk did not take it, {why}; it is full, or a limit is "
+            "reached."
+        )
+
+    def _open(self, path: Path, container: str, subtype: str) -> Any:
         try:
             path.open("wb").close()  # libsndfile would only tell of a "system error"
         except OSError as error:
             raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
         try:
             return soundfile.SoundFile(
-                path, "w", self.sample_rate, self.channels, subtype, format=format.upper()
+                name_for_soundfile(path),
+                "w",
+                self.sample_rate,
+                self.channels,
+                subtype,
+                format=container,
             )
         except (soundfile.SoundFileError, OSError, ValueError) as error:
             path.unlink(missing_ok=True)
             raise AudioError(
-                f"cannot write {self.path} as {format} ({self.channels} channels, "
+                f"cannot write {self.path} as {self._format} ({self.channels} channels, "
                 f"{self.sample_rate} Hz): {reason(error)}."
             ) from error
-
-    def _unlink(self) -> None:
-        for part in (self._part, self._draft):
-            if part is not None:
-                # What cannot be removed was never made, or has gone: not the error to tell of.
-                with suppress(OSError):
-                    part.unlink()
 
     def _append(self, block: npt.NDArray[np.float32], *, plain: bool) -> None:
         try:
@@ -199,45 +239,33 @@ class AudioWriter:
 
     def _encode(self, values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """As the file takes them. libsndfile would round down; this rounds to the nearest."""
+        if self._order is not None:
+            values = values[:, self._order]
         over = int((np.abs(values) > 1).sum())
         bits = {"PCM_16": 16, "PCM_24": 24}.get(self._subtype)
         if bits is not None or self._clip_mode == "clamp":
             self.n_clipped += over
         if bits is None:
             return values.clip(-1, 1) if self._clip_mode == "clamp" else values
-        if self._format == "wav" and self.n_samples * self.channels * bits // 8 > _MAX_WAV_BYTES:
-            raise AudioError(
-                f"cannot write {self.path}: longer than a wav file can be (4 GiB). Use flac."
-            )
         full = 1 << (bits - 1)
         codes = np.rint(values.astype(np.float64) * full).clip(-full, full - 1)
         return codes.astype(np.int16) if bits == 16 else codes.astype(np.int32) << 8
 
+    def _check_length(self, n_samples: int) -> None:
+        if self._container == "WAV" and overflows(self._subtype, self.channels, n_samples):
+            raise AudioError(
+                f"cannot write {self.path}: longer than a wav file can be (4 GiB). Use flac, or "
+                "say how long it will be (n_samples)."
+            )
+
     def _rescale(self, draft: Path, peak: float) -> None:
         self.scale = 1 / peak
-        self._file = self._open(self._part, self._format, self._subtype)
+        self._file = self._open(self._part, self._container, self._subtype)
         with AudioReader(draft) as reader:
             for block in reader.blocks():
                 self._append(block * np.float32(self.scale), plain=False)
         self._file.close()
         draft.unlink()
-
-
-def _resolve_format(path: Path, format: str | None, subtype: str) -> tuple[str, str]:
-    name = (format or path.suffix.removeprefix(".")).lower()
-    if name not in _SUBTYPES:
-        raise AudioError(
-            f"cannot write {path}: expected a format among {', '.join(WRITABLE_FORMATS)}, "
-            f"got {name!r}."
-        )
-    known = _SUBTYPES[name]
-    if subtype in known:
-        return name, subtype
-    if subtype == "PCM_16":  # the default, which a lossy format replaces by its own
-        return name, known[0]
-    raise AudioError(
-        f"cannot write {path}: {name} holds {', '.join(known)}, not {subtype}; use wav or flac."
-    )
 
 
 def as_array(wave: npt.NDArray[Any] | Tensor) -> npt.NDArray[np.float32]:

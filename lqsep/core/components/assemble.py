@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqsep.core.components.registry import RegisteredComponent
-from lqsep.core.components.spec import ComponentConfig, Kind
-from lqsep.core.errors import IncompatiblePluginError, LqsepError, PluginError
+from lqsep.core.components.spec import Kind
+from lqsep.core.errors import CheckpointError, IncompatiblePluginError, LqsepError, PluginError
 
 if TYPE_CHECKING:
     import torch
 
+    from lqsep.core.components.component_config import ComponentConfig
+    from lqsep.core.components.config import PipelineConfig
     from lqsep.core.interfaces.codec import Codec
     from lqsep.core.interfaces.dataset import Dataset
+    from lqsep.core.training.events import Report
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,7 @@ class BuildContext:
         gains: Linear factor of every source in the mixture.
         codec: The built codec; None while the codec itself is built.
         base_dir: Relative paths in the configuration start here.
+        weights_dir: The model directory whose weights are read; None: ``base_dir``.
         hashes: sha256 of weight files by name, as the model directory declares them.
     """
 
@@ -43,10 +53,47 @@ class BuildContext:
     source: str | None = None
     codec: Codec | None = None
     hashes: Mapping[str, str] | None = None
+    weights_dir: Path | None = None
 
     def path(self, relative: str | Path) -> Path:
         """A path of the configuration, resolved against ``base_dir``."""
         return self.base_dir / relative
+
+    @property
+    def source_index(self) -> int | None:
+        """The place of ``source`` among the sources, as codecs ask for it; None without one."""
+        return None if self.source is None else self.sources.index(self.source)
+
+    def file(self, name: str | Path) -> tuple[Path, str | None]:
+        """A weights file of the model, and the sha256 that is declared for it.
+
+        Args:
+            name: A plain file name inside the model directory; ``./`` before it makes no
+                difference.
+
+        Returns:
+            The path, and None where no sha256 is declared: what is read is then unverified, which a
+            warning says once.
+
+        Raises:
+            CheckpointError: The name leads out of the directory, by folders or by a link.
+        """
+        folder, plain = self.weights_dir or self.base_dir, os.path.normpath(name)
+        path = folder / plain
+        if plain != os.path.basename(plain) or plain in {"", ".", ".."}:
+            raise CheckpointError(
+                f"weights '{name}': expected the plain name of a file in {folder}; copy the file "
+                "there, or name the model it belongs to by the setting 'weights'"
+            )
+        if os.path.realpath(path) != os.path.join(os.path.realpath(folder), plain):
+            raise CheckpointError(
+                f"weights '{name}' in {folder} is a link to {os.path.realpath(path)}; expected the "
+                "file itself: copy it there"
+            )
+        sha256 = (self.hashes or {}).get(plain)
+        if sha256 is None and path.is_file():
+            _warn_unverified(path)
+        return path, sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +101,18 @@ class TrainContext:
     """What a trainer may know.
 
     Args:
-        dataset: Training data; ``validation`` likewise, or None.
+        dataset: Training data; without any track for a component that needs none.
+        validation: Data to measure on, or None.
         sources: Names of the pipeline's sources, in order.
-        source: The source whose prior is trained; None for a codec.
-        codec: The trained codec a prior works on; None for a codec.
+        gains: Linear factor of every source in the mixture.
+        source: The source whose prior is trained; None for another kind of component.
+        codec: The trained codec that the component works on; None for a codec.
         output_dir: Model directory: weights go here, checkpoints and logs into folders below.
         device: Where to train.
         seed: Of everything random.
         resume: Continue from the last checkpoint.
-        report: Called with dictionaries of figures to be shown and logged.
+        report: Called with what is to be shown, see `lqsep.core.training.events`.
+        pipeline: All of it, as configured; None outside of one.
     """
 
     dataset: Dataset
@@ -75,7 +125,17 @@ class TrainContext:
     device: torch.device
     seed: int
     resume: bool
-    report: Callable[[Mapping[str, Any]], None]
+    report: Report
+    pipeline: PipelineConfig | None = None
+
+
+@functools.cache
+def _warn_unverified(path: Path) -> None:
+    logger.warning(
+        "unverified: %s has no sha256 in [model.files] of its model.toml; if you do not know where "
+        "it comes from, do not use it",
+        path,
+    )
 
 
 def import_target(target: str) -> Callable[..., Any]:

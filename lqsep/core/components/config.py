@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -43,12 +42,17 @@ from pydantic import (
     field_validator,
 )
 
+from lqsep.core.components.component_config import ComponentConfig
+from lqsep.core.components.overrides import apply_overrides, read_toml
 from lqsep.core.components.registry import Registry
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError, PluginError
 
 # 115 days: beyond any recording, and counts of samples stay far from overflowing.
 MAX_SECONDS = 1e7
+
+# Bytes in the name of a source, which file names have something added to.
+MAX_NAME = 100
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -96,13 +100,15 @@ DatasetSlot = Annotated[SerializeAsAny[ComponentConfig], _slot(Kind.DATASET)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SourceConfig(_Section):
     """One source: its linear factor in the mixture, and its prior."""
 
-    gain: float = Field(default=0.5, gt=0, description="Linear factor of the source in the mixture")
+    gain: float = Field(
+        default=0.5, gt=0, le=1000, description="Linear factor of the source in the mixture"
+    )
     prior: PriorSlot
 
 
@@ -132,6 +138,15 @@ class TrainTables(_Section):
 
     codec: dict[str, Any] = Field(default_factory=dict)
     prior: dict[str, Any] = Field(default_factory=dict)
+    likelihood: dict[str, Any] = Field(default_factory=dict)
+    selector: dict[str, Any] = Field(default_factory=dict)
+    refiner: dict[str, Any] = Field(default_factory=dict)
+
+    def of(self, kind: Kind) -> dict[str, Any]:
+        """The table of a kind that can be trained."""
+        found = getattr(self, kind.value)
+        assert isinstance(found, dict)
+        return found
 
 
 class PipelineConfig(_Section):
@@ -139,6 +154,12 @@ class PipelineConfig(_Section):
 
     version: Literal[1] = 1
     model: dict[str, Any] = Field(default_factory=dict, description="Free metadata")
+    weights: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The model whose weights are used, a shipped name or a directory; default: "
+        "the files beside this one",
+    )
     codec: CodecSlot
     sources: dict[str, SourceConfig] = Field(min_length=1)
     likelihood: LikelihoodSlot
@@ -156,9 +177,11 @@ class PipelineConfig(_Section):
     def _names(cls, sources: dict[str, SourceConfig]) -> dict[str, SourceConfig]:
         for name in sources:
             # Dots separate the parts of a setting's path.
-            if not name or name != os.path.basename(name) or "." in name:
+            is_file_name = name == os.path.basename(name) and len(name.encode()) <= MAX_NAME
+            if not name or not is_file_name or "." in name or not name.isprintable():
                 raise ValueError(
-                    f"{name!r} cannot be a source: its name must do as a file name, without dots"
+                    f"{name[:MAX_NAME]!r} cannot be a source: its name must do as a file name, "
+                    "without dots and control characters"
                 )
             if name in {"mixture", "residual"}:
                 raise ValueError(f"{name!r} cannot be a source: the name has a meaning of its own")
@@ -229,33 +252,6 @@ def file_hashes(model: Mapping[str, Any]) -> dict[str, str] | None:
     return dict(files)
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """A TOML file as a dictionary.
-
-    Raises:
-        ConfigError: The file is missing or not TOML.
-    """
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not a valid TOML file: {error}") from error
-
-
-def get_table(data: Mapping[str, Any], key: str, where: str | Path) -> dict[str, Any]:
-    """One table of a configuration that is not validated yet; empty where there is none.
-
-    Raises:
-        ConfigError: It is something else; ``where`` names the file.
-    """
-    table = data.get(key, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"{where}: expected a table [{key}], got {table!r}")
-    return table
-
-
 def load_config(
     path: str | Path, registry: Registry, overrides: Sequence[str] = ()
 ) -> PipelineConfig:
@@ -270,9 +266,9 @@ def load_config(
         ConfigError: Every mistake found, each with its path.
     """
     data = read_toml(path)
-    for override in overrides:
-        apply_override(data, override)
-    return parse_config(data, registry, base_dir=Path(path).parent, name=str(path))
+    apply_overrides(data, overrides)
+    where = f"{path}, as changed by {', '.join(overrides)}" if overrides else str(path)
+    return parse_config(data, registry, base_dir=Path(path).parent, name=where)
 
 
 def parse_config(
@@ -303,62 +299,6 @@ def parse_settings(model: type[ModelT], data: Mapping[str, Any], name: str) -> M
     except ValidationError as error:
         lines = "; ".join(line.removeprefix(".") for line in _lines(error, ""))
         raise ConfigError(f"{name}: {lines}") from error
-
-
-def apply_override(data: dict[str, Any], override: str) -> None:
-    """Set one value in a configuration dictionary: ``"sampler.n_candidates=8"``.
-
-    List items are addressed by their index: ``"refiners.0.exponent=2"``. A value that is not TOML
-    is taken as a string.
-
-    Raises:
-        ConfigError: The setting has no ``=``, or its path leads nowhere.
-    """
-    path, separator, text = override.partition("=")
-    keys = [key.strip() for key in path.split(".")]
-    if not separator or not all(keys):
-        raise ConfigError(f"cannot apply {override!r}: expected section.key=value")
-    try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    node: Any = data
-    for depth, key in enumerate(keys):
-        last = depth == len(keys) - 1
-        where = ".".join(keys[:depth]) or "the configuration"
-        if isinstance(node, list):
-            if not key.isdigit() or int(key) >= len(node):
-                raise ConfigError(
-                    f"cannot apply {override!r}: {where} is a list of {len(node)}, "
-                    f"expected an index below that, got {key!r}"
-                )
-            if last:
-                node[int(key)] = value
-            else:
-                node = node[int(key)]
-        elif isinstance(node, dict):
-            if last:
-                node[key] = value
-            else:
-                node = node.setdefault(key, {})
-        else:
-            raise ConfigError(f"cannot apply {override!r}: {where} is not a table")
-
-
-def replace_component(data: dict[str, Any], section: str, name: str) -> None:
-    """Put a component with its defaults into a section unless it is that type already.
-
-    ``section`` is a dotted path such as ``sampler`` or ``sources.drums.prior``.
-    """
-    keys = section.split(".")
-    node = data
-    for key in keys[:-1]:
-        node = node.setdefault(key, {})
-        if not isinstance(node, dict):
-            raise ConfigError(f"cannot replace {section}: {key} is not a table")
-    current = node.get(keys[-1])
-    if not isinstance(current, dict) or current.get("type") != name:
-        node[keys[-1]] = {"type": name}
 
 
 def _lines(error: ValidationError, prefix: str) -> list[str]:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib.metadata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-import pluggy
-
-from lqsep.core.components.spec import PROJECT, SUPPORTED_API_VERSIONS, ComponentSpec, Hooks, Kind
+from lqsep.core.components.commands import RegisteredCommand, settle_places
+from lqsep.core.components.plugins import (
+    LoadedPlugin,
+    PluginProblem,
+    PluginSource,
+    installed_plugins,
+    load_plugin,
+)
+from lqsep.core.components.spec import PROJECT, SUPPORTED_API_VERSIONS, ComponentSpec, Kind
 from lqsep.core.errors import AmbiguousComponentError, UnknownComponentError
 
 
@@ -32,36 +37,17 @@ class RegisteredComponent:
         return f"{self.distribution}:{self.spec.name}"
 
 
-@dataclass(frozen=True)
-class PluginProblem:
-    """Why a plugin, or one of its components, is not available.
+class Registry:
+    """Components by kind and name, and commands. Make one with `discover` or `from_plugins`.
 
-    ``stage`` is ``load`` (import), ``register`` (pluggy refused it), ``declare`` (its hook
-    failed), ``api`` (interface version) or ``name`` (name already taken).
+    Plugins are imported at once; what they declare is asked for when it is needed, so that listing
+    commands builds no configuration.
     """
 
-    plugin: str
-    distribution: str
-    stage: str
-    error: str
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    name: str
-    distribution: str
-    version: str
-    load: Callable[[], object]
-
-
-class Registry:
-    """Components by kind and name. Make one with `discover` or `from_plugins`."""
-
-    def __init__(
-        self, components: Iterable[RegisteredComponent], problems: Iterable[PluginProblem]
-    ) -> None:
-        self._components = tuple(components)
-        self.problems = tuple(problems)
+    def __init__(self, sources: Iterable[PluginSource]) -> None:
+        loaded = [load_plugin(source) for source in sources]
+        self._plugins = [plugin for plugin in loaded if isinstance(plugin, LoadedPlugin)]
+        self._unloaded = [problem for problem in loaded if isinstance(problem, PluginProblem)]
 
     @classmethod
     def discover(cls, *, group: str = PROJECT, blocked: Collection[str] = ()) -> Registry:
@@ -71,14 +57,7 @@ class Registry:
             group: Entry-point group.
             blocked: Entry-point or distribution names to leave out.
         """
-        candidates = []
-        for entry_point in importlib.metadata.entry_points(group=group):
-            distribution, version = _provider(entry_point.dist)
-            if not {entry_point.name, distribution}.isdisjoint(blocked):
-                continue
-            candidates.append(_Candidate(entry_point.name, distribution, version, entry_point.load))
-        candidates.sort(key=lambda c: (c.distribution, c.name))
-        return cls._collect(candidates)
+        return cls(installed_plugins(group, blocked))
 
     @classmethod
     def from_plugins(cls, **plugins: object) -> Registry:
@@ -86,24 +65,32 @@ class Registry:
 
         The keyword is the name of the plugin and of its distribution.
         """
-        return cls._collect(
-            [
-                _Candidate(name, name, "0", lambda plugin=plugin: plugin)  # type: ignore[misc]
-                for name, plugin in plugins.items()
-            ]
+        return cls(
+            PluginSource(name, name, "0", lambda plugin=plugin: plugin)  # type: ignore[misc]
+            for name, plugin in plugins.items()
         )
 
-    @classmethod
-    def _collect(cls, candidates: Iterable[_Candidate]) -> Registry:
+    @property
+    def problems(self) -> tuple[PluginProblem, ...]:
+        """What is not available, and why."""
+        return (*self._unloaded, *self._components[1], *self._commands[1])
+
+    def commands(self) -> tuple[RegisteredCommand, ...]:
+        """The commands of all plugins, one per place, sorted by it."""
+        return tuple(sorted(self._commands[0], key=lambda command: command.spec.words))
+
+    @functools.cached_property
+    def _components(self) -> tuple[list[RegisteredComponent], list[PluginProblem]]:
         components: list[RegisteredComponent] = []
         problems: list[PluginProblem] = []
-        for candidate in candidates:
-            specs, problem = _declared(candidate)
+        for plugin in self._plugins:
+            source = plugin.source
+            specs, problem = plugin.components()
             if problem is not None:
                 problems.append(problem)
             for spec in specs:
                 registered = RegisteredComponent(
-                    spec, candidate.distribution, candidate.version, candidate.name
+                    spec, source.distribution, source.version, source.name
                 )
                 problem = _unsupported(registered) or _declared_before(registered, components)
                 if problem is None:
@@ -111,14 +98,30 @@ class Registry:
                 else:
                     problems.append(problem)
         problems.extend(_shadowed(components))
-        return cls(components, problems)
+        return components, problems
+
+    @functools.cached_property
+    def _commands(self) -> tuple[list[RegisteredCommand], list[PluginProblem]]:
+        commands: list[RegisteredCommand] = []
+        problems: list[PluginProblem] = []
+        for plugin in self._plugins:
+            source = plugin.source
+            specs, problem = plugin.commands()
+            if problem is not None:
+                problems.append(problem)
+            commands += [
+                RegisteredCommand(spec, source.distribution, source.version, source.name)
+                for spec in specs
+            ]
+        placed, misplaced = settle_places(commands)
+        return placed, [*problems, *misplaced]
 
     def components(self, kind: Kind | None = None) -> tuple[RegisteredComponent, ...]:
         """All components, or those of one kind, sorted by kind, name and distribution."""
         order = list(Kind)
         return tuple(
             sorted(
-                (c for c in self._components if kind is None or c.spec.kind == kind),
+                (c for c in self._components[0] if kind is None or c.spec.kind == kind),
                 key=lambda c: (order.index(c.spec.kind), c.spec.name, c.distribution),
             )
         )
@@ -164,46 +167,6 @@ class Registry:
             plugins = sorted({f"{p.distribution} ({p.plugin})" for p in self.problems})
             message += f" Plugins with problems: {', '.join(plugins)}; see `lqsep components`."
         return message
-
-
-@functools.lru_cache(maxsize=64)
-def _provider(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
-    """Name and version of a distribution, whose metadata may be incomplete."""
-    if distribution is None:
-        return "unknown", "unknown"
-    metadata = distribution.metadata  # parsed anew at every access
-    return metadata["Name"] or "unknown", metadata["Version"] or "unknown"
-
-
-def _declared(candidate: _Candidate) -> tuple[list[ComponentSpec], PluginProblem | None]:
-    """Load one plugin and ask it for its components; all of them or a problem.
-
-    Each plugin has a manager of its own: pluggy's entry-point loader and a joint hook call both
-    stop at the first plugin that raises, and do not tell whom a component came from.
-    """
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(Hooks)
-    stage = "load"
-    try:
-        plugin = candidate.load()
-        stage = "register"
-        manager.register(plugin, name=candidate.name)
-        manager.check_pending()
-        if not manager.hook.lqsep_components.get_hookimpls():
-            raise ValueError("the plugin does not implement the hook lqsep_components")
-        stage = "declare"
-        results = manager.hook.lqsep_components()
-        if not results:  # pluggy drops None
-            raise TypeError("lqsep_components must give an iterable of ComponentSpec, got None")
-        specs = list(results[0])
-        for spec in specs:
-            if not isinstance(spec, ComponentSpec):
-                raise TypeError(f"lqsep_components must yield ComponentSpec, got {spec!r}")
-    except (Exception, SystemExit) as error:  # a module may even call sys.exit() when imported
-        return [], PluginProblem(
-            candidate.name, candidate.distribution, stage, f"{type(error).__name__}: {error}"
-        )
-    return specs, None
 
 
 def _unsupported(component: RegisteredComponent) -> PluginProblem | None:

@@ -1,10 +1,10 @@
-"""How a plugin declares its components: light, importing pydantic and pluggy only.
+"""How a plugin declares its components and commands: light, importing pluggy only.
 
-A plugin is a module, named by an entry point of the group ``lqsep``, with one hook::
+A plugin is a module, named by an entry point of the group ``lqsep``, with one hook or both::
 
     from collections.abc import Iterable
 
-    from lqsep import ComponentConfig, ComponentSpec, Kind, hookimpl
+    from lqsep import CommandSpec, ComponentConfig, ComponentSpec, Kind, hookimpl
 
 
     class ConstantConfig(ComponentConfig):
@@ -23,7 +23,13 @@ A plugin is a module, named by an entry point of the group ``lqsep``, with one h
             api_version=1,
         )
 
-The factory is a string: the heavy module behind it is imported when the component is built.
+
+    @hookimpl
+    def lqsep_commands() -> Iterable[CommandSpec]:
+        yield CommandSpec("data constant", "my_package.commands:constant", "Write a constant.")
+
+Factory and target are strings: the heavy modules behind them are imported when the component is
+built, and when the command is called.
 """
 
 from __future__ import annotations
@@ -32,11 +38,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import pluggy
-from pydantic import BaseModel, ConfigDict
 
-API_VERSION = 1
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from lqsep.core.components.component_config import ComponentConfig
+
 SUPPORTED_API_VERSIONS = frozenset({1})
 PROJECT = "lqsep"
 
@@ -56,18 +66,6 @@ class Kind(StrEnum):
     DATASET = "dataset"
 
 
-class ComponentConfig(BaseModel):
-    """Base of every component's configuration: ``type`` names the component, the rest is its own.
-
-    Unknown fields are errors and values are frozen.
-    """
-
-    # Deferred: `lqsep components` lists dozens of configurations and validates none of them.
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-    type: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class ComponentSpec:
     """One component as its plugin declares it.
@@ -81,8 +79,11 @@ class ComponentSpec:
         summary: One line for ``lqsep components``.
         api_version: The plugin interface the plugin was written for.
         trainer: ``"module:callable"``, called as ``trainer(config, train_config, context)`` with a
-            `lqsep.core.components.assemble.TrainContext`; None when the component is not trained.
+            `lqsep.core.components.assemble.TrainContext`; returns a
+            `lqsep.core.components.trainers.Trained`, or None when it has written the file that
+            the setting ``checkpoint`` names. None when the component is not trained.
         train_config: The pydantic model of the trainer's settings.
+        needs_data: Whether the trainer reads a data set.
 
     Raises:
         ValueError: A field is not of the form described.
@@ -96,8 +97,11 @@ class ComponentSpec:
     api_version: int
     trainer: str | None = None
     train_config: type[BaseModel] | None = None
+    needs_data: bool = True
 
     def __post_init__(self) -> None:
+        from lqsep.core.components.component_config import ComponentConfig
+
         if not isinstance(self.kind, Kind):
             raise ValueError(f"kind must be a lqsep.Kind, got {self.kind!r}")
         if not (isinstance(self.name, str) and _NAME.fullmatch(self.name)):
@@ -116,8 +120,49 @@ class ComponentSpec:
                 continue
             if not (isinstance(target, str) and _TARGET.fullmatch(target)):
                 raise ValueError(f"{field} must look like 'module:callable', got {target!r}")
-        if not self.summary or "\n" in self.summary:
-            raise ValueError(f"summary of {self.name!r} must be one line")
+        _check_summary(self.summary, self.name)
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """One command as its plugin declares it.
+
+    Args:
+        path: Its place below ``lqsep``: ``"data render"``, or ``("data", "render")``. A group that
+            is not there yet is made.
+        target: ``"module:object"``, a `click.Command`, imported when the command is called.
+        summary: One line for the help of the group it is in.
+
+    Raises:
+        ValueError: A field is not of the form described.
+    """
+
+    path: str | tuple[str, ...]
+    target: str
+    summary: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | tuple) or not self.words:
+            raise ValueError(f"path must be words such as 'data render', got {self.path!r}")
+        for word in self.words:
+            if not (isinstance(word, str) and _NAME.fullmatch(word)):
+                raise ValueError(
+                    "words of a command's path must be lower-case letters, digits and single "
+                    f"hyphens, got {word!r}"
+                )
+        if not (isinstance(self.target, str) and _TARGET.fullmatch(self.target)):
+            raise ValueError(f"target must look like 'module:object', got {self.target!r}")
+        _check_summary(self.summary, " ".join(self.words))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The path, word by word."""
+        return tuple(self.path.split()) if isinstance(self.path, str) else self.path
+
+
+def _check_summary(summary: object, name: str) -> None:
+    if not isinstance(summary, str) or not summary or "\n" in summary:
+        raise ValueError(f"summary of {name!r} must be one line")
 
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -125,9 +170,14 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Hooks:
-    """The hooks that a plugin may implement: one."""
+    """The hooks that a plugin may implement; it has at least one of them."""
 
     @hookspec
     def lqsep_components(self) -> Iterable[ComponentSpec]:
         """Declare the plugin's components; the module docstring holds a complete example."""
+        raise AssertionError("a hook specification is not called")
+
+    @hookspec
+    def lqsep_commands(self) -> Iterable[CommandSpec]:
+        """Declare the plugin's commands; the module docstring holds a complete example."""
         raise AssertionError("a hook specification is not called")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -14,8 +14,12 @@ from torch import Tensor
 from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track
-from lqsep.core.training.settings import AudioLoopSettings
+from lqsep.core.training.events import Report, TrainNote, say_nothing
+from lqsep.core.training.settings import ReadingSettings
 from lqsep.core.training.shared_tensors import held_once
+
+if TYPE_CHECKING:
+    from lqsep.core.components.assemble import TrainContext
 
 # A stem this quiet (RMS, -80 dB) is taken as silence and not brought to any level.
 _SILENT_RMS = 1e-4
@@ -36,18 +40,16 @@ class Reading:
 
     min_duration: float = 0.0
     max_unreadable: float = 0.0
-    report: Callable[[Mapping[str, Any]], None] = lambda figures: None
+    report: Report = say_nothing
 
     @classmethod
-    def for_training(
-        cls, settings: AudioLoopSettings, report: Callable[[Mapping[str, Any]], None]
-    ) -> Reading:
+    def for_training(cls, settings: ReadingSettings, report: Report) -> Reading:
         """What a trainer's settings allow."""
         return cls(settings.min_duration, settings.max_unreadable, report)
 
     def note(self, text: str) -> None:
         """Tell a sentence."""
-        self.report({"event": "note", "text": text})
+        self.report(TrainNote(text))
 
 
 STRICT = Reading()
@@ -99,6 +101,41 @@ class AudioPool:
                 f"training: no audio{least} found for {', '.join(self.sources)} in "
                 f"{len(dataset)} tracks."
             )
+
+    @classmethod
+    def for_training(
+        cls,
+        context: TrainContext,
+        settings: ReadingSettings,
+        dataset: Dataset,
+        *,
+        sample_rate: int,
+        level: float | None,
+        sources: Sequence[str] | None = None,
+        blend: bool = False,
+        held_together: bool = False,
+    ) -> AudioPool:
+        """What a trainer reads: stems that stand as they do in a mixture of ``level``.
+
+        Args:
+            context: Of the trainer; its ``report`` is told of what is left out.
+            settings: What may be left out.
+            dataset: The context's training or validation data.
+            sample_rate: Of the codec, Hz.
+            level: RMS to which the codec brings mixtures; None where it does not.
+            sources: Which stems; by default all.
+            blend: As of the class.
+            held_together: As of the class.
+        """
+        return cls(
+            dataset,
+            context.sources if sources is None else sources,
+            sample_rate,
+            level=stem_level(level, context.gains),
+            reading=Reading.for_training(settings, context.report),
+            blend=blend,
+            held_together=held_together,
+        )
 
     def clip(
         self, source: int, n_samples: int, generator: torch.Generator

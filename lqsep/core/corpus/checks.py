@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from lqsep.core.audio.files import AudioReader
 from lqsep.core.errors import AudioError
+from lqsep.core.jobs.threads import in_threads
 
 SCHEMA_VERSION = 1
 
@@ -88,6 +88,7 @@ class FileFacts:
     Args:
         n_clipped: Peaks of at least ``CLIPPED_RUN`` samples at full scale, over all channels.
         digest: Of the decoded samples; the same whatever the file format.
+        warnings: Where its header and its content disagree.
     """
 
     sample_rate: int
@@ -97,6 +98,7 @@ class FileFacts:
     rms: float
     n_clipped: int
     digest: bytes
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_silent(self) -> bool:
@@ -200,6 +202,7 @@ def examine_file(path: Path) -> FileFacts:
         rms=(squares / (info.n_samples * info.channels)) ** 0.5,
         n_clipped=clipped.finish(),
         digest=digest.digest(),
+        warnings=info.warnings,
     )
 
 
@@ -236,12 +239,7 @@ def _examine_all(
         except (AudioError, OSError) as error:
             return error
 
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            yield from zip(files, pool.map(examine, files), strict=True)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    return zip(files, in_threads(examine, files, jobs), strict=True)
 
 
 def _groups(
@@ -272,6 +270,8 @@ def _groups(
 def _levels(listing: DataListing, found: Mapping[DataFile, FileFacts]) -> Iterator[DataProblem]:
     for file, facts in found.items():
         where = _relative(listing, file)
+        for text in facts.warnings:
+            yield DataProblem("warning", "header", where, text)
         if facts.is_silent:
             text = f"silent (RMS {facts.rms:.1e}, peak {facts.peak:.1e})"
             yield DataProblem("warning", "silent", where, text)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from jaxtyping import Int32, Int64
 from torch import Tensor
 
 from lqsep.core.errors import AudioError, CheckpointError
+from lqsep.core.files.new_directory import new_directory
+from lqsep.core.files.new_file import new_file
 from lqsep.core.interfaces.dataset import Dataset
-from lqsep.core.store.new_directory import new_directory
-from lqsep.core.store.new_file import new_file
 from lqsep.core.training import processes
 
 _VERSION = 1
@@ -53,13 +54,9 @@ def cached_codes(
     """
     key = {"version": str(_VERSION), **depends_on}
     if processes.is_main() and _read(folder, key) is None:
-        try:
-            _write(folder, key, _encoded(folder.with_name(f"{folder.name}.part"), key, encode))
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot write the codes to {folder}: {error.strerror or error}. Make room, or "
-                'keep them in memory: train.prior.codes="memory"'
-            ) from error
+        sequences = _encoded(folder, key, encode)
+        with _writing(folder):
+            _write(folder, key, sequences)
     processes.wait()
     found = _read(folder, key)
     if found is None:
@@ -76,7 +73,7 @@ def data_hash(dataset: Dataset, source: str) -> str:
     """
     digest = hashlib.sha256()
     for index in range(len(dataset)):
-        digest.update(f"|{dataset.name(index)}".encode())
+        digest.update(f"|{dataset.name(index)}".encode(errors="surrogateescape"))
         try:
             info = dataset.info(index)
             digest.update(f"|{info.sample_rate}|{info.n_samples}|".encode())
@@ -104,24 +101,39 @@ def _read(folder: Path, key: Mapping[str, str]) -> list[Tensor] | None:
         return None
 
 
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """While files are written; what encoding reads is none of its business."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write the codes to {folder}: {error.strerror or error}. Make room, or "
+            'keep them in memory: train.prior.codes="memory"'
+        ) from error
+
+
 def _encoded(
-    part: Path,
+    folder: Path,
     key: Mapping[str, str],
     encode: Callable[[int], Iterable[Tensor]],
 ) -> list[npt.NDArray[np.int32]]:
-    """All sequences; those in the folder ``part`` are not encoded again, new ones go there."""
-    if _json(part / _KEY) != key and part.exists():
-        shutil.rmtree(part)
+    """All sequences; those in the folder's ``.part`` are not encoded again, new ones go there."""
+    part = _part(folder)
     found: list[npt.NDArray[np.int32]] = []
-    while (codes := _array(part / f"{len(found)}.npy")) is not None:
-        found.append(codes)
-    if not found:
-        with new_file(part / _KEY) as path:
-            path.write_text(json.dumps(key), encoding="utf-8")
+    with _writing(folder):
+        if _json(part / _KEY) != key and part.exists():
+            shutil.rmtree(part)
+        while (codes := _array(part / f"{len(found)}.npy")) is not None:
+            found.append(codes)
+        if not found:
+            with new_file(part / _KEY) as path:
+                path.write_text(json.dumps(key), encoding="utf-8")
     for sequence in encode(len(found)):
         codes = sequence.to(torch.int32).numpy()
-        with new_file(part / f"{len(found)}.npy") as path, path.open("wb") as file:
-            np.save(file, codes)
+        with _writing(folder):
+            with new_file(part / f"{len(found)}.npy") as path, path.open("wb") as file:
+                np.save(file, codes)
         found.append(codes)
     return found
 
@@ -136,7 +148,12 @@ def _write(
     with new_directory(folder) as made:
         np.save(made / _CODES, np.concatenate([np.zeros(0, np.int32), *sequences]))
         (made / _INDEX).write_text(json.dumps(index), encoding="utf-8")
-    shutil.rmtree(folder.with_name(f"{folder.name}.part"))
+    shutil.rmtree(_part(folder))
+
+
+def _part(folder: Path) -> Path:
+    """Where sequences are until all are there."""
+    return folder.with_name(f"{folder.name}.part")
 
 
 def _json(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,8 +11,13 @@ from torch import Tensor
 
 from lqsep.core.corpus.audio_pool import STRICT, AudioPool, Reading, stem_level
 from lqsep.core.corpus.variation import Variation
+from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
+
+if TYPE_CHECKING:
+    from lqsep.core.components.assemble import TrainContext
+    from lqsep.core.training.settings import ReadingSettings
 
 # Seconds encoded at a time: convolutional codecs need some hundred bytes per sample.
 _CHUNK_S = 60.0
@@ -59,7 +65,7 @@ def encode_source(
     Raises:
         AudioError: There is no audio, or too much that cannot be read.
     """
-    level = stem_level(codec.level, gains)
+    level = stem_level(codec.info.level, gains)
     info = codec.info
     waves = AudioPool(dataset, [source], info.sample_rate, level=level, reading=reading).waves[0]
     for wave in waves[skip:]:
@@ -71,6 +77,47 @@ def encode_source(
             copy = variation.copy(wave, info.sample_rate, info.hop_length, generator)
             if number >= skip:
                 yield _encode(codec, index, copy, device)
+
+
+def encode_for_training(
+    context: TrainContext,
+    settings: ReadingSettings,
+    dataset: Dataset,
+    *,
+    versions: int = 1,
+    variation: Variation = SAME,
+    generator: torch.Generator | None = None,
+    skip: int = 0,
+) -> Iterator[Int64[Tensor, " _frames"]]:
+    """What the trainer of a prior learns from: `encode_source` of the source it is for.
+
+    Args:
+        context: Of the trainer; its ``report`` is told of what is left out.
+        settings: What may be left out.
+        dataset: The context's training or validation data.
+        versions: As of `encode_source`, like those after it.
+
+    Raises:
+        IncompatibleComponentsError: There is no codec or no source.
+        AudioError: There is no audio, or too much that cannot be read.
+    """
+    if context.codec is None or context.source is None:
+        raise IncompatibleComponentsError(
+            "training a prior: it needs a trained codec and the name of a source"
+        )
+    return encode_source(
+        dataset,
+        context.source,
+        context.codec,
+        index=context.sources.index(context.source),
+        gains=context.gains,
+        device=context.device,
+        versions=versions,
+        variation=variation,
+        generator=generator,
+        reading=Reading.for_training(settings, context.report),
+        skip=skip,
+    )
 
 
 def _encode(

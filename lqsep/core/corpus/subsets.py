@@ -1,4 +1,4 @@
-"""Some tracks of a data set."""
+"""Some tracks of a data set, or none at all."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ class SomeTracks(Dataset):
 
     def stem(self, index: int, source: str, start: int = 0, stop: int | None = None) -> Track:
         return self._dataset.stem(self._chosen[index], source, start, stop)
+
+
+class NoTracks(Dataset):
+    """What trainers that need no data are given."""
+
+    def __init__(self) -> None:
+        self.sources = ()
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> Track:
+        raise IndexError(f"no track {index} of none")
 
 
 def durations(dataset: Dataset) -> list[float]:

@@ -1,4 +1,4 @@
-"""What every table is read against: baselines and upper bounds, as they stand in the mixture."""
+"""What every table is read against: baselines and oracles, as they stand in the mixture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.resampling import resample
+from lqsep.core.audio.mono import to_mono
 from lqsep.core.errors import AudioError, LqsepError
 from lqsep.core.evaluation.baselines import (
     HpssSetting,
@@ -24,6 +24,7 @@ from lqsep.core.evaluation.protocols import Protocol
 from lqsep.core.evaluation.sound import ItemSound, at_gain
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.separation.references import codec_round_trip
 
 # What lasts is taken for the one, what is short for the other.
 _HARMONIC, _PERCUSSIVE = "bass", "drums"
@@ -106,7 +107,7 @@ def baseline_stems(
     n_sources = len(sources)
     stems = {
         f"mixture/{n_sources}": share_mixture(sound.mixture, n_sources),
-        "codec": codec_round_trip(sound, codec, device),
+        "codec": codec_round_trips(sound, codec, device),
         "oracle-mask": _in_stretches(_masked, sound),
     }
     if chosen.hpss is not None:
@@ -121,36 +122,28 @@ def baseline_stems(
     return stems
 
 
-def codec_round_trip(sound: ItemSound, codec: Codec, device: torch.device) -> Stems:
-    """Every true source coded and decoded, times its gain.
+def codec_round_trips(sound: ItemSound, codec: Codec, device: torch.device) -> Stems:
+    """Every true source coded and decoded inside the mixture, times its gain.
 
     The codec sees each source at the level that it would have inside the mixture as analysed.
     """
 
-    def round_trip(part: ItemSound) -> Stems:
+    def round_trips(part: ItemSound) -> Stems:
         with torch.inference_mode():
             return at_gain(_through(part, codec, device), part.gains)
 
-    return _in_stretches(round_trip, sound)
+    return _in_stretches(round_trips, sound)
 
 
 def _through(sound: ItemSound, codec: Codec, device: torch.device) -> Stems:
-    info = codec.info
-    channels, n_samples = sound.sources.shape[1:]
-
-    def mono(wave: Tensor) -> Tensor:
-        wave = resample(wave.mean(-2, keepdim=True), sound.sample_rate, info.sample_rate)
-        return wave.expand(*wave.shape[:-2], info.channels, -1).to(device)
-
-    mixture, waves = mono(sound.mixture), mono(sound.sources)
+    info, rate = codec.info, sound.sample_rate
+    mixture = to_mono(sound.mixture, rate, info.sample_rate).expand(info.channels, -1).to(device)
     scale = codec.analyse(mixture[None]).scale
-    decoded = []
-    for source, wave in enumerate(waves):
-        codes = codec.encode(wave[None] * scale, source)
-        decoded.append(codec.decode(codes, wave.shape[-1], source, mixture)[0] / scale)
-    result = torch.stack(decoded).mean(1, keepdim=True).cpu()
-    result = resample(result, info.sample_rate, sound.sample_rate, n_samples=n_samples)
-    return result.expand(-1, channels, -1)
+    trips = [
+        codec_round_trip(codec, wave, mixture, rate, source, scale)
+        for source, wave in enumerate(sound.sources)
+    ]
+    return torch.stack(trips).expand_as(sound.sources)
 
 
 def _masked(sound: ItemSound) -> Stems:

@@ -1,9 +1,9 @@
 """One item: separate it, and compare what was found with what is true.
 
 Estimates: ``lqsep`` is the pipeline's own result, refined. ``best-of-N`` are the candidates as
-decoded, each source's best by SDR: it knows the truth, like the upper bounds. Under ``lqvae2021``
+decoded, each source's best by SDR: it knows the truth, like the oracles. Under ``lqvae2021``
 there are also each source's most probable candidate (``marginal``) and the most probable
-combination (``pair``), as decoded. For baselines and upper bounds see
+combination (``pair``), as decoded. For baselines and oracles see
 `lqsep.core.evaluation.baselines_of`. All are compared as they stand in the mixture: times their
 gain, with the reference times its gain.
 """
@@ -21,21 +21,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.audio.resampling import resample
-from lqsep.core.evaluation.baselines_of import Baselines, baseline_stems, codec_round_trip
+from lqsep.core.evaluation.baselines_of import Baselines, baseline_stems, codec_round_trips
 from lqsep.core.evaluation.items import EvaluationItem, load_item
 from lqsep.core.evaluation.protocols import MUSEVAL_V4, TRACK_SDR, Protocol
 from lqsep.core.evaluation.raw_candidates import best_scores, pick, score_candidates
-from lqsep.core.evaluation.scores import museval_scores, si_sdr_scores, track_scores
+from lqsep.core.evaluation.scores import Figure, museval_scores, si_sdr_scores, track_scores
 from lqsep.core.evaluation.sound import ItemSound
 from lqsep.core.evaluation.stopwatch import Stopwatch
 from lqsep.core.evaluation.track_run import separate_track
-from lqsep.core.interfaces.data import Mixture, SegmentResult
+from lqsep.core.interfaces.data import Mixture
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.separation.pipeline import SegmentResult
 from lqsep.core.separation.run import segment_generator
 from lqsep.core.separation.separator import Separator
 from lqsep.core.signal.metrics import candidate_sdr
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCORED_SAMPLES = 44_100
 """What counts of a chunk under ``lqvae2021``: museval's default window, whatever the rate."""
@@ -78,8 +79,9 @@ def evaluate_item(
     Returns:
         The item's result, plain values for JSON: ``schema_version``, ``item``, ``track``,
         ``start_s``, ``duration_s``, ``protocol``, ``model``, ``seed``, ``scores`` (a list of
-        ``estimate``, ``source``, ``metric``, ``reference``, ``value``; a value that is not finite
-        is None), ``timings_s``, ``notes``. And the pipeline's own stems to listen to.
+        ``estimate``, ``source``, ``metric``, ``reference``, ``value``, ``n_windows``,
+        ``n_undefined``, see `Figure`; None where there is no value), ``timings_s``, ``notes``. And
+        the pipeline's own stems to listen to.
 
     Raises:
         ConfigError: museval is needed and not installed.
@@ -120,7 +122,7 @@ def _evaluate_chunk(
     result = separator.separate_segment(mixture, generator=segment_generator(seed, 0))
     watch.stop()
     stems = result.stems.cpu()
-    round_trip = codec_round_trip(sound, separator.codec, separator.device)
+    round_trip = codec_round_trips(sound, separator.codec, separator.device)
     references = dict(zip(protocol.references, (sound.stems, round_trip), strict=True))
     truth = torch.stack([stem[:, 0, :SCORED_SAMPLES] for stem in references.values()])
     values = {"lqsep": _sdr(truth, stems)}
@@ -134,9 +136,8 @@ def _evaluate_chunk(
     for number, reference in enumerate(protocol.references):
         for name, found in values.items():
             if (name, reference) != ("codec", "decoded"):  # the same waves
-                scores += _records(
-                    name, reference, separator.sources, {"sdr": found[number].tolist()}
-                )
+                figures = [Figure.of_one(value) for value in found[number].tolist()]
+                scores += _records(name, reference, separator.sources, {"sdr": figures})
     return scores, stems, watch, notes
 
 
@@ -151,7 +152,8 @@ def _add_candidates(
     info, decoded = separator.codec.info, result.decoded
     n_samples = mixture.wave.shape[-1]
     scores = score_candidates(decoded, truth, info.sample_rate, mixture.sample_rate, n_samples)
-    notes = [f"best-of-N: N = {scores.shape[-1]}", *result.warnings, *decoded.candidates.warnings]
+    warnings = (*result.bound.warnings, *result.candidates.warnings)
+    notes = [f"best-of-N: N = {scores.shape[-1]}", *warnings]
     wave = resample(mixture.wave, mixture.sample_rate, info.sample_rate)
     for mode in _MODES:
         picks = pick(decoded, wave.expand(info.channels, -1), mode)
@@ -206,7 +208,7 @@ def _sdr(
 
 
 def _records(
-    estimate: str, reference: str, sources: Sequence[str], values: Mapping[str, Sequence[float]]
+    estimate: str, reference: str, sources: Sequence[str], figures: Mapping[str, Sequence[Figure]]
 ) -> list[dict[str, Any]]:
     return [
         {
@@ -214,10 +216,12 @@ def _records(
             "source": source,
             "metric": metric,
             "reference": reference,
-            "value": value if math.isfinite(value) else None,
+            "value": None if math.isnan(figure.value) else figure.value,
+            "n_windows": figure.n_windows,
+            "n_undefined": figure.n_undefined,
         }
-        for metric, by_source in values.items()
-        for source, value in zip(sources, by_source, strict=True)
+        for metric, by_source in figures.items()
+        for source, figure in zip(sources, by_source, strict=True)
     ]
 
 

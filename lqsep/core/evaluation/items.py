@@ -22,6 +22,7 @@ from lqsep.core.evaluation.sound import (
     track_sound,
 )
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.separation.run import check_seed
 
 CHUNKS_PER_TRACK = 3
 """Taken at random from every track."""
@@ -77,9 +78,11 @@ def plan_items(
             is left out. None: it is an error.
 
     Raises:
-        ConfigError: The data set lacks one of the sources.
+        ConfigError: The data set lacks one of the sources, or the seed is no whole number of 0 or
+            more.
         AudioError: A file cannot be read, or no track has anything to score (and none failed).
     """
+    seed = check_seed(seed)
     missing = [source for source in sources if source not in dataset.sources]
     if missing:
         raise ConfigError(
@@ -154,7 +157,7 @@ def _track_chunks(
 ) -> list[EvaluationItem]:
     """Drawn from the seed and the track's name alone: other tracks and their order say nothing."""
     info = dataset.info(index)
-    rng = np.random.default_rng([seed, zlib.crc32(info.name.encode())])
+    rng = np.random.default_rng([seed, zlib.crc32(info.name.encode(errors="surrogateescape"))])
     order = rng.permutation(n_chunks(info.n_samples, info.sample_rate))
     found: list[int] = []
     for number in order.tolist():
@@ -192,7 +195,8 @@ def _file_name(name: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:_LONGEST_NAME]
     if plain == name:
         return name
-    return f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    whole = name.encode(errors="surrogateescape")  # names need not be UTF-8
+    return f"{plain}-{hashlib.sha256(whole).hexdigest()[:8]}"
 
 
 def _distinct(items: Iterable[EvaluationItem]) -> list[EvaluationItem]:

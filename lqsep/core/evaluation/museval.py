@@ -16,12 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lqsep.core.errors import ConfigError, ShapeError
+from lqsep.core.signal.metrics import LIMIT_DB
 
 METRICS = ("sdr", "isr", "sir", "sar")
 """In the order of museval's results."""
 
 Waves = npt.NDArray[np.floating[Any]]
 """``sources channels samples``."""
+
+# One sample of this, or of the rounding of what is there, keeps museval from leaving a window out,
+# and changes nothing that it computes.
+_TRACE = 1e-30
 
 
 def museval_metrics(
@@ -30,7 +35,10 @@ def museval_metrics(
     """SDR, ISR, SIR and SAR of every source and window, as ``museval.evaluate`` gives them.
 
     Distortion filters of 512 taps are fitted to the whole waves. A window in which any reference
-    or estimate is silent has no values, for no source.
+    is silent has no values, for no source. Different from museval are two things. It leaves a
+    window out where any estimate is silent, too; here a silent estimate has the values of one that
+    is next to silent: its SDR and SAR are 0 dB. And values stay within
+    `lqsep.core.signal.metrics.LIMIT_DB`.
 
     Args:
         references: The true sources.
@@ -40,8 +48,8 @@ def museval_metrics(
         hop: Samples from one window's start to the next.
 
     Returns:
-        By metric, dB, ``sources windows``; NaN where there is no value. A source or an estimate
-        that is silent throughout leaves nothing but NaN.
+        By metric, dB, ``sources windows``; NaN where there is no value. A source that is silent
+        throughout leaves nothing but NaN; an estimate that is has no SIR and SAR.
 
     Raises:
         ConfigError: museval or scipy is not installed.
@@ -58,11 +66,13 @@ def museval_metrics(
         )
     n_windows = max(0, references.shape[2] - window) // hop + 1
     undefined = {name: np.full((len(references), n_windows), np.nan) for name in METRICS}
-    # Silence as museval knows it.
-    if not all(wave.sum(1).any(1).all() for wave in (references, estimates)):
+    if not _sounds(references).all():
         return undefined
     # museval wants samples before channels.
     s, e = (wave.astype(np.float64).transpose(0, 2, 1) for wave in (references, estimates))
+    for start in range(0, n_windows * hop, hop):
+        silent = ~_sounds(estimates[..., start : start + window])
+        e[silent, start, 0] += _TRACE + np.spacing(np.abs(e[silent, start, 0]))
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
             *values, _ = bss_eval(s, e, window=window, hop=hop)
@@ -70,7 +80,19 @@ def museval_metrics(
         # Sources that are filtered copies of each other have no unique filters. museval then
         # looks the error up under a name that numpy no longer has.
         return undefined
-    return dict(zip(METRICS, values, strict=True))
+    found = {
+        name: np.clip(table, -LIMIT_DB, LIMIT_DB)
+        for name, table in zip(METRICS, values, strict=True)
+    }
+    for name in ("sir", "sar"):  # ratios of parts of the trace alone
+        found[name][~estimates.any((1, 2))] = np.nan
+    return found
+
+
+def _sounds(waves: Waves) -> npt.NDArray[np.bool_]:
+    """Of every source, whether it is more than silence as museval knows it."""
+    sounds: npt.NDArray[np.bool_] = waves.sum(1).any(1)
+    return sounds
 
 
 @cache

@@ -2,7 +2,9 @@
 
 Common to all: the mixture is the sum of ``gain * source`` at the model's gains (a data set's own
 mixture files are not read), and every SDR compares ``gain * estimate`` with ``gain * reference``,
-both as they stand in the mixture. The level matters: SDR is not scale-invariant.
+both as they stand in the mixture. The level matters: SDR is not scale-invariant. A silent source
+leaves a window without a value, a silent estimate does not, and values of windows stay within
+`lqsep.core.signal.metrics.LIMIT_DB`.
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ SDR as museval's over one window of 44,100 samples: the first two seconds of eac
 are the candidates as decoded (``marginal``, ``pair``, ``best-of-N``) and the whole pipeline's
 result (``lqsep``).
 
-Source: the evaluation script of LQVAE-separation. Different on purpose: a candidate without a
-score does not take the oracle and the chunk with it, ``n`` counts what was scored, figures against
+Source: the evaluation script of LQVAE-separation. Different on purpose: a silent candidate has 0 dB
+and does not take the oracle and the chunk with it, ``n`` counts what was scored, figures against
 the original stems are those against the original stems, any number of candidates is allowed, and
 chunks are drawn per track, whatever other tracks there are and in whatever order they are listed.
 """
@@ -69,7 +71,8 @@ MUSEVAL_V4 = Protocol(
 A track's figure is the median over its windows, the data set's the median over tracks ("cSDR").
 
 Source: Stöter, Liutkus and Ito 2018, "The 2018 signal separation evaluation campaign",
-arXiv:1804.06267.
+arXiv:1804.06267. Different on purpose: a window counts though an estimate is silent in it, as if
+that were next to silent (an SDR of 0 dB), where museval leaves it out.
 """
 
 SI_SDR = Protocol(

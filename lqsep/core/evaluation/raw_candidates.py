@@ -15,7 +15,7 @@ from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.evaluation.sound import at_gain
-from lqsep.core.interfaces.data import DecodedCandidates
+from lqsep.core.interfaces.candidates import DecodedCandidates
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.signal.metrics import candidate_sdr
 

@@ -1,17 +1,26 @@
-"""Figures of one estimate on a whole track, one per source, under each track protocol."""
+"""Figures of one estimate on a whole track, one per source, under each track protocol.
+
+What a window's values are where something is silent or perfect: see `lqsep.core.signal.metrics` and
+`lqsep.core.evaluation.museval`.
+"""
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.evaluation.museval import museval_metrics
-from lqsep.core.signal.metrics import silent_windows, windowed_sdr, windowed_si_sdr
+from lqsep.core.signal.metrics import (
+    WindowedScore,
+    silent_windows,
+    windowed_sdr,
+    windowed_si_sdr,
+)
 
 Stems = Float[Tensor, "sources channels samples"]
 Wave = Float[Tensor, "channels samples"]
@@ -20,82 +29,101 @@ Wave = Float[Tensor, "channels samples"]
 _MUSEVAL_S = _SDR_S = 1.0
 _SI_SDR_WINDOW_S, _SI_SDR_HOP_S = 4.0, 2.0
 
-# So much counts as silence: a perfect estimate would have no finite figure.
-_LARGEST_REJECTION_DB = 100.0
+
+@dataclass(frozen=True)
+class Figure:
+    """What one metric says of one source in one item.
+
+    Args:
+        value: dB; NaN where no window has a value.
+        n_windows: Windows of the item.
+        n_undefined: Of these, how many have no value.
+    """
+
+    value: float
+    n_windows: int = 1
+    n_undefined: int = 0
+
+    @classmethod
+    def of_one(cls, value: float) -> Figure:
+        """Of an item that is one window."""
+        return cls(value, 1, int(math.isnan(value)))
 
 
-def museval_scores(references: Stems, estimates: Stems, sample_rate: int) -> dict[str, list[float]]:
-    """By metric and source, the median over windows; NaN where no window has a value.
+def museval_scores(
+    references: Stems, estimates: Stems, sample_rate: int
+) -> dict[str, list[Figure]]:
+    """By metric and source, the median over the windows that have a value.
 
     Raises:
         ConfigError: museval is not installed.
     """
     window = round(_MUSEVAL_S * sample_rate)
     values = museval_metrics(references.numpy(), estimates.numpy(), window=window, hop=window)
-    return {
-        name: [_median(row[np.isfinite(row)].tolist()) for row in rows]
-        for name, rows in values.items()
-    }
+    found: dict[str, list[Figure]] = {}
+    for name, rows in values.items():
+        missing = np.isnan(rows)
+        found[name] = [
+            _median(WindowedScore(tuple(row[~lacks].tolist()), int(lacks.sum())))
+            for row, lacks in zip(rows, missing, strict=True)
+        ]
+    return found
 
 
 def si_sdr_scores(
-    references: Stems, estimates: Stems, mixture: Float[Tensor, "channels samples"], rate: int
-) -> dict[str, list[float]]:
+    references: Stems, estimates: Stems, mixture: Wave, rate: int
+) -> dict[str, list[Figure]]:
     """``si_sdr`` and its improvement over the mixture, by source: means over windows.
 
-    Windows in which any source is silent are left out, and those without a value (a silent
-    estimate has none); NaN where no window is left.
+    Windows in which any source is silent have no value.
     """
     size = {"window_s": _SI_SDR_WINDOW_S, "hop_s": _SI_SDR_HOP_S}
-    silent = silent_windows(references[0], rate, **size)
-    for reference in references[1:]:
-        silent = silent | silent_windows(reference, rate, **size)
-    found: dict[str, list[float]] = {"si_sdr": [], "si_sdri": []}
+    silent = torch.stack([silent_windows(reference, rate, **size) for reference in references])
+    found: dict[str, list[Figure]] = {"si_sdr": [], "si_sdri": []}
     for reference, estimate in zip(references, estimates, strict=True):
-        values, before = (
-            windowed_si_sdr(reference, wave, rate, leave_out=silent, **size).values
+        after, before = (
+            windowed_si_sdr(reference, wave, rate, leave_out=silent.any(0), **size)
             for wave in (estimate, mixture)
         )
-        found["si_sdr"].append(_mean(values))
-        found["si_sdri"].append(_mean(v - b for v, b in zip(values, before, strict=True)))
+        gained = tuple(a - b for a, b in zip(after.values, before.values, strict=True))
+        found["si_sdr"].append(_mean(after))
+        found["si_sdri"].append(_mean(replace(after, values=gained)))
     return found
 
 
 def track_scores(
     references: Stems, estimates: Stems, mixture: Wave, rate: int
-) -> dict[str, list[float]]:
+) -> dict[str, list[Figure]]:
     """``sdr`` (median over windows) and ``si_sdr`` (mean), by source, where the source sounds.
 
     And ``rejection``, if there are windows in which a source is silent and the mixture is not:
-    energy of the mixture over that of the estimate, in dB, 100 at most, median over these windows.
-    NaN where a source has no such window, or none with a value.
+    energy of the mixture over that of the estimate, in dB, median over these windows.
     """
-    found: dict[str, list[float]] = {"sdr": [], "si_sdr": []}
-    rejections = []
+    found: dict[str, list[Figure]] = {"sdr": [], "si_sdr": [], "rejection": []}
     for reference, estimate in zip(references, estimates, strict=True):
-        found["sdr"].append(windowed_sdr(reference, estimate, rate, window_s=_SDR_S).median)
-        windows = windowed_si_sdr(
+        found["sdr"].append(_median(windowed_sdr(reference, estimate, rate, window_s=_SDR_S)))
+        si_sdr = windowed_si_sdr(
             reference, estimate, rate, window_s=_SI_SDR_WINDOW_S, hop_s=_SI_SDR_HOP_S
         )
-        found["si_sdr"].append(_mean(windows.values))
-        rejections.append(_rejection(reference, estimate, mixture, rate))
-    return found if all(map(math.isnan, rejections)) else found | {"rejection": rejections}
+        found["si_sdr"].append(_mean(si_sdr))
+        found["rejection"].append(_median(_rejection(reference, estimate, mixture, rate)))
+    if all(math.isnan(figure.value) for figure in found["rejection"]):
+        del found["rejection"]
+    return found
 
 
-def _rejection(reference: Wave, estimate: Wave, mixture: Wave, rate: int) -> float:
+def _rejection(reference: Wave, estimate: Wave, mixture: Wave, rate: int) -> WindowedScore:
     silent, unheard = (silent_windows(w, rate, window_s=_SDR_S) for w in (reference, mixture))
     # Taken as the error of the rest: SDR is then the energy of the mixture over the estimate's.
     whole = mixture.double()
-    rejected = windowed_sdr(
+    return windowed_sdr(
         whole, whole - estimate.double(), rate, window_s=_SDR_S, leave_out=~silent | unheard
     )
-    return _median([min(value, _LARGEST_REJECTION_DB) for value in rejected.values])
 
 
-def _mean(values: Iterable[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return statistics.fmean(finite) if finite else math.nan
+def _mean(windows: WindowedScore) -> Figure:
+    return Figure(windows.mean, len(windows.values) + windows.n_silent, windows.n_silent)
 
 
-def _median(values: list[float]) -> float:
-    return statistics.median(values) if values else math.nan
+def _median(windows: WindowedScore) -> Figure:
+    return Figure(windows.median, len(windows.values) + windows.n_silent, windows.n_silent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.resampling import resample
+from lqsep.core.audio.resampled import ResampledReader
+from lqsep.core.corpus.stem_reader import StemReader
 from lqsep.core.interfaces.dataset import Dataset
 
 CHUNK_RATE = 22_050
@@ -18,9 +18,6 @@ CHUNK_RATE = 22_050
 
 CHUNK_SAMPLES = 65_536
 """Length of a chunk."""
-
-# How far the resampler looks, in samples of the lower of the two rates: a little over its window.
-_REACH = 72
 
 
 @dataclass(frozen=True)
@@ -70,17 +67,11 @@ def read_chunk(
         source: Name of the stem.
         number: Chunks are counted from the start of the track.
     """
-    rate = dataset.info(index).sample_rate
-    divisor = math.gcd(rate, CHUNK_RATE)
-    old, new = rate // divisor, CHUNK_RATE // divisor
-    first, last = number * CHUNK_SAMPLES, (number + 1) * CHUNK_SAMPLES
-    # Whole periods of both rates before the chunk, so that sample 0 stays on a sample.
-    reach = math.ceil(_REACH * max(1.0, new / old))
-    period = max(0, (first - reach) // new)
-    stop = math.ceil((last + reach) * old / new)
-    stem = dataset.stem(index, source, period * old, stop).stems[source]
-    wave = resample(torch.from_numpy(stem[:1].copy()), rate, CHUNK_RATE)
-    return wave[:, first - period * new :][:, :CHUNK_SAMPLES]
+    stem = StemReader(dataset, index, source, "first")
+    chunk = ResampledReader(stem, CHUNK_RATE).read(
+        number * CHUNK_SAMPLES, (number + 1) * CHUNK_SAMPLES
+    )
+    return torch.from_numpy(chunk)
 
 
 def chunk_sound(

@@ -1,13 +1,11 @@
-"""All items together: tables of figures with their uncertainty."""
+"""All items together: figures with their uncertainty."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -18,17 +16,6 @@ from lqsep.core.evaluation.protocols import find_protocol
 
 ALL_SOURCES = "all sources"
 """Name of the rows over all sources: of every item the mean over its sources."""
-
-METRIC_NAMES = {
-    "sdr": "SDR",
-    "isr": "ISR",
-    "sir": "SIR",
-    "sar": "SAR",
-    "si_sdr": "SI-SDR",
-    "si_sdri": "SI-SDRi",
-    "rejection": "rejection",
-}
-"""As people read them."""
 
 # Bootstrap samples, and the seed that makes tables the same every time.
 _SAMPLES = 2000
@@ -54,6 +41,8 @@ class SummaryRow:
         median: Over the ``n`` items; under ``museval-v4`` this is the cSDR and its like.
         ci_low: Lower end of the 95 % interval of the summary's ``statistic``.
         ci_high: Upper end.
+        n_windows: Windows of all items.
+        n_undefined_windows: Of these, how many have no value and do not count.
     """
 
     estimate: str
@@ -66,6 +55,8 @@ class SummaryRow:
     median: float | None
     ci_low: float | None
     ci_high: float | None
+    n_windows: int
+    n_undefined_windows: int
 
 
 @dataclass(frozen=True)
@@ -135,69 +126,41 @@ def summarise(results: Iterable[Result]) -> Summary:
     )
 
 
-def to_csv(summary: Summary) -> str:
-    """One line per row, columns as the fields of `SummaryRow`; nothing where there is no value."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(SummaryRow)])
-    writer.writerows(astuple(row) for row in summary.rows)
-    return text.getvalue()
-
-
-def to_markdown(summary: Summary) -> str:
-    """A heading with the run's facts, then one table per metric and reference."""
-    speed = _figure(summary.seconds_per_second)
-    lines = [
-        f"## {summary.model}: {summary.protocol}",
-        "",
-        f"{summary.n_items} items of {summary.n_tracks} tracks, seed {summary.seed}; {speed} "
-        "seconds of computation per second of audio. Figures in dB; the interval is that of the "
-        f"{summary.statistic}, 95 %, from bootstrap samples of tracks.",
-    ]
-    for metric, reference in dict.fromkeys((row.metric, row.reference) for row in summary.rows):
-        lines += [
-            "",
-            f"### {METRIC_NAMES.get(metric, metric)} against the {reference} sources",
-            "",
-            "| estimate | source | n | undefined | mean | median | 95 % interval |",
-            "|---|---|--:|--:|--:|--:|--:|",
-        ]
-        lines += [
-            f"| {row.estimate} | {row.source} | {row.n} | {row.n_undefined} | {_figure(row.mean)} "
-            f"| {_figure(row.median)} | {_interval(row)} |"
-            for row in summary.rows
-            if (row.metric, row.reference) == (metric, reference)
-        ]
-    if summary.notes:
-        lines += ["", *(f"- {note}" for note in summary.notes)]
-    return "\n".join(lines) + "\n"
-
-
 def _rows(results: Sequence[Result], statistic: str) -> Iterable[SummaryRow]:
     """Sources one by one, then all: of every item the mean over its sources, if it has all."""
     keys: dict[Key, dict[str, None]] = {}
     values: dict[tuple[Key, str, int], float] = {}
+    windows: Counter[tuple[Key, str]] = Counter()
+    undefined: Counter[tuple[Key, str]] = Counter()
     for number, result in enumerate(results):
         for score in result["scores"]:
             key = (score["estimate"], score["metric"], score["reference"])
             keys.setdefault(key, {})[score["source"]] = None
             value = score["value"]
             values[key, score["source"], number] = math.nan if value is None else float(value)
+            for source in (score["source"], ALL_SOURCES):
+                windows[key, source] += score["n_windows"]
+                undefined[key, source] += score["n_undefined"]
     tracks = [str(result["track"]) for result in results]
     for key, sources in keys.items():
         table = np.array(
             [[values.get((key, s, n), math.nan) for n in range(len(results))] for s in sources]
         )
-        yield from (
-            _row(key, source, row, tracks, statistic)
-            for source, row in zip(sources, table, strict=True)
-        )
+        of_source = dict(zip(sources, table, strict=True))
         if len(sources) > 1:
-            yield _row(key, ALL_SOURCES, table.mean(0), tracks, statistic)
+            of_source[ALL_SOURCES] = table.mean(0)
+        for source, row in of_source.items():
+            counts = windows[key, source], undefined[key, source]
+            yield _row(key, source, row, tracks, statistic, counts)
 
 
 def _row(
-    key: Key, source: str, values: npt.NDArray[np.float64], tracks: Sequence[str], statistic: str
+    key: Key,
+    source: str,
+    values: npt.NDArray[np.float64],
+    tracks: Sequence[str],
+    statistic: str,
+    windows: tuple[int, int],
 ) -> SummaryRow:
     estimate, metric, reference = key
     kept = np.isfinite(values)
@@ -214,6 +177,8 @@ def _row(
         median=float(np.median(finite)) if len(finite) else None,
         ci_low=low,
         ci_high=high,
+        n_windows=windows[0],
+        n_undefined_windows=windows[1],
     )
 
 
@@ -240,13 +205,3 @@ def _notes(results: Sequence[Result]) -> Iterable[str]:
     counts = Counter(note for result in results for note in dict.fromkeys(result["notes"]))
     for note, count in counts.items():
         yield note if count == len(results) else f"{note} ({count} of {len(results)} items)"
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _interval(row: SummaryRow) -> str:
-    if row.ci_low is None or row.ci_high is None:
-        return ""
-    return f"{row.ci_low:.2f} to {row.ci_high:.2f}"

@@ -50,11 +50,6 @@ class Filters:
                 raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
 
     @property
-    def changes_tables(self) -> bool:
-        """Whether the priors' tables are touched."""
-        return self.temperature != 1 or self.top_k > 0 or self.top_p < 1
-
-    @property
     def restricts_pairs(self) -> bool:
         """Whether some pairs of codes are excluded by their posterior."""
         return self.joint_top_k > 0 or self.joint_top_p < 1

@@ -42,7 +42,7 @@ _LIKELIHOOD_ENTRIES = 1 << 22
 
 def smooth(
     markov: MarkovPosterior,
-    uniform: Float64[Tensor, "draws frames 2"],
+    uniform: Float64[Tensor, "draws frames sources"],
     *,
     prune: float = 0.0,
     block_frames: int | None = None,
@@ -127,7 +127,7 @@ class _Smoother:
             for n in (size, size, -(-markov.n_frames // size))
         )
 
-    def run(self, uniform: Float64[Tensor, "draws frames 2"]) -> Smoothed:
+    def run(self, uniform: Float64[Tensor, "draws frames sources"]) -> Smoothed:
         starts = range(0, self._markov.n_frames, self._size)
         evidence = []
         block, message = None, None
@@ -202,7 +202,7 @@ class _Backward:
         self,
         markov: MarkovPosterior,
         steps: MarkovSteps,
-        uniform: Float64[Tensor, "draws frames 2"],
+        uniform: Float64[Tensor, "draws frames sources"],
     ) -> None:
         self._markov, self._steps, self._uniform = markov, steps, uniform
         n_draws, n_frames, _ = uniform.shape

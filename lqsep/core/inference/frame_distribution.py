@@ -56,10 +56,10 @@ class FrameDistribution:
 
     def draw(
         self,
-        uniform: Float64[Tensor, "draws 2"],
+        uniform: Float64[Tensor, "draws sources"],
         rows: Int64[Tensor, " draws"] | None = None,
     ) -> Int64[Tensor, "draws sources"]:
-        """One pair per hypothesis, exactly, from two uniform numbers each.
+        """One pair per hypothesis, exactly, from a uniform number per source.
 
         Args:
             uniform: In [0, 1).

@@ -19,7 +19,7 @@ from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.frame_distribution import FrameDistribution
 from lqsep.core.inference.prior_windows import window_start
 from lqsep.core.inference.state import Draw, MarkovPosterior, PosteriorState
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.likelihood import BoundLikelihood
 from lqsep.core.interfaces.prior import Prior
 
@@ -29,10 +29,10 @@ NO_FILTERS = Filters()
 
 
 class SequencePosterior:
-    """Two priors and a likelihood bound to a mixture.
+    """The sources' priors and a likelihood bound to a mixture.
 
-    A state holds parallel hypotheses. `draw` and `top` propose joint codes for its next frame,
-    `extend` goes on with those that a sampler keeps.
+    A state holds parallel hypotheses. `draw`, `top` and `chosen` give joint codes for its next
+    frame, `extend` goes on with them. Joint codes are pairs so far: it works on two sources.
 
     Where a prior's context is shorter than prompt and frames together, it sees windows: they start
     at 0, hop, 2 hop, ... with half a context as hop, the last one moved back to end with the
@@ -66,6 +66,11 @@ class SequencePosterior:
         self.prompt = None if prompt is None else self._checked(prompt)
 
     @property
+    def n_sources(self) -> int:
+        """How many codes a joint code has."""
+        return len(self.priors)
+
+    @property
     def n_frames(self) -> int:
         """Frames of the mixture."""
         return self.bound.n_frames
@@ -90,7 +95,7 @@ class SequencePosterior:
         """
         prompt = self.prompt if prompt is None else self._checked(prompt)
         n_prompt = 0 if prompt is None else int(prompt.shape[2])
-        n_sources = len(self.priors)
+        n_sources = self.n_sources
         codes = torch.zeros(
             n_rows, n_sources, n_prompt + self.n_frames, dtype=torch.int64, device=self.device
         )
@@ -132,16 +137,15 @@ class SequencePosterior:
         filters: Filters = NO_FILTERS,
         *,
         rows: Int64[Tensor, " draws"] | None = None,
-        uniform: Float64[Tensor, "draws 2"] | None = None,
+        uniform: Float64[Tensor, "draws sources"] | None = None,
     ) -> Draw:
-        """Draw joint codes of the next frame, one pair per hypothesis, exactly.
+        """Draw joint codes of the next frame, one per hypothesis, exactly.
 
         Args:
             state: Not changed.
             generator: On the CPU; gives one row of uniform numbers per draw.
             filters: What may be drawn.
             rows: Hypotheses to draw for, which may repeat or leave out some; None: all, in order.
-                To be given to `extend` as well.
             uniform: Numbers in [0, 1) to use instead of the generator's; a sampler that works in
                 batches draws them beforehand, so that the batches do not matter.
 
@@ -149,28 +153,23 @@ class SequencePosterior:
             EmptySupportError: All joint codes are impossible for a hypothesis.
         """
         frame = self._distribution(state, filters)
-        if rows is None:
-            rows = torch.arange(state.n_rows, device=self.device)
-        log_evidence = frame.log_evidence[rows]
-        if bool((log_evidence == float("-inf")).any()):
+        parents = self._parents(state, rows)
+        if bool((frame.log_evidence[parents] == float("-inf")).any()):
             raise _empty_support(state.frame)
         if uniform is None:
-            uniform = torch.rand(len(rows), 2, dtype=torch.float64, generator=generator)
-        codes = frame.draw(uniform.to(self.device), rows)
-        score, _ = frame.score(rows, codes)
-        return Draw(codes, log_evidence, frame.log_proposal(rows, score))
+            shape = (len(parents), self.n_sources)
+            uniform = torch.rand(shape, dtype=torch.float64, generator=generator)
+        codes = frame.draw(uniform.to(self.device), parents)
+        return self._accounted(state, frame, rows, codes)
 
-    def top(
-        self, state: PosteriorState, k: int, filters: Filters = NO_FILTERS
-    ) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, "kept sources"]]:
+    def top(self, state: PosteriorState, k: int, filters: Filters = NO_FILTERS) -> Draw:
         """The ``k`` best continuations by one frame over all hypotheses, best first.
 
         They are ranked by ``state.score`` plus the filtered priors and the likelihood of the next
         frame. The search is exact, see `lqsep.core.inference.joint_search`.
 
         Returns:
-            The row that each continues, and its joint codes; fewer than ``k`` when fewer are
-            possible.
+            Fewer than ``k`` when fewer are possible.
 
         Raises:
             EmptySupportError: No hypothesis has a possible continuation.
@@ -178,55 +177,65 @@ class SequencePosterior:
         """
         if k < 1:
             raise ValueError(f"the number of continuations must be 1 or more, got {k}")
-        rows, codes = self._distribution(state, filters).best(state.score, k)
+        frame = self._distribution(state, filters)
+        rows, codes = frame.best(state.score, k)
         if not len(rows):
             raise _empty_support(state.frame)
-        return rows, codes
+        return self._accounted(state, frame, rows, codes)
 
-    def extend(
+    def chosen(
         self,
         state: PosteriorState,
-        rows: Int64[Tensor, " new_rows"] | None,
-        codes: Int64[Tensor, "new_rows sources"],
-    ) -> PosteriorState:
-        """Go on with hypotheses ``rows`` (None: all, in order) and these codes of the next frame.
+        codes: Int64[Tensor, "chosen sources"],
+        filters: Filters = NO_FILTERS,
+        *,
+        rows: Int64[Tensor, " chosen"] | None = None,
+    ) -> Draw:
+        """Given joint codes of the next frame, as if they had been drawn.
 
-        This is the one place where scores, histories and prior states are re-indexed. The running
-        evidence and proposal grow by what the last `draw` or `top` on this state met, or by the
-        unfiltered values when there was none.
+        Args:
+            state: Not changed.
+            codes: One joint code per row.
+            filters: Under which evidence, proposal and score are counted.
+            rows: The hypothesis that each continues; None: all, in order.
+
+        Raises:
+            ShapeError: There is not one joint code per row.
+        """
+        n_rows = state.n_rows if rows is None else len(rows)
+        if codes.shape != (n_rows, self.n_sources):
+            raise ShapeError(
+                f"extending {n_rows} hypotheses at frame {state.frame}: expected codes of shape "
+                f"{(n_rows, self.n_sources)}, got {tuple(codes.shape)}"
+            )
+        return self._accounted(state, self._distribution(state, filters), rows, codes)
+
+    def extend(self, state: PosteriorState, draw: Draw) -> PosteriorState:
+        """Go on with what `draw`, `top` or `chosen` gave for this state.
+
+        This is the one place where histories, scores and prior states are re-indexed.
 
         Args:
             state: Consumed: not to be used again.
-            rows: May repeat or leave out hypotheses.
-            codes: Joint codes for each.
+            draw: Of this state.
 
         Returns:
             The state before the next frame, priors already advanced.
         """
-        frame = state._distribution or self._distribution(state, NO_FILTERS)
-        parents = torch.arange(state.n_rows, device=self.device) if rows is None else rows
-        if codes.shape != (len(parents), len(self.priors)):
-            raise ShapeError(
-                f"extending {len(parents)} hypotheses at frame {state.frame}: expected codes of "
-                f"shape {(len(parents), len(self.priors))}, got {tuple(codes.shape)}"
-            )
-        score, log_likelihood = frame.score(parents, codes)
-        log_prior = torch.stack(
-            [table[parents, codes[:, source]] for source, table in enumerate(state.tables)]
-        )
+        rows, parents = draw.rows, self._parents(state, draw.rows)
         all_codes = state.codes if rows is None else state.codes[rows]
-        all_codes[:, :, state.n_prompt + state.frame] = codes
+        all_codes[:, :, state.n_prompt + state.frame] = draw.codes
         new = PosteriorState(
             frame=state.frame + 1,
             codes=all_codes,
             n_prompt=state.n_prompt,
             tables=(),
             likelihood=None,
-            log_prior=state.log_prior[:, parents] + log_prior.double(),
-            log_likelihood=state.log_likelihood[parents] + log_likelihood,
-            log_evidence=state.log_evidence[parents] + frame.log_evidence[parents],
-            log_proposal=state.log_proposal[parents] + frame.log_proposal(parents, score),
-            score=state.score[parents] + score,
+            log_prior=state.log_prior[:, parents] + draw.log_prior,
+            log_likelihood=state.log_likelihood[parents] + draw.log_likelihood,
+            log_evidence=state.log_evidence[parents] + draw.log_evidence,
+            log_proposal=state.log_proposal[parents] + draw.log_proposal,
+            score=state.score[parents] + draw.score,
             _prior_states=state._prior_states,
             _windows=state._windows,
         )
@@ -256,7 +265,7 @@ class SequencePosterior:
             return float("inf")
         total = 0.0
         for frame in range(self.n_frames):
-            history = torch.zeros(1, len(self.priors), frame, dtype=torch.int64, device=self.device)
+            history = torch.zeros(1, self.n_sources, frame, dtype=torch.int64, device=self.device)
             total += float(self.bound.at(frame, history).upper.max())
         return total
 
@@ -288,11 +297,6 @@ class SequencePosterior:
         return MarkovPosterior(
             self.n_frames, tuple(log_initial), tuple(log_transition), log_likelihood
         )
-
-    @property
-    def can_adapt(self) -> bool:
-        """Whether the likelihood has an `adapt` of its own."""
-        return type(self.bound).adapt is not BoundLikelihood.adapt
 
     def adapt(
         self,
@@ -340,6 +344,34 @@ class SequencePosterior:
                 f"{tuple(table.shape[1] for table in tables)}"
             )
 
+    def _parents(
+        self, state: PosteriorState, rows: Int64[Tensor, " chosen"] | None
+    ) -> Int64[Tensor, " chosen"]:
+        return torch.arange(state.n_rows, device=self.device) if rows is None else rows
+
+    def _accounted(
+        self,
+        state: PosteriorState,
+        frame: FrameDistribution,
+        rows: Int64[Tensor, " chosen"] | None,
+        codes: Int64[Tensor, "chosen sources"],
+    ) -> Draw:
+        """What it means to go on with these codes."""
+        parents = self._parents(state, rows)
+        score, log_likelihood = frame.score(parents, codes)
+        log_prior = torch.stack(
+            [table[parents, codes[:, source]] for source, table in enumerate(state.tables)]
+        )
+        return Draw(
+            rows=rows,
+            codes=codes,
+            log_prior=log_prior.double(),
+            log_likelihood=log_likelihood,
+            log_evidence=frame.log_evidence[parents],
+            log_proposal=frame.log_proposal(parents, score),
+            score=score,
+        )
+
     def _distribution(self, state: PosteriorState, filters: Filters) -> FrameDistribution:
         """Of the next frame, remembered in the state."""
         found = state._distribution
@@ -350,9 +382,9 @@ class SequencePosterior:
         return found
 
     def _checked(self, prompt: Tensor) -> Tensor:
-        if prompt.ndim != 3 or prompt.shape[1] != len(self.priors) or not len(prompt):
+        if prompt.ndim != 3 or prompt.shape[1] != self.n_sources or not len(prompt):
             raise ShapeError(
-                f"prompt of the posterior: expected rows x {len(self.priors)} sources x frames "
+                f"prompt of the posterior: expected rows x {self.n_sources} sources x frames "
                 f"with a row or more, got shape {tuple(prompt.shape)}"
             )
         return prompt.to(self.device)

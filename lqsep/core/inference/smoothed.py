@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.state import MarkovPosterior
-from lqsep.core.interfaces.data import FrameScores
+from lqsep.core.interfaces.candidates import FrameScores
 
 
 @dataclass(frozen=True)

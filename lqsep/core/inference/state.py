@@ -15,19 +15,27 @@ from lqsep.core.interfaces.prior import PriorState
 
 @dataclass(frozen=True)
 class Draw:
-    """Joint codes drawn for one frame, and how.
+    """Joint codes with which hypotheses go on for one frame, and all that `extend` accounts for.
 
     Args:
-        codes: Source 0, source 1.
+        rows: The hypothesis that each continues; None: all of them, in order.
+        codes: Joint codes of the frame.
+        log_prior: Of each source's code, without filters.
+        log_likelihood: Of the joint codes.
         log_evidence: ``log Z`` of the frame under the filtered priors, the log of the sum over
             every pair that the filters leave; ``log p(mixture frame | past)`` when nothing is
             filtered.
-        log_proposal: Log-probability with which the codes were drawn.
+        log_proposal: Log-probability of drawing these codes under the filters.
+        score: Filtered log prior plus log likelihood.
     """
 
-    codes: Int64[Tensor, "rows sources"]
-    log_evidence: Float64[Tensor, " rows"]
-    log_proposal: Float64[Tensor, " rows"]
+    rows: Int64[Tensor, " chosen"] | None
+    codes: Int64[Tensor, "chosen sources"]
+    log_prior: Float64[Tensor, "sources chosen"]
+    log_likelihood: Float64[Tensor, " chosen"]
+    log_evidence: Float64[Tensor, " chosen"]
+    log_proposal: Float64[Tensor, " chosen"]
+    score: Float64[Tensor, " chosen"]
 
 
 @dataclass(frozen=True)

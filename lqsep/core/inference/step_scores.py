@@ -45,7 +45,7 @@ def step_scores(
     any case. The whole table of pairs is never made.
 
     Args:
-        posterior: Of the segment.
+        posterior: Of the segment, with the likelihood that the hypothesis was drawn by.
         codes: The hypothesis, for ``frame + 1`` frames or more.
         frame: Which frame.
         most_codes: Codes taken per source.
@@ -57,7 +57,7 @@ def step_scores(
         raise ValueError(f"frame {frame} is not among the hypothesis's {codes.shape[1]} frames")
     state = posterior.start(1)
     for past in range(frame):
-        state = posterior.extend(state, None, codes[None, :, past])
+        state = posterior.extend(state, posterior.chosen(state, codes[None, :, past]))
     likelihood = state.likelihood
     assert likelihood is not None
     log_p0, log_p1 = (table.double() for table in state.tables)

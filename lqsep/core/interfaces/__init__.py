@@ -1,7 +1,7 @@
 """One abstract class per kind of component, and the values that travel between them.
 
-``data`` holds the arrows of the data flow; each kind has a file with its class and, beside it, its
-facts in a frozen ``info`` value. No algorithm lives here.
+``data`` and ``candidates`` hold the arrows of the data flow; each kind has a file with its class
+and, beside it, its facts in a frozen ``info`` value. No algorithm lives here.
 
 Imports ``signal``, ``audio`` and ``errors`` only.
 """

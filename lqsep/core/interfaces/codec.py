@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.data import EncodedMixture
 
 
@@ -20,12 +21,18 @@ class CodecInfo:
         channels: Channels of the waves it takes and gives.
         hop_length: Samples per code frame.
         embedding_dim: Size of a latent vector.
+        level: RMS to which `Codec.analyse` brings the mixture; None = as it is. Stems for training
+            a prior stand at ``level / hypot(gains)``.
+        takes_whole_inputs: Whether `Codec.analyse` takes many minutes without needing much more
+            than its result.
     """
 
     sample_rate: int
     channels: int
     hop_length: int
     embedding_dim: int
+    level: float | None = None
+    takes_whole_inputs: bool = False
 
     @property
     def frame_rate(self) -> float:
@@ -34,21 +41,23 @@ class CodecInfo:
 
 
 class Codec(ABC):
-    """Sound to codes and back. ``source`` is an index; None asks for the shared codebook."""
+    """Sound to codes and back.
+
+    A source is named by its index, see `source_index`; None asks for the shared codebook.
+    """
 
     info: CodecInfo
-    level: float | None = None
-    """RMS to which `analyse` brings the mixture; None = as it is. Stems for training a prior stand
-    at ``level / hypot(gains)``, see `lqsep.core.corpus.audio_pool.stem_level`."""
-    takes_whole_inputs: bool = False
-    """Whether `analyse` takes many minutes without needing much more than its result."""
     fingerprint: str
     """sha256 over the sorted (name, dtype, shape, bytes) of the tensors; see
     `lqsep.core.store.weights.fingerprint`."""
 
     @abstractmethod
     def codebook_size(self, source: int) -> int:
-        """Number of codes that the given source may use."""
+        """Number of codes that the given source may use.
+
+        Raises:
+            IncompatibleComponentsError: It is no index of a source.
+        """
 
     @abstractmethod
     def analyse(self, wave: Float[Tensor, "batch channels samples"]) -> EncodedMixture:
@@ -83,22 +92,31 @@ class Codec(ABC):
         A codec without phase takes the phase from ``mixture``.
         """
 
-    def power(
-        self,
-        codes: Int64[Tensor, "batch frames"],
-        source: int,
-        shift: Float[Tensor, " embedding_dim"] | None = None,
-    ) -> Float[Tensor, "batch bins frames"] | None:
-        """Power spectrum that the codes stand for; None when the codec has none of its own.
-
-        Bins are evenly spaced from 0 Hz to the Nyquist frequency; frame ``t`` is centred on the
-        middle of its samples, ``(t + 1/2) * hop_length``. ``shift`` is added to the codes' vectors
-        first.
-        """
-        return None
-
     def wave_power(
         self, wave: Float[Tensor, "channels samples"]
     ) -> Float[Tensor, "bins frames"] | None:
-        """Power spectrum of a wave as `power` gives that of codes; None when there is none."""
+        """Power spectrum of a wave on the grid of `BoundLikelihood.source_power`; None if none."""
         return None
+
+
+def source_index(source: int, n_sources: int | None = None) -> int:
+    """The index of a source as a codec's methods take it, checked.
+
+    Args:
+        source: Counted from 0 in the order of the configuration.
+        n_sources: How many there are; None: any number.
+
+    Raises:
+        IncompatibleComponentsError: It is a name or something else, or there is no such source.
+    """
+    if not isinstance(source, int) or isinstance(source, bool):
+        raise IncompatibleComponentsError(
+            f"asking a codec for source {source!r}: expected the index of the source, counted from "
+            "0; a factory finds its own in context.source_index"
+        )
+    if source < 0 or (n_sources is not None and source >= n_sources):
+        known = "0 or more" if n_sources is None else f"0 to {n_sources - 1}"
+        raise IncompatibleComponentsError(
+            f"asking a codec for source {source}: expected an index from {known}"
+        )
+    return source

@@ -22,8 +22,8 @@ class FrameLikelihood(ABC):
     constant common to a frame costs no digits; ``-inf`` marks impossible pairs.
     """
 
-    n_codes: tuple[int, int]
-    """Codes of source 0 and of source 1: K0 and K1."""
+    n_codes: tuple[int, ...]
+    """Codes of every source; the methods below work on pairs, K0 codes and K1 codes."""
     n_rows: int
     """1 when all hypotheses share the values, else one row per hypothesis."""
     upper: Float64[Tensor, " n_rows"]

@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 
 class BoundLikelihood(ABC):
-    """A likelihood bound to one encoded mixture."""
+    """A likelihood bound to one encoded mixture, of any number of sources.
+
+    `at` and `frames` list joint codes as pairs, rows of source 0 and columns of source 1: the exact
+    form for two sources. `given` asks for one source at a time and serves any number.
+    """
 
     n_frames: int
     uses_history: bool = False
     """Whether `at` looks at the history: no bound or exact sums over the sequence then."""
+    can_adapt: bool = False
+    """Whether `adapt` may give something."""
     warnings: tuple[str, ...] = ()
     """What a user should know of how it fits, one sentence each; a report has each once."""
 
@@ -29,6 +35,20 @@ class BoundLikelihood(ABC):
 
     def frames(self, start: int, stop: int) -> Float[Tensor, "frames K0 K1"] | None:
         """Log-likelihood of every pair, for small codebooks without history; None otherwise."""
+        return None
+
+    def given(
+        self, source: int, codes: Int64[Tensor, "sources frames"]
+    ) -> Float[Tensor, "frames codebook_size"] | None:
+        """Log-likelihood of every code of one source, the others' codes being known.
+
+        Args:
+            source: Its index; what ``codes`` says of it is not looked at.
+            codes: Of every source and frame.
+
+        Returns:
+            Up to a constant per frame; None where it cannot be told.
+        """
         return None
 
     def adapt(
@@ -44,8 +64,19 @@ class BoundLikelihood(ABC):
         """
         return None
 
-    def shift(self) -> Float[Tensor, "sources embedding_dim"] | None:
-        """What `adapt` has moved the vectors of each source's codes by; None: not at all."""
+    def source_power(
+        self, source: int, codes: Int64[Tensor, "batch frames"]
+    ) -> Float[Tensor, "batch bins frames"] | None:
+        """Power spectrum that codes of one source stand for in this mixture; None without one.
+
+        It is that of the source as it stands in the analysed mixture, gain and adaptation included,
+        at `EncodedMixture.scale`. Bins are evenly spaced from 0 Hz to the codec's Nyquist
+        frequency; frame ``t`` is centred on the middle of its samples, ``(t + 1/2) * hop_length``.
+
+        Args:
+            source: Its index.
+            codes: Of any frames.
+        """
         return None
 
     def adaptation_log_prior(self) -> float:

@@ -8,25 +8,24 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
 from lqsep.core.interfaces.codec import Codec
-from lqsep.core.interfaces.data import (
-    Candidates,
-    DecodedCandidates,
-    EncodedMixture,
-    Mixture,
-    Selection,
-)
+from lqsep.core.interfaces.data import EncodedMixture, Mixture
+from lqsep.core.interfaces.likelihood import BoundLikelihood
 
 
 @dataclass(frozen=True)
 class RefineContext:
     """All that is known when the stems of a segment have been decoded and selected.
 
-    ``mixture`` has its own rate and channels; everything else is at the codec's.
+    ``mixture`` has its own rate and channels; everything else is at the codec's. ``bound`` is the
+    likelihood that the candidates were inferred with in the end. It may have seen more frames than
+    this segment's, in which it was adapted.
     """
 
     mixture: Mixture
     encoded: EncodedMixture
+    bound: BoundLikelihood
     candidates: Candidates
     decoded: DecodedCandidates
     selection: Selection

@@ -10,7 +10,7 @@ import torch
 
 if TYPE_CHECKING:
     from lqsep.core.inference.posterior import SequencePosterior
-    from lqsep.core.interfaces.data import Candidates
+    from lqsep.core.interfaces.candidates import Candidates
 
 OnFrame = Callable[[int, int], None]
 """Called as ``on_frame(frames_done, frames_total)``."""

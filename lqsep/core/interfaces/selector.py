@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.interfaces.data import DecodedCandidates, Selection
+from lqsep.core.interfaces.candidates import DecodedCandidates, Selection
 
 
 class Selector(ABC):

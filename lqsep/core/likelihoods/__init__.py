@@ -7,7 +7,7 @@
 ``dense``       every pair stored, evaluated in the log domain (small codebooks, tests)
 =============== ====================================================================
 
-``certificate`` says when sums in float32 may be believed.
+``certificate`` says when sums in float32 may be believed, ``given`` asks for one source's codes.
 
 Imports ``interfaces`` and what lies below it.
 """

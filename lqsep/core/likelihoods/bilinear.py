@@ -308,7 +308,7 @@ def _exp(values: Float[Tensor, "rows K1"]) -> Float[Tensor, "rows K1"]:
     return result
 
 
-def _blocks(shape: tuple[int, int], is_cuda: bool) -> Iterator[slice]:
+def _blocks(shape: tuple[int, ...], is_cuda: bool) -> Iterator[slice]:
     """Rows of a matrix, a block at a time."""
     step = max(1, (_BLOCK_GPU if is_cuda else _BLOCK_CPU) // shape[1])
     for start in range(0, shape[0], step):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lqsep.core.errors import ConfigError, ShapeError
-from lqsep.core.store.new_file import new_file, system_words
+from lqsep.core.files.new_file import new_file, system_words
 
 Wave = Tensor | npt.NDArray[Any]
 

@@ -15,15 +15,20 @@ class StageClock:
     """
 
     def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
-        self.seconds: dict[str, float] = dict(seconds or {})
+        self._seconds: dict[str, float] = dict(seconds or {})
         self.stage = ""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By stage, so far; what is spent later does not change it."""
+        return dict(self._seconds)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         outer, self.stage = self.stage, stage
-        start, before = time.perf_counter(), sum(self.seconds.values())
+        start, before = time.perf_counter(), sum(self._seconds.values())
         yield
-        within = sum(self.seconds.values()) - before
+        within = sum(self._seconds.values()) - before
         spent = time.perf_counter() - start - within
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
         self.stage = outer

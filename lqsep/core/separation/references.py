@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.mixtures import MixtureReader
-from lqsep.core.audio.resampling import filter_reach, resample
+from lqsep.core.audio.mixtures import MixtureReader, warnings_of
+from lqsep.core.audio.resampled import ResampledReader
+from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
 
@@ -28,40 +27,6 @@ def conform(reader: MixtureReader, sample_rate: int, channels: int) -> MixtureRe
     if reader.sample_rate != sample_rate:
         reader = ResampledReader(reader, sample_rate)
     return reader
-
-
-class ResampledReader:
-    """A recording at another sample rate, which never lies in memory whole.
-
-    Every stretch is what resampling the whole recording would give there.
-
-    Args:
-        reader: The recording.
-        sample_rate: Wanted, in Hz.
-    """
-
-    def __init__(self, reader: MixtureReader, sample_rate: int) -> None:
-        divisor = math.gcd(reader.sample_rate, sample_rate)
-        # Sample old * n of the recording and sample new * n of this one are at the same time.
-        self._old, self._new = reader.sample_rate // divisor, sample_rate // divisor
-        self._margin = -(-filter_reach(reader.sample_rate, sample_rate) // self._old)
-        self._reader = reader
-        self.name = reader.name
-        self.sample_rate = sample_rate
-        self.channels = reader.channels
-        self.n_samples = -(-reader.n_samples * self._new // self._old)
-
-    def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
-        first = max(0, start // self._new - self._margin)
-        last = -(-stop // self._new) + self._margin
-        wave = self._reader.read(
-            first * self._old, min(self._reader.n_samples, last * self._old)
-        ).copy()
-        offset = first * self._new
-        resampled = resample(
-            torch.from_numpy(wave), self._old, self._new, n_samples=stop - offset
-        ).numpy()
-        return resampled[:, start - offset :]
 
 
 class ChannelReader:
@@ -82,10 +47,11 @@ class ChannelReader:
         self.sample_rate = reader.sample_rate
         self.channels = channels
         self.n_samples = reader.n_samples
+        self.warnings = warnings_of(reader)
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         wave = self._reader.read(start, stop).mean(0, keepdims=True)
-        return np.broadcast_to(wave, (self.channels, wave.shape[1]))
+        return np.repeat(wave, self.channels, axis=0)
 
 
 class SumReader:
@@ -106,6 +72,9 @@ class SumReader:
         self.sample_rate = readers[0].sample_rate
         self.channels = readers[0].channels
         self.n_samples = min(reader.n_samples for reader in readers)
+        self.warnings = tuple(
+            f"{reader.name}: {warning}" for reader in readers for warning in warnings_of(reader)
+        )
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         stop = min(stop, self.n_samples)
@@ -119,26 +88,30 @@ class SumReader:
 def codec_round_trip(
     codec: Codec,
     wave: Float[Tensor, "channels samples"],
+    mixture: Float[Tensor, "codec_channels codec_samples"],
     sample_rate: int,
     source: int,
     scale: float,
 ) -> Float[Tensor, "1 samples"]:
     """What the codec makes of a source's recording: the best that decoded codes could be.
 
+    It is decoded as candidates are: a codec without phase takes that of the mixture.
+
     Args:
-        codec: Encodes the mean of the channels with the source's codebook, and decodes; a codec
-            without phase takes that of the recording.
+        codec: Encodes the mean of the channels with the source's codebook, and decodes.
         wave: The source before its gain.
+        mixture: What holds the source, from the same moment on and at least as long, at the
+            codec's rate and channels.
         sample_rate: Of the wave, and of the result.
         source: Its index.
-        scale: The factor at which the codec analysed the mixture that holds the source, see
+        scale: The factor at which the codec analysed the mixture, see
             `lqsep.core.interfaces.data.EncodedMixture`.
     """
     info = codec.info
     mono = resample(wave.mean(0, keepdim=True), sample_rate, info.sample_rate)
-    mono = mono.expand(info.channels, -1) * scale
+    mono = mono.expand(info.channels, -1).to(mixture.device) * scale
+    n_samples = mono.shape[-1]
     codes = codec.encode(mono[None], source)
-    decoded = codec.decode(codes, mono.shape[-1], source, mono)[0] / scale
-    return resample(
-        decoded.mean(0, keepdim=True), info.sample_rate, sample_rate, n_samples=wave.shape[-1]
-    )
+    decoded = codec.decode(codes, n_samples, source, mixture[:, :n_samples])[0] / scale
+    trip = decoded.mean(0, keepdim=True).to(wave.device)
+    return resample(trip, info.sample_rate, sample_rate, n_samples=wave.shape[-1])

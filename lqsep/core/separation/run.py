@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.mixtures import MixtureReader
+from lqsep.core.audio.mixtures import FileReader, MixtureReader, warnings_of
 from lqsep.core.audio.mono import read_mono
-from lqsep.core.errors import AudioError
-from lqsep.core.interfaces.data import Candidates, Mixture, SegmentResult
+from lqsep.core.errors import AudioError, ConfigError
+from lqsep.core.interfaces.candidates import Candidates
+from lqsep.core.interfaces.data import EncodedMixture, Mixture
 from lqsep.core.interfaces.sampler import OnFrame
+from lqsep.core.separation.clock import StageClock
+from lqsep.core.separation.pipeline import Pipeline, SegmentResult
 from lqsep.core.separation.report import InputReport, SegmentReport, SeparationReport
 from lqsep.core.separation.segments import CrossFader, Segment, SegmentPlan, plan_segments
 from lqsep.core.signal.disagreement import disagreement
-
-if TYPE_CHECKING:
-    from lqsep.core.separation.separator import Separator
-    from lqsep.core.separation.stretch import SampledStretch
 
 OnProgress = Callable[[float, float], None]
 """Called as ``on_progress(done_s, total_s)``, in seconds of audio."""
@@ -55,35 +55,69 @@ class StemBlock:
 
 
 class SeparationRun:
-    """One input on its way through a separator: iterate over it, then ask for the report.
+    """One input on its way through a pipeline: iterate over it, then ask for the report.
 
-    Iterating gives `StemBlock` values in order; together they cover the input exactly.
+    Iterating gives `StemBlock` values in order; together they cover the input exactly. Iterating
+    again does the same work once more, and the report is that of the iteration begun last.
+
+    Args:
+        pipeline: What it goes through.
+        reader: The input.
+        seed: 0 or above; the same seed gives the same stems.
+        on_progress: Called with the seconds of audio done and in all.
+        closes: Whether `close` closes the reader.
+
+    Raises:
+        AudioError: There are no samples.
+        ConfigError: The seed is no whole number of 0 or more.
     """
 
     def __init__(
         self,
-        separator: Separator,
+        pipeline: Pipeline,
         reader: MixtureReader,
-        seed: int,
-        on_progress: OnProgress | None,
+        seed: int = 0,
+        on_progress: OnProgress | None = None,
+        *,
+        closes: bool = False,
     ) -> None:
-        if reader.n_samples < 1:
-            raise AudioError(f"{reader.name} has no samples; at least one is needed")
         self.reader = reader
+        self._closes = closes
+        try:
+            if reader.n_samples < 1:
+                raise AudioError(f"{reader.name} has no samples; at least one is needed")
+            self._seed = check_seed(seed)
+        except BaseException:
+            self.close()
+            raise
         self.plan: SegmentPlan = plan_segments(
             reader.n_samples,
             reader.sample_rate,
-            separator.codec.info,
-            separator.segment_s,
-            separator.overlap,
+            pipeline.codec.info,
+            pipeline.segment_s,
+            pipeline.overlap,
         )
-        self._separator = separator
-        self._seed = seed
+        self._pipeline = pipeline
         self._on_progress = on_progress
+        self._start()
+
+    def _start(self) -> None:
+        """Nothing has been run so far."""
         self._segments: list[SegmentReport] = []
-        self._warnings: list[str] = []
+        self._warnings = list(warnings_of(self.reader))
         self._started = time.perf_counter()
         self._elapsed = 0.0
+
+    def close(self) -> None:
+        """Close the file that was opened for this run."""
+        if self._closes and isinstance(self.reader, FileReader):
+            self.reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def __iter__(self) -> Iterator[StemBlock]:
         fader = CrossFader(self.plan)
@@ -100,12 +134,14 @@ class SeparationRun:
         for segment, sampled in self._sampled():
             wave = torch.from_numpy(self.reader.read(segment.start, segment.stop).copy())
             mixture = Mixture(
-                wave.to(self._separator.device), self.reader.sample_rate, self.reader.name
+                wave.to(self._pipeline.device), self.reader.sample_rate, self.reader.name
             )
-            result = self._separator.finish_segment(mixture, sampled)
+            result = self._pipeline.render(
+                mixture, sampled.encoded, sampled.candidates, clock=sampled.clock
+            )
             self._segments.append(self._segment_report(segment, result))
             start_s = segment.start / self.reader.sample_rate
-            for warning in result.warnings:
+            for warning in result.bound.warnings:
                 if warning not in self._warnings:
                     self._warn(warning)
             for warning in result.candidates.warnings:
@@ -118,26 +154,31 @@ class SeparationRun:
         for segment, sampled in self._sampled():
             yield segment, sampled.candidates
 
-    def _sampled(self) -> Iterator[tuple[Segment, SampledStretch]]:
+    def _sampled(self) -> Iterator[tuple[Segment, _Sampled]]:
         """Segments with their candidates; several are sampled at once if the sampler can."""
-        separator, plan = self._separator, self.plan
-        hop_length = separator.codec.info.hop_length
+        pipeline, plan = self._pipeline, self.plan
+        hop_length = pipeline.codec.info.hop_length
         prompt: Tensor | None = None
+        self._start()
         for stretch in self._stretches():
-            sampled = separator.sample_stretch(
-                self._wave(stretch),
+            clock = StageClock()
+            encoded = pipeline.analyse(self._wave(stretch), clock=clock)
+            candidates = pipeline.infer(
+                encoded,
                 generator=segment_generator(self._seed, stretch[0].index),
                 prompt=prompt,
                 on_frame=self._on_frame(stretch),
+                clock=clock,
             )
-            if separator.prime:
-                codes = sampled.candidates.codes
+            sampled = _Sampled(encoded, candidates, clock)
+            if pipeline.prime:
+                codes = candidates.codes
                 prompt = codes[:, :, : len(stretch) * plan.hop_frames].transpose(0, 1)
             for place, segment in enumerate(stretch):
                 start = place * plan.hop_frames
                 # The last one has all that is left: rounding between rates may add a frame.
                 is_last = place + 1 == len(stretch)
-                stop = sampled.encoded.n_frames if is_last else start + plan.segment_frames
+                stop = encoded.n_frames if is_last else start + plan.segment_frames
                 yield segment, sampled.between(start, stop, hop_length)
                 self._elapsed = time.perf_counter() - self._started
                 if self._on_progress is not None:
@@ -147,16 +188,16 @@ class SeparationRun:
     def _stretches(self) -> Iterator[Sequence[Segment]]:
         """Consecutive segments that are sampled together."""
         segments, n_together = self.plan.segments, 1
-        codec = self._separator.codec
-        if self._separator.sampler.takes_whole_inputs and codec.takes_whole_inputs:
-            hop_s = self.plan.hop_frames / codec.info.frame_rate
+        info = self._pipeline.codec.info
+        if self._pipeline.sampler.takes_whole_inputs and info.takes_whole_inputs:
+            hop_s = self.plan.hop_frames / info.frame_rate
             n_together = max(1, int(WHOLE_S / hop_s))
         for first in range(0, len(segments), n_together):
             yield segments[first : first + n_together]
 
     def _wave(self, stretch: Sequence[Segment]) -> Float[Tensor, "channels samples"]:
         """What is analysed of some segments, at the codec's rate and channels."""
-        info, rate = self._separator.codec.info, self.reader.sample_rate
+        info, rate = self._pipeline.codec.info, self.reader.sample_rate
 
         def on_cancelled(sample: int) -> None:
             self._warn(
@@ -171,17 +212,17 @@ class SeparationRun:
             info.sample_rate,
             on_cancelled=on_cancelled,
         )
-        return wave.to(self._separator.device).expand(info.channels, -1)
+        return wave.to(self._pipeline.device).expand(info.channels, -1)
 
     def report(self) -> SeparationReport:
         """What has been run so far."""
-        separator, reader = self._separator, self.reader
+        pipeline, reader = self._pipeline, self.reader
         return SeparationReport(
-            model=separator.name,
-            sources=separator.sources,
-            codec_fingerprint=separator.codec.fingerprint,
-            config=separator.config,
-            device=str(separator.device),
+            model=pipeline.name,
+            sources=pipeline.sources,
+            codec_fingerprint=pipeline.codec.fingerprint,
+            config=pipeline.config,
+            device=str(pipeline.device),
             seed=self._seed,
             input=InputReport(
                 reader.name, reader.sample_rate, reader.channels, reader.n_samples, self._total_s
@@ -219,18 +260,21 @@ class SeparationRun:
         mean_weights = weights.mean(0)
         log_prior = (candidates.log_prior.cpu().double() * weights).sum(1)
         rate = self.reader.sample_rate
+        clock = StageClock(result.timings)
+        with clock("compare"):
+            curves = self._disagreement(result)
         return SegmentReport(
             start_s=segment.start / rate,
             stop_s=segment.stop / rate,
             n_frames=int(candidates.codes.shape[-1]),
             n_candidates=candidates.n_candidates,
-            log_prior=dict(zip(self._separator.sources, log_prior.tolist(), strict=True)),
+            log_prior=dict(zip(self._pipeline.sources, log_prior.tolist(), strict=True)),
             log_likelihood=float(candidates.log_likelihood.cpu().double() @ mean_weights),
             log_evidence=float(candidates.log_evidence.cpu().double() @ mean_weights),
             scores=dict(result.selection.scores),
             sampler=dict(candidates.diagnostics),
-            disagreement=self._disagreement(result),
-            timings_s=dict(result.timings),
+            disagreement=curves,
+            timings_s=clock.seconds,
         )
 
     def _disagreement(self, result: SegmentResult) -> dict[str, list[float]]:
@@ -238,11 +282,55 @@ class SeparationRun:
         n_compared = min(_COMPARED, result.candidates.n_candidates)
         waves = result.decoded.chosen(torch.arange(n_compared))
         even = torch.full(waves.shape[:2], 1 / waves.shape[1])
-        curves = disagreement(waves, even, self._separator.codec.info.sample_rate)
-        return dict(zip(self._separator.sources, curves.tolist(), strict=True))
+        curves = disagreement(waves, even, self._pipeline.codec.info.sample_rate)
+        return dict(zip(self._pipeline.sources, curves.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """A stretch of the mixture between sampling and decoding.
+
+    Args:
+        encoded: At the codec's rate.
+        candidates: Of the same frames.
+        clock: Time spent on it so far.
+    """
+
+    encoded: EncodedMixture
+    candidates: Candidates
+    clock: StageClock
+
+    def between(self, start: int, stop: int, hop_length: int) -> _Sampled:
+        """The frames ``start`` to ``stop``; the time spent stands with the first of them."""
+        if start == 0 and stop == self.encoded.n_frames:
+            return self
+        return _Sampled(
+            self.encoded.between(start, stop, hop_length),
+            self.candidates.between(start, stop),
+            StageClock() if start else self.clock,
+        )
+
+
+def check_seed(seed: int) -> int:
+    """The seed.
+
+    Raises:
+        ConfigError: It is no whole number of 0 or more.
+    """
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ConfigError(f"seed: expected a whole number, 0 or more, got {seed!r}")
+    return number
 
 
 def segment_generator(seed: int, segment: int) -> torch.Generator:
-    """Randomness of one segment: depends on the seed and the segment's number alone."""
-    state = np.random.SeedSequence([seed, segment]).generate_state(1, np.uint64)[0]
+    """Randomness of one segment: depends on the seed and the segment's number alone.
+
+    Raises:
+        ConfigError: The seed is no whole number of 0 or more.
+    """
+    state = np.random.SeedSequence([check_seed(seed), segment]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) & (2**63 - 1))

@@ -1,4 +1,4 @@
-"""Numbers made of waves: masks on the spectrum, metrics, disagreement, transform lengths.
+"""Numbers made of waves: masks on the spectrum, metrics, disagreement, nearest codes, lengths.
 
 Imports ``audio`` and ``errors`` only.
 """

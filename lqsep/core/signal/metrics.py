@@ -11,6 +11,10 @@ not. Neither allows for filtering, as bss_eval_sources does. museval's (version 
 Where they differ is silence: museval gives a window no value when any source or estimate is silent
 in it.
 
+Nothing is added to avoid division by zero, and no mean is subtracted. A silent reference leaves
+nothing to compare with; a silent estimate has a value, as it has an error. Of whole waves the
+figures may be infinite, of windows and candidates they stay within `LIMIT_DB`.
+
 References: Le Roux et al. 2019, "SDR - half-baked or well done?", arXiv:1811.02508; Stöter, Liutkus
 and Ito 2018, "The 2018 signal separation evaluation campaign", arXiv:1804.06267 (windows, medians).
 """
@@ -37,6 +41,11 @@ Wave = Float[Tensor, "..."] | npt.NDArray[Any]
 SILENCE_DB = -80.0
 """A window whose RMS is below this, relative to full scale, counts as silent."""
 
+LIMIT_DB = 100.0
+"""Figures of windows and candidates stay within this, above and below: about what 16 bits resolve.
+
+Else a window that is perfect, or has nothing of its source, would leave a track without a mean.
+"""
 
 # Values taken to double precision at a time: 64 MB.
 _BLOCK = 1 << 23
@@ -47,7 +56,8 @@ class WindowedScore:
     """One value per window that counts.
 
     Args:
-        values: dB, in order of time; windows with a silent reference are left out.
+        values: dB, within `LIMIT_DB`, in order of time; windows with a silent reference are left
+            out.
         n_silent: How many were left out.
     """
 
@@ -68,7 +78,8 @@ class WindowedScore:
 def sdr(reference: Wave, estimate: Wave) -> float:
     """Ratio of energies, ``10 log10(|s|^2 / |s - e|^2)``.
 
-    Infinite when both are equal; NaN when the reference has no energy.
+    Infinite when both are equal; 0 for a silent estimate. Where the reference has no energy, minus
+    infinity, or NaN if the estimate has none either.
 
     Raises:
         ShapeError: The shapes differ, or there are no samples.
@@ -80,8 +91,8 @@ def sdr(reference: Wave, estimate: Wave) -> float:
 def si_sdr(reference: Wave, estimate: Wave) -> float:
     """The scale-invariant ratio, ``10 log10(|a s|^2 / |a s - e|^2)`` with ``a = <e, s> / |s|^2``.
 
-    No mean is subtracted. NaN when the reference has no energy, minus infinity when the estimate
-    has nothing of it.
+    NaN when the reference has no energy; minus infinity when the estimate has nothing of it, as a
+    silent one has. Infinite, or nearly so by rounding, when they are equal up to a factor.
 
     Raises:
         ShapeError: The shapes differ, or there are no samples.
@@ -98,7 +109,8 @@ def candidate_sdr(
 ) -> Float64[Tensor, "sources candidates"]:
     """`sdr` of every candidate of every source, as museval gives it for one window of one source.
 
-    NaN where the reference or the estimate is silent throughout, infinite where they are equal.
+    Within `LIMIT_DB`; NaN where the reference is silent throughout. A silent candidate, to which
+    museval gives no value, has 0 dB.
 
     Raises:
         ShapeError: The sources or samples differ in number, or there are no samples.
@@ -113,8 +125,7 @@ def candidate_sdr(
     step = max(1, _BLOCK // references.numel())
     for block in torch.split(estimates.detach(), step, dim=1):
         e = block.to(s.device, torch.float64)
-        silent = (e == 0).all(-1) | (s == 0).all(-1)
-        parts.append(_sdr(s, e).masked_fill(silent, math.nan))
+        parts.append(limited(_sdr(s, e)).masked_fill((s == 0).all(-1), math.nan))
     return torch.cat(parts, 1)
 
 
@@ -128,7 +139,7 @@ def windowed_sdr(
     silence_db: float = SILENCE_DB,
     leave_out: Bool[Tensor, " windows"] | None = None,
 ) -> WindowedScore:
-    """`sdr` of every window; its ``median`` is the usual figure of a track.
+    """`sdr` of every window, within `LIMIT_DB`; its ``median`` is the usual figure of a track.
 
     Args:
         reference: The true source.
@@ -156,7 +167,7 @@ def windowed_si_sdr(
     silence_db: float = SILENCE_DB,
     leave_out: Bool[Tensor, " windows"] | None = None,
 ) -> WindowedScore:
-    """`si_sdr` of every window; arguments as `windowed_sdr`."""
+    """`si_sdr` of every window, within `LIMIT_DB`; arguments as `windowed_sdr`."""
     return _windowed(
         _si_sdr, reference, estimate, sample_rate, window_s, hop_s, silence_db, leave_out
     )
@@ -174,6 +185,11 @@ def silent_windows(
     return _silent(_windows(_double(wave), sample_rate, window_s, hop_s), silence_db)
 
 
+def limited(values: Float64[Tensor, "*values"]) -> Float64[Tensor, "*values"]:
+    """Figures in dB, brought within `LIMIT_DB`; NaN stays."""
+    return values.clamp(-LIMIT_DB, LIMIT_DB)
+
+
 def _windowed(
     metric: Callable[[Tensor, Tensor], Tensor],
     reference: Wave,
@@ -186,7 +202,7 @@ def _windowed(
 ) -> WindowedScore:
     s, e = (_windows(wave, sample_rate, window_s, hop_s) for wave in _pair(reference, estimate))
     silent = _silent(s, silence_db) if leave_out is None else leave_out.to(s.device)
-    values = metric(s[~silent], e[~silent])
+    values = limited(metric(s[~silent], e[~silent]))
     return WindowedScore(tuple(values.tolist()), int(silent.sum()))
 
 
@@ -210,8 +226,11 @@ def _sdr(s: Float64[Tensor, "*windows values"], e: Float64[Tensor, "*windows val
 
 
 def _si_sdr(s: Float64[Tensor, "*windows values"], e: Float64[Tensor, "*windows values"]) -> Tensor:
-    scale = (e * s).sum(-1, keepdim=True) / s.square().sum(-1, keepdim=True)
-    return _db((scale * s).square().sum(-1), (scale * s - e).square().sum(-1))
+    energy = s.square().sum(-1, keepdim=True)
+    target = (e * s).sum(-1, keepdim=True) / energy * s
+    value = _db(target.square().sum(-1), (target - e).square().sum(-1))
+    # Of a silent estimate the ratio is 0 / 0.
+    return value.masked_fill((e == 0).all(-1) & (energy[..., 0] > 0), -math.inf)
 
 
 def _db(signal: Tensor, distortion: Tensor) -> Tensor:

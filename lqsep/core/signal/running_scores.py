@@ -6,6 +6,7 @@ median over windows of one second. Only four energies per window are kept.
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -14,12 +15,14 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lqsep.core.errors import ShapeError
-from lqsep.core.signal.metrics import SILENCE_DB
+from lqsep.core.signal.metrics import SILENCE_DB, limited
 
 
 @dataclass(frozen=True)
 class Score:
     """How close an estimate is to a reference, in dB; NaN where the reference has no energy.
+
+    All figures are within `lqsep.core.signal.metrics.LIMIT_DB`.
 
     Args:
         sdr: Of the whole wave; ``si_sdr`` likewise.
@@ -114,7 +117,8 @@ def _energies(
 
 
 def _sdr(energies: Float64[Tensor, "*windows 4"]) -> Tensor:
-    return 10 * torch.log10(energies[..., 0] / energies[..., 1])
+    value = limited(10 * torch.log10(energies[..., 0] / energies[..., 1]))
+    return value.masked_fill(energies[..., 0] == 0, math.nan)
 
 
 def _si_sdr(energies: Float64[Tensor, "*windows 4"]) -> Tensor:
@@ -123,8 +127,8 @@ def _si_sdr(energies: Float64[Tensor, "*windows 4"]) -> Tensor:
     target = product.square() / s
     value = 10 * torch.log10(target / (e - target).clamp(min=0))
     # A silent estimate has nothing of the reference.
-    return torch.where((e == 0) & (s > 0), -torch.inf, value)
+    return limited(value.masked_fill((e == 0) & (s > 0), -math.inf))
 
 
 def _median(values: Tensor) -> float:
-    return statistics.median(values.tolist()) if len(values) else float("nan")
+    return statistics.median(values.tolist()) if len(values) else math.nan

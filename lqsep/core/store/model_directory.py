@@ -26,24 +26,19 @@ import tomli_w
 import torch
 
 from lqsep.core.components.assemble import BuildContext, build
-from lqsep.core.components.config import (
-    PipelineConfig,
-    file_hashes,
-    get_table,
-    load_config,
-    read_toml,
-)
+from lqsep.core.components.config import PipelineConfig, file_hashes, load_config
+from lqsep.core.components.overrides import get_table, read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import (
     CheckpointError,
     ConfigError,
-    DeviceError,
     IncompatibleComponentsError,
 )
+from lqsep.core.files.new_file import new_file, system_words
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.prior import Prior
-from lqsep.core.store.new_file import new_file, system_words
+from lqsep.core.store.devices import resolve_device
 from lqsep.core.store.weights import file_hash
 
 MODEL_FILE = "model.toml"
@@ -116,31 +111,6 @@ def model_name(config_path: Path) -> str:
     return config_path.stem
 
 
-def resolve_device(name: str | torch.device) -> torch.device:
-    """``auto`` takes a CUDA device where there is one.
-
-    Raises:
-        DeviceError: Unknown, or not available on this machine.
-    """
-    if isinstance(name, torch.device):
-        device = name
-    elif name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    else:
-        try:
-            device = torch.device(name)
-        except RuntimeError as error:
-            raise DeviceError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(
-            f"device '{device}' is not available: {torch.cuda.device_count()} CUDA devices "
-            "found; use cpu or auto"
-        )
-    if device.type not in {"cpu", "cuda"}:
-        raise DeviceError(f"device '{device}' is not supported; use auto, cpu, cuda or cuda:N")
-    return device
-
-
 def load_model(
     name: str | Path,
     device: str | torch.device = "cpu",
@@ -167,21 +137,26 @@ def load_model(
     return build_model(config, registry, device, name=model_name(path))
 
 
+def weights_folder(config: PipelineConfig) -> tuple[Path, dict[str, str] | None]:
+    """Where a configuration's weights lie, and what their sha256 are declared to be.
+
+    Raises:
+        CheckpointError: The model that it takes its weights from is not there.
+    """
+    if config.weights is None:
+        return config.base_dir, file_hashes(config.model)
+    beside = config.base_dir / config.weights
+    found = find_config(beside if beside.is_dir() else config.weights)
+    return found.parent, declared_hashes(found)
+
+
 def build_model(
     config: PipelineConfig, registry: Registry, device: str | torch.device, *, name: str
 ) -> Model:
     """Build codec and priors of a validated configuration; see `load_model` for the errors."""
-    resolved = resolve_device(device)
-    context = BuildContext(
-        device=resolved,
-        dtype=torch.float32,
-        sources=tuple(config.sources),
-        gains=config.gains,
-        base_dir=config.base_dir,
-        hashes=file_hashes(config.model),
-    )
-    codec: Codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
-    context = replace(context, codec=codec)
+    context = build_codec(config, registry, device)
+    codec = context.codec
+    assert codec is not None
     priors: dict[str, Prior] = {}
     for source, settings in config.sources.items():
         registered = registry.find(Kind.PRIOR, settings.prior.type)
@@ -196,7 +171,30 @@ def build_model(
         raise IncompatibleComponentsError(
             f"{name}: {'; '.join(mismatches)}; use priors trained on this codec"
         )
-    return Model(name, codec, priors, config, resolved, context)
+    return Model(name, codec, priors, config, context.device, context)
+
+
+def build_codec(
+    config: PipelineConfig, registry: Registry, device: str | torch.device
+) -> BuildContext:
+    """Build the codec of a validated configuration: where everything else is built.
+
+    Raises:
+        CheckpointError: Its weights are missing, damaged or not those of the configuration.
+        DeviceError: The device is not available.
+    """
+    weights_dir, hashes = weights_folder(config)
+    context = BuildContext(
+        device=resolve_device(device),
+        dtype=torch.float32,
+        sources=tuple(config.sources),
+        gains=config.gains,
+        base_dir=config.base_dir,
+        weights_dir=weights_dir,
+        hashes=hashes,
+    )
+    codec: Codec = build(registry.find(Kind.CODEC, config.codec.type), config.codec, context)
+    return replace(context, codec=codec)
 
 
 def declared_hashes(path: str | Path) -> dict[str, str] | None:
@@ -246,8 +244,8 @@ def update_model_toml(
 
     Args:
         directory: The model directory.
-        config: The pipeline as a dictionary, used where there is no ``model.toml`` yet; the
-            ``data`` and ``train`` tables are kept as the recipe under ``[model.recipe]``.
+        config: The pipeline as a dictionary, used where there is no ``model.toml`` yet, without
+            its ``data`` and ``train`` tables.
         files: Names of weight files whose sha256 is (re)computed into ``[model.files]``.
         changes: Dotted paths and their new values, such as
             ``{"codec.checkpoint": "codec.safetensors"}``.
@@ -262,8 +260,6 @@ def update_model_toml(
         data = read_toml(path)
     elif config is not None:
         data = {key: value for key, value in config.items() if key not in {"data", "train"}}
-        recipe = {key: config[key] for key in ("data", "train") if config.get(key)}
-        data["model"] = {**config.get("model", {}), **({"recipe": recipe} if recipe else {})}
     else:
         raise ConfigError(f"no {MODEL_FILE} in {directory}: it is not a model directory")
     for dotted, value in (changes or {}).items():

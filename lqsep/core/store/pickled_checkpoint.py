@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.store.new_file import new_file, system_words
+from lqsep.core.files.new_file import new_file, system_words
 
 # Written before the names by torch's wrapper for training on several devices.
 _WRAPPER = "module."

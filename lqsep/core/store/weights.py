@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
-from lqsep.core.store.new_file import new_file, system_words
+from lqsep.core.files.new_file import new_file, system_words
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def file_hash(path: str | Path) -> str:
 def save_weights(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> str:
-    """Write a weights file, whole or not at all.
+    """Write a weights file, whole or not at all. The same tensors and metadata give the same bytes.
 
     Returns:
         sha256 of the file.
@@ -70,9 +71,11 @@ def save_weights(
     path = Path(path)
     try:
         # Not safetensors' own file writing, which makes files that others may not read.
-        content = serialise(
-            {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()},
-            metadata=dict(metadata),
+        content = _in_order(
+            serialise(
+                {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()},
+                metadata=dict(metadata),
+            )
         )
         with new_file(path) as part:
             part.write_bytes(content)
@@ -90,7 +93,8 @@ def load_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
         sha256: Expected hash of the file; not checked when None.
 
     Raises:
-        CheckpointError: Missing, damaged, or not the file that was expected.
+        CheckpointError: Missing, damaged, with values that are no numbers, or not the file that was
+            expected.
     """
     _check_exists(path)
     if sha256 is not None:
@@ -98,7 +102,8 @@ def load_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
         if found != sha256:
             raise CheckpointError(
                 f"{path} is not the file its model.toml describes: expected sha256 "
-                f"{sha256[:16]}..., got {found[:16]}...; restore the file or train again"
+                f"{sha256[:16]}..., got {found[:16]}...; if what writes it (`lqsep train`, `sums`, "
+                "`counts`) was stopped at its very end, run it again, else restore the file"
             )
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -106,6 +111,12 @@ def load_weights(path: str | Path, *, sha256: str | None = None) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise CheckpointError(
+                f"{path} is damaged: '{name}' has values that are no numbers (NaN or infinite); "
+                "restore the file or train again"
+            )
     return Weights(tensors, metadata)
 
 
@@ -135,13 +146,23 @@ def load_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: st
     Raises:
         CheckpointError: Names or shapes differ; the message names the first of them.
     """
+    check_module(module, tensors, path)
+    expected = module.state_dict()
+    module.load_state_dict(
+        {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
+    )
+
+
+def check_module(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse weights that a module has no place for; it may be one without values (``meta``).
+
+    Raises:
+        CheckpointError: Names, shapes or kinds differ; the message names the first of them.
+    """
     expected = module.state_dict()
     mismatch = name_mismatch(expected, tensors) or shape_mismatch(expected, tensors)
     if mismatch is not None:
         raise CheckpointError(f"{path} does not fit the configured model: {mismatch}")
-    module.load_state_dict(
-        {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
-    )
 
 
 def name_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
@@ -155,11 +176,14 @@ def name_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
 
 
 def shape_mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
-    """In words, the first tensor of another shape than expected; None if there is none.
+    """In words, the first tensor of another shape or kind than expected; None if there is none.
 
-    The names must be the same, see `name_mismatch`.
+    Floating point of another precision is taken, bits of integers are not. The names must be the
+    same, see `name_mismatch`.
     """
     for name, tensor in found.items():
+        if tensor.is_floating_point() != expected[name].is_floating_point():
+            return f"{name!r} holds {tensor.dtype}, expected {expected[name].dtype}"
         if tensor.shape != expected[name].shape:
             return (
                 f"{name!r} has shape {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}"
@@ -183,6 +207,18 @@ def check_codec_fingerprint(
             f"{path} was trained on another codec: expected fingerprint {expected[:16]}..., "
             f"got {found[:16]}...; use the codec it was trained with or train it again"
         )
+
+
+def _in_order(content: bytes) -> bytes:
+    """The file with its metadata sorted, which safetensors writes in an order of chance."""
+    n_header = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + n_header])
+    metadata = header.pop("__metadata__", {})
+    entries = {"__metadata__": dict(sorted(metadata.items())), **header}
+    # The tensors' offsets count from the header's end; spaces round it up to whole words.
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + n_header :]
 
 
 def _check_exists(path: str | Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from lqsep.core.errors import CheckpointError, first_line
-from lqsep.core.store.new_file import new_file, system_words
+from lqsep.core.files.new_file import new_file, system_words
 
 
 class CheckpointFolder:
@@ -114,8 +114,6 @@ class CheckpointFolder:
         first = min(self.steps(), default=0)
         for old in [best for best in self.steps("best") if best <= first][:-1]:
             self.file(old, "best").unlink(missing_ok=True)
-        for left in self.path.glob(".*.part"):  # by a run that was killed while it wrote
-            left.unlink(missing_ok=True)
 
     def _write(self, path: Path, state: Mapping[str, Any]) -> None:
         try:

@@ -18,23 +18,30 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lqsep.core.errors import CheckpointError, ConfigError, LqsepError
+from lqsep.core.errors import CheckpointError, ConfigError, Interrupted, LqsepError
 from lqsep.core.training import processes
 from lqsep.core.training.checkpoints import CheckpointFolder
+from lqsep.core.training.events import (
+    Report,
+    TrainFinished,
+    TrainNote,
+    TrainProgress,
+    TrainStep,
+    TrainValidation,
+    say_nothing,
+)
 from lqsep.core.training.metrics_log import MetricsLog
+from lqsep.core.training.seeds import spawn_generator, spawn_seed
 from lqsep.core.training.settings import LoopSettings
 from lqsep.core.training.state import TrainingState
-
-Report = Callable[[Mapping[str, Any]], None]
 
 
 class Task(ABC):
@@ -114,22 +121,23 @@ def fit(
             which all processes have to see.
         output_dir: Model directory.
         device: Where the model lives.
-        seed: Of everything random.
+        seed: Of everything random, from 0 on; runs of other names draw other numbers.
         resume: Continue from the last checkpoint; without one the run starts anew.
-        report: Told every figure, in the first process.
+        report: Told of steps, validations and the end, in the first process.
         identity: What must not change between a run and its continuation, by name.
 
     Raises:
         LqsepError: The loss exploded or stopped being a number; the last good checkpoint is kept.
         CheckpointError: The checkpoint cannot be read or written, or belongs to another run.
-        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint was written.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written.
     """
     devices = [device] if device.type == "cuda" else []
     if not processes.is_main():
-        report = _say_nothing
+        report = say_nothing
     with torch.random.fork_rng(devices=devices), _interruptible() as interrupted:
-        torch.manual_seed(seed + processes.rank())
-        state = TrainingState(task.model, settings, device, seed, identity or {})
+        torch.manual_seed(spawn_seed(seed, name, "process", processes.rank()))
+        batches = spawn_generator(seed, name, "batches")
+        state = TrainingState(task.model, settings, device, batches, identity or {})
         folder = CheckpointFolder(output_dir / "checkpoints" / name, settings.keep_checkpoints)
         run = _Run(task, name, state, folder, report, interrupted)
         run.begin(resume)
@@ -155,7 +163,7 @@ class _Run:
         state: TrainingState,
         folder: CheckpointFolder,
         report: Report,
-        interrupted: threading.Event,
+        interrupted: _Signalled,
     ) -> None:
         self.task, self.name, self.state, self.folder = task, name, state, folder
         self.settings, self.report, self.interrupted = state.settings, report, interrupted
@@ -175,14 +183,13 @@ class _Run:
             )
         if latest is None:
             if resume:
-                text = f"{self.folder.path}: no checkpoint, starting anew"
-                self.report({"event": "note", "text": text})
+                self.report(TrainNote(f"{self.folder.path}: no checkpoint, starting anew"))
             if processes.is_main():
                 self.folder.set_aside()
         else:
             note = self.state.restore(self.folder.load(latest), str(latest))
             if note:
-                self.report({"event": "note", "text": f"resuming '{self.name}': {note}"})
+                self.report(TrainNote(f"resuming '{self.name}': {note}"))
             if processes.is_main():
                 self.folder.forget_after(self.state.step)
         processes.wait()
@@ -200,10 +207,10 @@ class _Run:
             if state.step % settings.log_every == 0 or state.step == 1:
                 rate = (state.step - resumed_at) / max(state.seconds - resumed_seconds, 1e-9)
                 values = _means(figures, state.device)
-                values |= {"loss": loss, "learning_rate": state.learning_rate()}
+                values["learning_rate"] = state.learning_rate()
                 if log is not None:
-                    log.write(state.step, values)
-                self.report(self._progress(rate) | values)
+                    log.write(state.step, {**values, "loss": loss})
+                self.report(self._done(rate, loss, values))
             last = self._finished()
             if last or state.step % settings.validate_every == 0:
                 self._validate(log)
@@ -211,10 +218,13 @@ class _Run:
             if last or state.step % settings.checkpoint_every == 0 or interrupted:
                 self.save()
             if interrupted:
-                raise KeyboardInterrupt
+                # A process that got no signal itself ends with those that did.
+                error = Interrupted(self.interrupted.number or signal.SIGINT)
+                error.add_note(f"{self.name}: step {state.step} is kept; --resume goes on")
+                raise error
         if self._stopped_early():
             text = f"{self.name}: no better for {state.stale} validations, stopped at {state.step}"
-            self.report({"event": "note", "text": text})
+            self.report(TrainNote(text))
         self._take_kept_weights()
         steps, seconds = state.step - resumed_at, state.seconds - resumed_seconds
         if steps:
@@ -248,7 +258,7 @@ class _Run:
     def _agree(self, loss: float) -> tuple[float, bool]:
         """Mean loss, and whether any process was interrupted; the clock is the first one's."""
         seconds = time.monotonic() - self.started if processes.is_main() else 0.0
-        said = torch.tensor([loss, self.interrupted.is_set(), seconds], dtype=torch.float64)
+        said = torch.tensor([loss, self.interrupted.number > 0, seconds], dtype=torch.float64)
         loss, interrupted, self.state.seconds = processes.sum_(said.to(self.state.device)).tolist()
         return loss / processes.count(), interrupted > 0
 
@@ -299,7 +309,7 @@ class _Run:
         if not figures:
             return
         log.write(state.step, {f"validation/{key}": value for key, value in figures.items()})
-        self.report({"event": "validation", "name": self.name, "step": state.step} | figures)
+        self.report(TrainValidation(self.name, figures, state.step))
         key = self.task.best_by
         state.stale += 1
         if key is None:
@@ -320,33 +330,27 @@ class _Run:
             processes.broadcast_(tensor)
         model.eval()
 
-    def _progress(self, rate: float) -> dict[str, Any]:
+    def _done(self, rate: float, loss: float, figures: Mapping[str, float]) -> TrainStep:
         state, settings = self.state, self.settings
         left = (settings.steps - state.step) / rate
         if settings.max_minutes is not None:
             left = min(left, max(settings.max_minutes * 60 - state.seconds, 0.0))
-        return {
-            "event": "progress",
-            "name": self.name,
-            "step": state.step,
-            "steps": settings.steps,
-            "done": state.done(),
-            "steps_per_s": rate,
-            "eta_s": left,
-            **{f"{what}_per_s": amount * rate for what, amount in self.task.per_step.items()},
-        }
+        progress = TrainProgress(state.step, settings.steps, state.done(), rate, left)
+        return TrainStep(self.name, progress, loss, figures, self._per_second(rate))
 
-    def _summary(self, rate: float) -> dict[str, Any]:
+    def _summary(self, rate: float) -> TrainFinished:
         state = self.state
-        return {
-            "event": "summary",
-            "name": self.name,
-            "step": state.step,
-            "minutes": state.seconds / 60,
-            "steps_per_s": rate,
-            **{f"{what}_per_s": amount * rate for what, amount in self.task.per_step.items()},
-            **state.validation,
-        }
+        return TrainFinished(
+            self.name,
+            state.step,
+            state.seconds / 60,
+            rate,
+            self._per_second(rate),
+            dict(state.validation),
+        )
+
+    def _per_second(self, rate: float) -> dict[str, float]:
+        return {what: amount * rate for what, amount in self.task.per_step.items()}
 
     def _finished(self) -> bool:
         return self.state.done() >= 1.0 or self._stopped_early()
@@ -375,17 +379,21 @@ def _means(figures: Mapping[str, Tensor | float], device: torch.device) -> dict[
     return dict(zip(figures, means.tolist(), strict=True))
 
 
-def _say_nothing(figures: Mapping[str, Any]) -> None:
-    pass
+@dataclass
+class _Signalled:
+    """Which signal has come; 0 = none."""
+
+    number: int = 0
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def _interruptible() -> Iterator[_Signalled]:
     """Turn the first Ctrl-C into a flag, so that a step is never cut in two; a second one kills.
 
-    SIGTERM, which torchrun and job schedulers send, sets the flag too.
+    SIGTERM, which torchrun and job schedulers send, and SIGHUP set the flag too, unless they are
+    ignored (``nohup``).
     """
-    flag = threading.Event()
+    flag = _Signalled()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
@@ -393,11 +401,13 @@ def _interruptible() -> Iterator[threading.Event]:
 
     def note(signum: int, frame: object) -> None:
         if signum in seen:
-            raise KeyboardInterrupt
+            raise Interrupted(signum)
         seen.add(signum)
-        flag.set()
+        flag.number = flag.number or signum
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    known = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    caught = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, note) for number in caught}
     try:
         yield flag
     finally:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from lqsep.core.errors import ConfigError, LqsepError
+from lqsep.core.training.events import Report, TrainNote
 
 _BOARD = "tensorboard"
 
@@ -35,7 +36,7 @@ class MetricsLog:
         name: str,
         *,
         after_step: int,
-        report: Callable[[Mapping[str, Any]], None],
+        report: Report,
         trackers: Sequence[str] = (_BOARD,),
     ) -> None:
         others = [tracker for tracker in trackers if tracker != _BOARD]
@@ -52,7 +53,7 @@ class MetricsLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            report({"event": "note", "text": "tensorboard is not installed: JSON lines only"})
+            report(TrainNote("tensorboard is not installed: JSON lines only"))
         else:
             self._board = SummaryWriter(
                 str(directory / name), purge_step=after_step + 1 if after_step else None

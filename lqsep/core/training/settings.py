@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class VariationSettings(BaseModel):
     """How far varied copies of training audio differ, see `lqsep.core.corpus.variation`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     gain_db: float = Field(
         default=0.0,
@@ -35,7 +35,7 @@ class VariationSettings(BaseModel):
 class LoopSettings(BaseModel):
     """What `lqsep.core.training.loop.fit` needs to know; trainers extend it with their own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     steps: int = Field(default=10_000, ge=1, description="Optimiser steps of the whole run.")
     max_minutes: float | None = Field(
@@ -96,8 +96,10 @@ class LoopSettings(BaseModel):
     )
 
 
-class AudioLoopSettings(LoopSettings):
-    """The loop's settings and which audio it may do without."""
+class ReadingSettings(BaseModel):
+    """Which tracks a training may do without, see `lqsep.core.corpus.audio_pool`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     min_duration: float = Field(
         default=0.0, ge=0, description="Tracks shorter than this are left out, seconds."
@@ -108,3 +110,7 @@ class AudioLoopSettings(LoopSettings):
         le=1,
         description="Share of the tracks that may be unreadable; they are left out and named.",
     )
+
+
+class AudioLoopSettings(ReadingSettings, LoopSettings):
+    """The loop's settings and which audio it may do without."""

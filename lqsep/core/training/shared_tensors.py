@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from jaxtyping import Shaped
@@ -54,17 +55,22 @@ def _write(tensors: Iterable[Tensor]) -> tuple[Path, list[int], torch.dtype]:
     handle, name = tempfile.mkstemp(prefix="lqsep-", suffix=".data")
     try:
         with open(handle, "wb") as file:
-            for tensor in tensors:
-                file.write(tensor.contiguous().numpy().tobytes())
+            for tensor in tensors:  # reading them may fail by itself
+                _append(file, name, tensor)
                 lengths.append(len(tensor))
                 dtype = tensor.dtype
-    except OSError as error:
-        os.unlink(name)
-        raise AudioError(
-            f"cannot write the data for all processes to {name}: {error.strerror or error}. Name "
-            "a folder with more room in the variable TMPDIR"
-        ) from error
     except BaseException:
         os.unlink(name)
         raise
     return Path(name), lengths, dtype
+
+
+def _append(file: BinaryIO, name: str, tensor: Tensor) -> None:
+    try:
+        file.write(tensor.contiguous().numpy().tobytes())
+        file.flush()
+    except OSError as error:
+        raise AudioError(
+            f"cannot write the data for all processes to {name}: {error.strerror or error}. Name "
+            "a folder with more room in the variable TMPDIR"
+        ) from error

@@ -32,7 +32,7 @@ class TrainingState:
         model: Trained in place.
         settings: Of the loop.
         device: Where the model lives.
-        seed: Of the generator that all processes share.
+        generator: Draws the joint batches, the same in all processes.
         identity: What a checkpoint has to agree with to be of this run, such as the sizes.
     """
 
@@ -41,12 +41,12 @@ class TrainingState:
         model: nn.Module,
         settings: LoopSettings,
         device: torch.device,
-        seed: int,
+        generator: torch.Generator,
         identity: Mapping[str, str],
     ) -> None:
         self.model, self.settings, self.device = model, settings, device
         self.identity = {**identity, "optimizer": settings.optimizer}
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = generator
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = _OPTIMIZERS[settings.optimizer](
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay

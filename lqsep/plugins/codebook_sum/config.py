@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from lqsep.core.components.spec import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig
 
 # Where `lqsep sums` writes the table, beside model.toml.
 SUMS_FILE = "sums.safetensors"
@@ -15,8 +15,8 @@ SUMS_FILE = "sums.safetensors"
 class _TableConfig(ComponentConfig):
     table: str | None = Field(
         default=None,
-        description="File with the sums of all pairs of codes, written by `lqsep sums`, relative "
-        f"to the configuration; none takes {SUMS_FILE} there if it is of the codec, and else "
+        description="File with the sums of all pairs of codes, written by `lqsep sums`, in the "
+        f"model's directory; none takes {SUMS_FILE} there if it is of the codec, and else "
         "computes them.",
     )
 
@@ -49,3 +49,9 @@ class DeltaConfig(_TableConfig):
         description="Probability shared by the pairs whose sum is the mixture's code; the rest is "
         "shared by all others.",
     )
+
+
+class SumTableTrainConfig(BaseModel):
+    """The table follows from the codec and the gains: there is nothing to set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)

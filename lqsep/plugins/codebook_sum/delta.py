@@ -13,6 +13,7 @@ from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.core.likelihoods.given import given_by_pairs
 from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 from lqsep.plugins.codebook_sum.likelihood import SumsOfGains
 from lqsep.plugins.codebook_sum.table import SumTable
@@ -86,6 +87,11 @@ class BoundDelta(BoundLikelihood):
             device = self._codes.device
             return torch.empty(0, *self._index.table.shape, dtype=torch.float64, device=device)
         return torch.stack(values)[:, self._index.table.long()]
+
+    def given(
+        self, source: int, codes: Int64[Tensor, "sources frames"]
+    ) -> Float64[Tensor, "frames codebook_size"]:
+        return given_by_pairs(self, source, codes)
 
     def _log_likelihood(self, frame: int) -> Float64[Tensor, " codebook_size"]:
         """Of every code that a sum may have."""

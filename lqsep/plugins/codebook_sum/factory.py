@@ -52,15 +52,15 @@ def _codebook_and_table(
 
 def _stored_table(name: str | None, context: BuildContext, codec: str) -> SumTable | None:
     """The table that is named, or else the one beside the model where it is of this codec."""
-    path = context.path(name or SUMS_FILE)
+    path, sha256 = context.file(name or SUMS_FILE)
     if not path.is_file():
         if name is None:
             return None
         raise CheckpointError(
             f"no table of code sums at {path}; make it with `lqsep sums {context.base_dir}`, or "
-            "check likelihood.table, a path relative to the model's directory, or absolute"
+            "check likelihood.table, a file in the model's directory"
         )
-    table = load_table(path, sha256=(context.hashes or {}).get(name or SUMS_FILE))
+    table = load_table(path, sha256=sha256)
     if name is None and table.codec_fingerprint != codec:
         _LOGGER.warning(
             "%s is of another codec: the sums are computed instead (`lqsep sums` stores them)", path

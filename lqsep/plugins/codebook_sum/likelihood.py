@@ -14,6 +14,7 @@ from lqsep.core.components.config import check_two_sources, same_gains
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.core.likelihoods.given import given_by_pairs
 from lqsep.core.likelihoods.sum_table import SumTableIndex, SumTableLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable, build_sum_table
 
@@ -53,7 +54,7 @@ class SumsOfGains:
         self._codebook = codebook
         self._stored = table
         self._index: SumTableIndex | None = None
-        self._index_gains: tuple[float, float] | None = None
+        self._index_gains: tuple[float, ...] | None = None
 
     def at(self, gains: Sequence[float]) -> SumTableIndex:
         """The table for two gains, kept until others are asked for."""
@@ -64,7 +65,7 @@ class SumsOfGains:
             self._index_gains = both
         return self._index
 
-    def _table(self, gains: tuple[float, float]) -> Int32[Tensor, "codebook_size codebook_size"]:
+    def _table(self, gains: Sequence[float]) -> Int32[Tensor, "codebook_size codebook_size"]:
         if self._stored is not None and same_gains(self._stored.gains, gains):
             return self._stored.table
         _LOGGER.info(
@@ -168,6 +169,11 @@ class BoundCodebookSum(BoundLikelihood):
         if not values:
             return self._codebook.new_empty(0, *self._index.table.shape)
         return torch.stack(values)[:, self._index.table.long()]
+
+    def given(
+        self, source: int, codes: Int64[Tensor, "sources frames"]
+    ) -> Float64[Tensor, "frames codebook_size"]:
+        return given_by_pairs(self, source, codes)
 
     def _log_likelihood(self, frame: int) -> Float64[Tensor, " codebook_size"]:
         """Of every code that a sum may have."""

@@ -12,7 +12,7 @@ so D leaves the inner loop: K^3 subtractions and comparisons instead of 2 K^3 D 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Float32, Int32
 from torch import Tensor
 
+from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import CheckpointError, ShapeError
 from lqsep.core.store.weights import load_weights, save_weights
 
@@ -44,12 +45,12 @@ class SumTable:
     """A stored table: ``table[i, j]`` is the code of ``gains[0] e_i + gains[1] e_j``."""
 
     table: Int32[Tensor, "codebook_size codebook_size"]
-    gains: tuple[float, float]
+    gains: tuple[float, ...]
     codec_fingerprint: str
 
 
 def tie_tolerance(
-    codebook: Float[Tensor, "codebook_size embedding_dim"], gains: tuple[float, float]
+    codebook: Float[Tensor, "codebook_size embedding_dim"], gains: Sequence[float]
 ) -> float:
     """Scores (halves of squared distances) that differ by less cannot be told apart in float32.
 
@@ -64,7 +65,7 @@ def tie_tolerance(
 @torch.no_grad()
 def build_sum_table(
     codebook: Float[Tensor, "codebook_size embedding_dim"],
-    gains: tuple[float, float],
+    gains: Sequence[float],
     *,
     on_block: OnBlock | None = None,
 ) -> Int32[Tensor, "codebook_size codebook_size"]:
@@ -83,12 +84,14 @@ def build_sum_table(
 
     Raises:
         ShapeError: The codebook is not a non-empty matrix.
+        IncompatibleComponentsError: There are not two gains.
     """
     if codebook.ndim != 2 or not codebook.numel():
         raise ShapeError(
             f"building the table of sums: expected a codebook [codes, dimensions], got shape "
             f"{tuple(codebook.shape)}"
         )
+    check_two_sources(gains, "the table of code sums")
     size = len(codebook)
     symmetric = gains[0] == gains[1]
     rows, columns = _score_parts(codebook, gains)
@@ -116,7 +119,7 @@ def build_sum_table(
 
 
 def _score_parts(
-    codebook: Tensor, gains: tuple[float, float]
+    codebook: Tensor, gains: Sequence[float]
 ) -> tuple[Float32[Tensor, "codebook_size padded"], Float32[Tensor, "codebook_size padded"]]:
     """Row part ``h_k - gain_0 G_ik`` and column part ``gain_1 G_jk`` of the scores.
 
@@ -171,7 +174,7 @@ def _nearest(
 def save_table(
     path: str | Path,
     table: Int32[Tensor, "codebook_size codebook_size"],
-    gains: tuple[float, float],
+    gains: Sequence[float],
     codec_fingerprint: str,
 ) -> str:
     """Write a table with its gains and the codec it belongs to.
@@ -203,6 +206,8 @@ def load_table(path: str | Path, *, sha256: str | None = None) -> SumTable:
         raise CheckpointError(_not_a_table(path, "its gains or its codec are missing")) from error
     if table is None or table.ndim != 2 or table.shape[0] != table.shape[1] or not len(table):
         raise CheckpointError(_not_a_table(path, "it holds no square matrix named 'table'"))
+    if table.is_floating_point():
+        raise CheckpointError(_not_a_table(path, "its entries are no integers"))
     table = table.to(torch.int32)
     if int(table.min()) < 0 or int(table.max()) >= len(table):
         raise CheckpointError(_not_a_table(path, f"its entries are not codes below {len(table)}"))

@@ -1,10 +1,11 @@
-"""Configuration of the likelihood ``counts``."""
+"""Settings of the likelihood ``counts`` and its trainer."""
 
 from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from lqsep.core.components.spec import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig
+from lqsep.core.training.settings import ReadingSettings
 
 
 class CountsConfig(ComponentConfig):
@@ -14,7 +15,7 @@ class CountsConfig(ComponentConfig):
     counts: str = Field(
         default="counts.safetensors",
         description="File written by `lqsep counts`, or an .npz of LASS (arrays of the `sparse` "
-        "library), relative to the configuration.",
+        "library), in the model's directory.",
     )
     smoothing: float = Field(
         default=0.01,
@@ -41,3 +42,16 @@ class CountsConfig(ComponentConfig):
         if sorted(axes) != [0, 1, 2]:
             raise ValueError(f"expected 0, 1 and 2 in some order, got {list(axes)}")
         return axes
+
+
+class CountsTrainConfig(ReadingSettings):
+    """How the codes of mixtures are counted."""
+
+    passes: int = Field(default=4, ge=1, description="How often the data set is gone through.")
+    clip_s: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Length of the clips that are mixed, seconds; unset: that of the pipeline's "
+        "segments.",
+    )

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.core.corpus.audio_pool import AudioPool, stem_level
+from lqsep.core.components.config import check_two_sources
+from lqsep.core.corpus.audio_pool import STRICT, AudioPool, Reading, stem_level
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
@@ -116,11 +117,12 @@ def count_codes(
     codec: Codec,
     *,
     codebook_size: int,
-    gains: tuple[float, float],
+    gains: Sequence[float],
     clip_s: float,
     device: torch.device,
     generator: torch.Generator,
     passes: int = 1,
+    reading: Reading = STRICT,
     on_progress: OnProgress | None = None,
 ) -> Counted:
     """Count the codes of two sources and of their mixture over a data set.
@@ -141,14 +143,18 @@ def count_codes(
         device: Where the codec runs.
         generator: Draws the random clips.
         passes: How often the data set is gone through.
+        reading: Which tracks may be left out.
         on_progress: Progress callback.
 
     Raises:
-        AudioError: There is no audio.
-        IncompatibleComponentsError: The codec gives no codes of the mixture.
+        AudioError: There is no audio, or too much that cannot be read.
+        IncompatibleComponentsError: There are not two sources, or the codec gives no codes of the
+            mixture.
     """
+    check_two_sources(gains, "counting codes")
     rate = codec.info.sample_rate
-    waves = AudioPool(dataset, sources, rate, level=stem_level(codec.level, gains)).waves
+    level = stem_level(codec.info.level, gains)
+    waves = AudioPool(dataset, sources, rate, level=level, reading=reading).waves
     n_tracks = len(waves[0])
     n_counted = n_tracks if n_tracks < 2 else n_tracks - max(1, n_tracks // _HELD_OUT)
     total_s = passes * sum(len(wave) for wave in waves[0]) / rate
@@ -166,7 +172,7 @@ def count_codes(
     triples, counts = counters[0].result()
     return Counted(
         TripleCounts(
-            triples, counts, codebook_size, counters[0].n_frames, gains, codec.fingerprint
+            triples, counts, codebook_size, counters[0].n_frames, tuple(gains), codec.fingerprint
         ),
         coverage,
     )
@@ -205,7 +211,7 @@ def _encode(
     codec: Codec,
     first: Float[Tensor, " samples"],
     second: Float[Tensor, " samples"],
-    gains: tuple[float, float],
+    gains: Sequence[float],
 ) -> tuple[Int64[Tensor, " frames"], Int64[Tensor, " frames"], Int64[Tensor, " frames"]]:
     """Codes of both sources and of their mixture.
 

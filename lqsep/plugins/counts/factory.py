@@ -22,8 +22,7 @@ def build_likelihood(config: CountsConfig, context: BuildContext) -> CountsLikel
     """
     check_two_sources(context.sources, "likelihood 'counts'")
     assert context.codec is not None, "the codec is built first"
-    path = context.path(config.counts)
-    sha256 = (context.hashes or {}).get(config.counts)
+    path, sha256 = context.file(config.counts)
     if path.suffix == LASS_SUFFIX:
         counted = load_lass_counts(path, axes=config.axes, sha256=sha256)
     else:

@@ -14,6 +14,7 @@ from lqsep.core.components.config import check_two_sources, same_gains
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
+from lqsep.core.likelihoods.given import given_by_pairs
 from lqsep.core.likelihoods.sparse import SparseLikelihood
 from lqsep.plugins.counts.store import TripleCounts
 
@@ -139,3 +140,8 @@ class BoundCounts(BoundLikelihood):
         for place, code in enumerate(self._codes[start:stop]):
             result[place] = self._likelihood.of_code(code).rows(torch.zeros_like(every), every)
         return result
+
+    def given(
+        self, source: int, codes: Int64[Tensor, "sources frames"]
+    ) -> Float64[Tensor, "frames codebook_size"]:
+        return given_by_pairs(self, source, codes)

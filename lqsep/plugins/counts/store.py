@@ -34,7 +34,7 @@ class TripleCounts:
     counts: Int64[Tensor, " entries"]
     codebook_size: int
     n_frames: int
-    gains: tuple[float, float] | None = None
+    gains: tuple[float, ...] | None = None
     codec_fingerprint: str | None = None
 
 
@@ -70,6 +70,8 @@ def load_counts(path: str | Path, *, sha256: str | None = None) -> TripleCounts:
     triples, counts = weights.tensors.get("triples"), weights.tensors.get("counts")
     if triples is None or counts is None:
         raise not_counts(path, "it holds no tensors named 'triples' and 'counts'")
+    if triples.is_floating_point() or counts.is_floating_point():
+        raise not_counts(path, "its triples and counts are no integers")
     try:
         gains = weights.metadata.get("gains")
         return checked(
@@ -120,8 +122,8 @@ def check_exists(path: str | Path) -> None:
         if Path(path).suffix == LASS_SUFFIX:
             hint = "check likelihood.counts"
         raise CheckpointError(
-            f"likelihood 'counts': no file of counts at {path}; {hint}, a path relative to the "
-            "model's directory, or absolute"
+            f"likelihood 'counts': no file of counts at {path}; {hint}, a file in the "
+            "model's directory"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lqsep.core.components.spec import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig
 
 
 class _FoldersConfig(ComponentConfig):
@@ -59,8 +59,8 @@ class SyntheticConfig(ComponentConfig):
     sources: tuple[str, ...] = Field(
         ("drums", "bass"), min_length=1, description="Among drums, clicks, bass, tones."
     )
-    n_tracks: int = Field(8, ge=1, description="Number of tracks.")
-    duration_s: float = Field(4.0, gt=0, description="Length of every track.")
-    sample_rate: int = Field(22_050, ge=1000, description="Hz.")
+    n_tracks: int = Field(8, ge=1, le=1_000_000, description="Number of tracks.")
+    duration_s: float = Field(4.0, gt=0, le=1e5, description="Length of every track.")
+    sample_rate: int = Field(22_050, ge=1000, le=768_000, description="Hz.")
     channels: int = Field(1, ge=1, le=2, description="1 is mono, 2 is stereo.")
     seed: int = Field(0, ge=0, description="Another seed gives other tracks.")

@@ -11,29 +11,21 @@ together, when all of them are complete: what is there under its name can be kep
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
 from lqsep.core.audio.files import AudioWriter, audio_info
-from lqsep.core.audio.resampling import resample
+from lqsep.core.audio.resampled import ResampledReader
+from lqsep.core.corpus.stem_reader import StemReader
 from lqsep.core.errors import AudioError, ConfigError, LqsepError
 from lqsep.core.interfaces.dataset import Dataset, TrackInfo
+from lqsep.core.jobs.threads import in_threads
 
 # Input samples per block, about.
 _BLOCK = 1 << 19
-
-# Input samples read beyond a block's ends, at the lower of the two rates: more than the
-# resampler's filter reaches (68).
-_MARGIN = 128
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,7 @@ def flatten(
         datasets: By split; an empty name leaves that folder level out.
         settings: Where and how.
         jobs: Tracks worked on at a time, in threads.
-        on_result: Called once per track, in the order in which they are finished.
+        on_result: Called once per track, in their order.
 
     Returns:
         One result per track, likewise.
@@ -93,51 +85,22 @@ def flatten(
         for source in dataset.sources:
             _make_folder(settings.output, source, split)
     stop = threading.Event()
+
+    def work(track: tuple[str, Dataset, int]) -> FlattenResult:
+        split, dataset, index = track
+        return _flatten_track(dataset, index, split, settings, stop)
+
+    tracks = [
+        (split, dataset, index)
+        for split, dataset in datasets.items()
+        for index in range(len(dataset))
+    ]
     results = []
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [
-            pool.submit(_flatten_track, dataset, index, split, settings, stop)
-            for split, dataset in datasets.items()
-            for index in range(len(dataset))
-        ]
-        try:
-            for future in as_completed(futures):
-                results.append(future.result())
-                if on_result is not None:
-                    on_result(results[-1])
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    for result in in_threads(work, tracks, jobs, stop=stop):
+        results.append(result)
+        if on_result is not None:
+            on_result(result)
     return results
-
-
-def resampled_blocks(
-    read: Callable[[int, int], npt.NDArray[np.float32]],
-    n_samples: int,
-    from_rate: int,
-    to_rate: int,
-    block: int = _BLOCK,
-) -> Iterator[npt.NDArray[np.float32]]:
-    """A wave at another rate, block by block: the same samples as `resample` of the whole.
-
-    Args:
-        read: Gives samples ``start`` to ``stop``, ``channels samples``.
-        n_samples: Length of the wave.
-        from_rate: Hz, like ``to_rate``.
-        block: Input samples per block, rounded to whole periods of the two rates.
-    """
-    divisor = math.gcd(from_rate, to_rate)
-    old, new = from_rate // divisor, to_rate // divisor
-    block = max(1, block // old) * old  # a block begins where samples of both rates meet
-    margin = -(-_MARGIN * max(1, -(-old // new)) // old) * old
-    for start in range(0, n_samples, block):
-        stop = min(start + block, n_samples)
-        first = max(0, start - margin)
-        wave = torch.from_numpy(read(first, min(stop + margin, n_samples)))
-        lead = (start - first) // old * new
-        length = -(-stop * new // old) - start // old * new
-        yield resample(wave, from_rate, to_rate)[..., lead : lead + length].numpy()
 
 
 class _StoppedError(Exception):
@@ -176,11 +139,14 @@ def _write_track(
     with contextlib.ExitStack() as stack:
         writers = {}
         for source, path in missing.items():
-            writer = AudioWriter(path, settings.sample_rate, 1, subtype=settings.subtype)
+            writer = AudioWriter(
+                path, settings.sample_rate, 1, subtype=settings.subtype, n_samples=n_samples
+            )
             writers[source] = writer
             stack.callback(writer.discard)  # nothing is left to discard once it is committed
         for source, writer in writers.items():
-            for block in _mono_blocks(dataset, index, source, info, settings.sample_rate):
+            stem = StemReader(dataset, index, source, "mean")
+            for block in ResampledReader(stem, settings.sample_rate).blocks(_BLOCK):
                 if stop.is_set():
                     raise _StoppedError
                 writer.write(block)
@@ -193,17 +159,6 @@ def _write_track(
         {source: writer.n_clipped for source, writer in writers.items() if writer.n_clipped},
         {source: writer.peak for source, writer in writers.items()},
     )
-
-
-def _mono_blocks(
-    dataset: Dataset, index: int, source: str, info: TrackInfo, sample_rate: int
-) -> Iterator[npt.NDArray[np.float32]]:
-    def read(start: int, stop: int) -> npt.NDArray[np.float32]:
-        wave = dataset.stem(index, source, start, stop).stems[source]
-        mono: npt.NDArray[np.float32] = wave.mean(0, keepdims=True)
-        return mono
-
-    return resampled_blocks(read, info.n_samples, info.sample_rate, sample_rate)
 
 
 def _is_complete(path: Path, n_samples: int, settings: FlattenSettings) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from lqsep.core.audio.files import AudioReader, audio_info
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.dataset import Dataset, Track, TrackInfo
 from lqsep.plugins.datasets.layouts import TrackFiles
+
+logger = logging.getLogger(__name__)
 
 
 class FolderDataset(Dataset):
@@ -80,6 +83,9 @@ def _common_info(track: TrackFiles) -> TrackInfo:
                 f"{infos[0].path} has {infos[0].sample_rate} Hz and {infos[0].channels} channels, "
                 f"{info.path} {info.sample_rate} Hz and {info.channels}. Convert one of them."
             )
+    for info in infos:
+        for warning in info.warnings:
+            logger.warning("%s: %s", info.path, warning)
     n_samples = max(info.n_samples for info in infos)
     return TrackInfo(track.name, infos[0].sample_rate, n_samples)
 

@@ -1,18 +1,23 @@
 """Which files make up which track: the two folder layouts.
 
-Files that are no audio by their ending (``.dur`` caches, playlists) and hidden files are skipped.
+Files that are no audio (``.dur`` caches, playlists) and hidden files are skipped; sound that cannot
+be read is skipped too, and logged.
 A file or folder named ``mixture`` is the mixture and no source. It is the mixture of *all* stems:
 where there are others than the sources asked for, or one source only, it is left aside.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lqsep.core.audio.files import READABLE_EXTENSIONS
+from lqsep.core.audio.decoding.content import Kind, kind_of
+from lqsep.core.audio.inputs.recognition import Recognition, recognize
 from lqsep.core.errors import AudioError, ConfigError
+
+logger = logging.getLogger(__name__)
 
 MIXTURE = "mixture"
 
@@ -130,10 +135,15 @@ def visible_folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def is_audio(path: Path) -> bool:
-    """Whether a file counts as audio by its name: a known ending, not hidden."""
-    extension = path.suffix.removeprefix(".").lower()
-    return extension in READABLE_EXTENSIONS and not path.name.startswith(".")
+def recognize_visible(path: Path) -> Recognition:
+    """What a file is; hidden ones are no audio."""
+    return Recognition(False) if path.name.startswith(".") else recognize(path)
+
+
+def chosen_of(one: Path, other: Path) -> Path | None:
+    """Of a song and its film, which bear one name, the song; None for two songs or two films."""
+    songs = [path for path in (one, other) if kind_of(path) is not Kind.FOREIGN]
+    return songs[0] if len(songs) == 1 else None
 
 
 def audio_files(folder: Path) -> dict[str, Path]:
@@ -144,14 +154,18 @@ def audio_files(folder: Path) -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if not is_audio(path):
+        recognition = recognize_visible(path)
+        if recognition.left_out:
+            logger.warning("left out: %s: %s", path, recognition.left_out)
+        if not recognition.is_audio:
             continue
-        if path.stem in files:
+        chosen = path if path.stem not in files else chosen_of(files[path.stem], path)
+        if chosen is None:
             raise AudioError(
                 f"data set: {folder} has both {files[path.stem].name} and {path.name}; "
                 "expected one file of this name. Remove one."
             )
-        files[path.stem] = path
+        files[path.stem] = chosen
     return files
 
 

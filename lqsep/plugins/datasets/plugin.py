@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lqsep.core.components.spec import ComponentSpec, Kind, hookimpl
-from lqsep.plugins.datasets.config import (
-    SlakhConfig,
-    StemFoldersConfig,
-    SyntheticConfig,
-    TrackFoldersConfig,
-)
+from lqsep.core.components.spec import CommandSpec, ComponentSpec, Kind, hookimpl
 
 
 @hookimpl
 def lqsep_components() -> Iterable[ComponentSpec]:
+    # Here, so that asking for commands builds no settings.
+    from lqsep.plugins.datasets.config import (
+        SlakhConfig,
+        StemFoldersConfig,
+        SyntheticConfig,
+        TrackFoldersConfig,
+    )
+
     yield ComponentSpec(
         kind=Kind.DATASET,
         name="stem-folders",
@@ -46,4 +48,18 @@ def lqsep_components() -> Iterable[ComponentSpec]:
         factory="lqsep.plugins.datasets.factory:build_synthetic",
         summary="Made-up tones and clicks, the same for the same seed",
         api_version=1,
+    )
+
+
+@hookimpl
+def lqsep_commands() -> Iterable[CommandSpec]:
+    yield CommandSpec(
+        path="data slakh",
+        target="lqsep.plugins.datasets.commands.slakh:slakh",
+        summary="Write Slakh2100 as one mono file per source and track.",
+    )
+    yield CommandSpec(
+        path="data check",
+        target="lqsep.plugins.datasets.commands.check:check",
+        summary="Count and examine the files of a data set.",
     )

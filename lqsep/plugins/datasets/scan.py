@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lqsep.core.corpus.checks import DataFile, DataListing, DataProblem
 from lqsep.core.errors import AudioError, ConfigError
-from lqsep.plugins.datasets.layouts import MIXTURE, is_audio
+from lqsep.plugins.datasets.layouts import MIXTURE, chosen_of, recognize_visible
 from lqsep.plugins.datasets.slakh import find_slakh_tracks, slakh_splits
 from lqsep.plugins.datasets.slakh_metadata import METADATA_FILE
-
-LAYOUTS = ("track-folders", "stem-folders", "slakh")
 
 _SPLITS = {"train", "training", "valid", "validation", "val", "dev", "test", "eval", "omitted"}
 _SOURCES = {"drums", "bass", "vocals", "other", "piano", "guitar", "strings", "accompaniment"}
@@ -34,7 +33,7 @@ def scan(root: Path, layout: str | None = None, sources: Sequence[str] = ()) -> 
 
     Args:
         root: Its folder, with all its splits.
-        layout: Among ``LAYOUTS``; None guesses it from the names.
+        layout: ``track-folders``, ``stem-folders`` or ``slakh``; None guesses it from the names.
         sources: What every track should have; default: all that occur, for slakh drums and bass.
 
     Raises:
@@ -47,7 +46,7 @@ def scan(root: Path, layout: str | None = None, sources: Sequence[str] = ()) -> 
         layout = "slakh"
     if layout == "slakh":
         return _scan_slakh(root, sources or ("drums", "bass"))
-    audio, others = _walk(root)
+    audio, others, left_out = _walk(root)
     layout = layout or guess_layout(audio)
     placed, problems = _place(root, layout, audio)
     if not placed:
@@ -66,7 +65,10 @@ def scan(root: Path, layout: str | None = None, sources: Sequence[str] = ()) -> 
     files = [file for file in placed if file.source in (*wanted, MIXTURE)]
     problems += _incomplete(placed, wanted)
     problems += [
-        DataProblem("warning", "stray", f"*{ending}", f"no audio by their ending (files: {count})")
+        DataProblem("error", "unreadable", "/".join(parts), why) for parts, why in left_out
+    ]
+    problems += [
+        DataProblem("warning", "stray", f"*{ending}", f"no audio (files: {count})")
         for ending, count in sorted(others.items())
     ]
     files.sort(key=lambda file: (file.split, file.source, file.track))
@@ -130,20 +132,30 @@ def _scan_slakh(root: Path, sources: Sequence[str]) -> DataListing:
     return DataListing(root, "slakh", tuple(sources), tuple(files), tuple(problems))
 
 
-def _walk(root: Path) -> tuple[list[tuple[str, ...]], Counter[str]]:
-    """Audio files as parts of their paths; how many others there are, by ending."""
-    audio: list[tuple[str, ...]] = []
+Parts = tuple[str, ...]
+
+
+def _walk(root: Path) -> tuple[list[Parts], Counter[str], list[tuple[Parts, str]]]:
+    """Audio files as parts of their paths; how many others there are, by ending; what is left out.
+
+    The last are sound that cannot be read, and why.
+    """
+    audio: list[Parts] = []
     others: Counter[str] = Counter()
+    left_out: list[tuple[Parts, str]] = []
     for place, folders, files in os.walk(root, followlinks=True):
         parts = Path(place).relative_to(root).parts
         visible = [name for name in folders if not name.startswith(".")]
         folders[:] = sorted(visible) if len(parts) < _MAX_DEPTH else []
         for name in sorted(files):
-            if is_audio(Path(name)):
+            recognition = recognize_visible(Path(place, name))
+            if recognition.is_audio:
                 audio.append((*parts, name))
+            elif recognition.left_out:
+                left_out.append(((*parts, name), recognition.left_out))
             elif not name.startswith(".") and Path(name).suffix.lower() not in _COMPANIONS:
                 others[Path(name).suffix.lower()] += 1
-    return audio, others
+    return audio, others, left_out
 
 
 def _place(
@@ -162,11 +174,12 @@ def _place(
             continue
         file = _read_parts(root, layout, parts)
         key = (file.split, file.track, file.source)
-        if key in files:
+        chosen = chosen_of(files[key].path, file.path) if key in files else file.path
+        if chosen is None:
             text = f"{files[key].path.name} is of the same name; the dataset refuses both"
             problems.append(DataProblem("error", "name", where, text))
             continue
-        files[key] = file
+        files[key] = replace(file, path=chosen)
     return list(files.values()), problems
 
 

@@ -151,12 +151,8 @@ def _read_yaml(path: Path) -> Any:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise _UnusableError(f"larger than {_MAX_BYTES >> 20} MiB")
-        depth = 0
-        for event in yaml.parse(content, Loader=loader):  # loading it would recurse into it
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > _MAX_DEPTH:
-                raise _UnusableError(f"nested more than {_MAX_DEPTH} deep")
+        if _is_deep(content, loader):  # loading it would recurse into it
+            raise _UnusableError(f"nested more than {_MAX_DEPTH} deep")
         return yaml.load(content, Loader=loader)
     except FileNotFoundError:
         raise _UnusableError("not there") from None
@@ -164,6 +160,24 @@ def _read_yaml(path: Path) -> Any:
         raise _UnusableError(error.strerror or str(error)) from error
     except yaml.YAMLError as error:
         raise _UnusableError(f"not valid YAML ({_first_line(error)})") from error
+
+
+def _is_deep(content: bytes, loader: type) -> bool:
+    """Whether anything is nested deeper than it may be, before the first mistake in the file."""
+    import yaml
+
+    depth = 0
+    try:
+        for event in yaml.parse(content, Loader=loader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                return True
+    except yaml.YAMLError:
+        # The fast loader of some versions stops at a depth of its own, and has not said by then
+        # how deep it was. The one in Python has; it is slow, and asked only after a mistake.
+        return loader is not yaml.BaseLoader and _is_deep(content, yaml.BaseLoader)
+    return False
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lqsep.core.corpus.audio_pool import AudioPool, stem_level
+from lqsep.core.corpus.audio_pool import STRICT, AudioPool, Reading, stem_level
 from lqsep.core.errors import CheckpointError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
@@ -38,7 +38,7 @@ class Calibration:
 
     mean: Float64[Tensor, " embedding_dim"]
     covariance: Float64[Tensor, "*rows embedding_dim"]
-    gains: tuple[float, float]
+    gains: tuple[float, ...]
     codec_fingerprint: str
     n_frames: int
 
@@ -86,11 +86,12 @@ def measure_noise(
     sources: Sequence[str],
     codec: Codec,
     *,
-    gains: tuple[float, float],
+    gains: Sequence[float],
     n_clips: int,
     clip_s: float,
     device: torch.device,
     generator: torch.Generator,
+    reading: Reading = STRICT,
     on_clip: Callable[[int, int], None] | None = None,
 ) -> Float64[Tensor, "frames embedding_dim"]:
     """Errors of the weighted sum of code vectors on mixtures of random clips of the sources.
@@ -108,19 +109,20 @@ def measure_noise(
         clip_s: Their length.
         device: Where the codec runs.
         generator: Draws the clips.
+        reading: Which tracks may be left out.
         on_clip: Progress callback ``(clips_done, clips_total)``.
 
     Raises:
-        AudioError: There is no audio.
+        AudioError: There is no audio, or too much that cannot be read.
     """
-    level = stem_level(codec.level, gains)
-    pool = AudioPool(dataset, sources, codec.info.sample_rate, level=level)
+    level = stem_level(codec.info.level, gains)
+    pool = AudioPool(dataset, sources, codec.info.sample_rate, level=level, reading=reading)
     # No longer than the recordings: what is padded with zeros is not noise.
     longest = min(max(len(wave) for wave in waves) for waves in pool.waves)
     n_samples = max(1, min(round(clip_s * codec.info.sample_rate), longest))
     noise = []
     for clip in range(n_clips):
-        stems = torch.stack([pool.clip(index, n_samples, generator) for index in range(2)])
+        stems = torch.stack([pool.clip(index, n_samples, generator) for index in range(len(gains))])
         stems = stems.to(device)
         weights = stems.new_tensor(gains)
         encoded = codec.analyse((weights @ stems)[None, None])
@@ -163,13 +165,15 @@ def load_calibration(path: str | Path, *, sha256: str | None = None) -> Calibrat
         first, second = (float(gain) for gain in json.loads(weights.metadata["gains"]))
         n_frames = int(weights.metadata["n_frames"])
         fingerprint = weights.metadata["codec_fingerprint"]
-        mean = weights.tensors["mean"].double()
-        covariance = weights.tensors["covariance"].double()
+        mean, covariance = weights.tensors["mean"], weights.tensors["covariance"]
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(_not_one(path, f"{error} is missing or wrong")) from error
     shapes = (mean.shape, mean.shape * 2)
     if mean.ndim != 1 or covariance.shape not in shapes:
         raise CheckpointError(_not_one(path, "mean and covariance do not fit each other"))
+    if not (mean.is_floating_point() and covariance.is_floating_point()):
+        raise CheckpointError(_not_one(path, "mean and covariance are integers"))
+    mean, covariance = mean.double(), covariance.double()
     calibration = Calibration(mean, covariance, (first, second), fingerprint, n_frames)
     try:
         is_valid = bool(mean.isfinite().all() and calibration.whitening().isfinite().all())

@@ -23,15 +23,15 @@ def build_likelihood(config: GaussianSumConfig, context: BuildContext) -> Gaussi
     """
     check_two_sources(context.sources, "likelihood 'gaussian-sum'")
     assert context.codec is not None, "the codec is built first"
-    path = context.path(config.calibration)
+    path, sha256 = context.file(config.calibration)
     if not path.is_file():
         raise CheckpointError(
             f"likelihood 'gaussian-sum': no calibration at {path}; measure it with "
             f"`lqsep sums {context.base_dir} --calibrate --data DIR`, DIR holding recordings of "
-            f"{' and '.join(context.sources)}, or check likelihood.calibration, a path relative to "
-            "the model's directory, or absolute"
+            f"{' and '.join(context.sources)}, or check likelihood.calibration, a file in "
+            "the model's directory"
         )
-    calibration = load_calibration(path, sha256=(context.hashes or {}).get(config.calibration))
+    calibration = load_calibration(path, sha256=sha256)
     metadata = {"codec_fingerprint": calibration.codec_fingerprint}
     check_codec_fingerprint(path, metadata, context.codec.fingerprint)
     return GaussianSumLikelihood(

@@ -13,6 +13,7 @@ from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.core.likelihoods.bilinear import BilinearLikelihood, GramMatrix
+from lqsep.core.likelihoods.given import given_by_pairs
 from lqsep.plugins.gaussian_sum.calibration import Calibration
 
 # Most pairs that `frames` lists: 2 MiB per frame in float64.
@@ -60,7 +61,7 @@ class GaussianSumLikelihood(Likelihood):
             codebook.double() @ self._whitening.T for codebook in (codebook_0, codebook_1)
         )
         self._gram: GramMatrix | None = None
-        self._gram_gains: tuple[float, float] | None = None
+        self._gram_gains: tuple[float, ...] | None = None
 
     def bind(self, encoded: EncodedMixture, gains: Sequence[float]) -> BoundGaussianSum:
         check_two_sources(gains, "likelihood 'gaussian-sum'")
@@ -82,7 +83,7 @@ class GaussianSumLikelihood(Likelihood):
         bound.warnings = self._warnings(both)
         return bound
 
-    def _warnings(self, gains: tuple[float, float]) -> tuple[str, ...]:
+    def _warnings(self, gains: Sequence[float]) -> tuple[str, ...]:
         measured = self._calibration.gains
         if same_gains(measured, gains):
             return ()
@@ -130,6 +131,11 @@ class BoundGaussianSum(BoundLikelihood):
             u, v = self._terms(frame)
             result[place] = products + v + u[:, None]
         return result
+
+    def given(
+        self, source: int, codes: Int64[Tensor, "sources frames"]
+    ) -> Float64[Tensor, "frames codebook_size"]:
+        return given_by_pairs(self, source, codes)
 
     def _terms(self, frame: int) -> tuple[Float64[Tensor, " K0"], Float64[Tensor, " K1"]]:
         """What a pair's log-likelihood has of either code alone."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from lqsep.core.corpus.audio_pool import mixture_scale
 from lqsep.core.errors import CheckpointError, ShapeError
-from lqsep.core.interfaces.codec import Codec, CodecInfo
+from lqsep.core.interfaces.codec import Codec, CodecInfo, source_index
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.store.weights import fingerprint, name_mismatch, shape_mismatch
 from lqsep.plugins.lqvae.model import LQVAE
@@ -38,17 +38,18 @@ class LQVAECodec(Codec):
 
     def __init__(self, model: LQVAE, *, sample_rate: int, level: float | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.level = level
         self._top = model.levels - 1
         self.info = CodecInfo(
             sample_rate=sample_rate,
             channels=1,
             hop_length=model.hop_lengths[self._top],
             embedding_dim=model.embedding_dim,
+            level=level,
         )
         self.fingerprint = fingerprint(inference_tensors(model))
 
     def codebook_size(self, source: int) -> int:
+        source_index(source)
         return self.model.codebook_size
 
     @torch.no_grad()
@@ -57,13 +58,13 @@ class LQVAECodec(Codec):
             raise ShapeError(
                 f"lq-vae analysis: expected one segment (1, 1, samples), got {tuple(wave.shape)}."
             )
-        scale = mixture_scale(wave, self.level)
+        scale = mixture_scale(wave, self.info.level)
         latents = self._latents(wave * scale)
         return EncodedMixture(
+            wave=wave[0],
             latents=latents[0].movedim(0, 1),
             codes=self.model.quantizer(self._top).encode(latents)[0],
             scale=scale,
-            n_samples=wave.shape[2],
         )
 
     @torch.no_grad()
@@ -119,16 +120,25 @@ def inference_tensors(model: LQVAE) -> dict[str, Tensor]:
     }
 
 
+def check_inference_tensors(model: LQVAE, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse stored tensors that a model has no place for.
+
+    Raises:
+        CheckpointError: Names, shapes or kinds differ.
+    """
+    expected = inference_tensors(model)
+    mismatch = name_mismatch(expected, tensors) or shape_mismatch(expected, tensors)
+    if mismatch is not None:
+        raise CheckpointError(f"{mismatch}. Check the codec's sizes in the configuration.")
+
+
 def load_inference_tensors(model: LQVAE, tensors: Mapping[str, Tensor]) -> None:
     """Copy stored tensors into a model; the quantisers' averages start from the entries.
 
     Raises:
         CheckpointError: Names or shapes differ.
     """
-    expected = inference_tensors(model)
-    mismatch = name_mismatch(expected, tensors) or shape_mismatch(expected, tensors)
-    if mismatch is not None:
-        raise CheckpointError(f"{mismatch}. Check the codec's sizes in the configuration.")
+    check_inference_tensors(model, tensors)
     model.load_state_dict(dict(tensors), strict=False)
     for level in range(model.levels):
         quantizer = model.quantizer(level)

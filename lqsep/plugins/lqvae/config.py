@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
-from lqsep.core.components.spec import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig
+
+Stages = Annotated[int, Field(ge=1, le=64)]
 
 
 class LQVAEConfig(ComponentConfig):
@@ -12,28 +16,32 @@ class LQVAEConfig(ComponentConfig):
 
     type: str = "lq-vae"
     checkpoint: str = Field(
-        default="codec.safetensors", description="Weights, relative to the configuration."
+        default="codec.safetensors", description="Weights, a file in the model's directory."
     )
-    sample_rate: int = Field(default=22050, ge=1, description="Hz.")
-    downs_t: tuple[int, ...] = Field(
+    sample_rate: int = Field(default=22050, ge=1000, le=768_000, description="Hz.")
+    downs_t: tuple[Stages, ...] = Field(
         default=(2, 2, 2), description="Shortening stages added by each level."
     )
-    strides_t: tuple[int, ...] = Field(
+    strides_t: tuple[Stages, ...] = Field(
         default=(2, 2, 2), description="Factor of each of those stages, per level; even."
     )
-    multipliers: tuple[int, ...] = Field(
+    multipliers: tuple[Stages, ...] = Field(
         default=(2, 1, 1), description="Factor on width and depth, per level."
     )
-    width: int = Field(default=32, ge=1, description="Channels inside the blocks.")
-    depth: int = Field(default=4, ge=1, description="Residual units per stage.")
+    width: int = Field(default=32, ge=1, le=16_384, description="Channels inside the blocks.")
+    depth: int = Field(default=4, ge=1, le=256, description="Residual units per stage.")
     dilation_growth: int = Field(
-        default=3, ge=1, description="Factor between the dilations of successive residual units."
+        default=3,
+        ge=1,
+        le=16,
+        description="Factor between the dilations of successive residual units.",
     )
-    embedding_dim: int = Field(default=64, ge=1, description="Size of a latent vector.")
-    codebook_size: int = Field(default=2048, ge=2, description="Codes per level.")
+    embedding_dim: int = Field(default=64, ge=1, le=16_384, description="Size of a latent vector.")
+    codebook_size: int = Field(default=2048, ge=2, le=65_536, description="Codes per level.")
     level: float | None = Field(
         default=None,
         gt=0,
+        le=1000,
         description="RMS to which a mixture is brought before encoding (gain at most 40 dB); "
         "none leaves it as it is.",
     )

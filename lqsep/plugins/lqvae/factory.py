@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import torch
+
 from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import CheckpointError
 from lqsep.core.store.weights import load_weights
-from lqsep.plugins.lqvae.codec import LQVAECodec, load_inference_tensors
+from lqsep.plugins.lqvae.codec import (
+    LQVAECodec,
+    check_inference_tensors,
+    load_inference_tensors,
+)
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.model import LQVAE
 
@@ -42,11 +48,12 @@ def build_codec(config: LQVAEConfig, context: BuildContext) -> LQVAECodec:
     Raises:
         CheckpointError: The weights are missing, damaged or of another size.
     """
-    path = context.path(config.checkpoint)
-    expected_hash = context.hashes.get(config.checkpoint) if context.hashes else None
-    weights = load_weights(path, sha256=expected_hash)
-    model = build_model(config)
+    path, sha256 = context.file(config.checkpoint)
+    weights = load_weights(path, sha256=sha256)
     try:
+        with torch.device("meta"):  # sizes that do not fit the weights take no memory
+            check_inference_tensors(build_model(config), weights.tensors)
+        model = build_model(config)
         load_inference_tensors(model, weights.tensors)
     except CheckpointError as error:
         raise CheckpointError(f"loading codec 'lq-vae' from {path}: {error}") from error

@@ -8,17 +8,17 @@ call: for the batch, for the summed latents and for the summed waves, in this or
 References: Dhariwal et al. 2020 (Jukebox), arXiv:2005.00341, section 3 and its training details;
 Mancusi et al. 2021, arXiv:2110.05313 (linearisation). Different from the reference implementation:
 the gains of a pair may be any two numbers, an odd batch is refused, ``latent`` is reported for all
-levels, and terms that enter neither the total nor a report are not computed.
+levels, and terms without a weight are not computed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.errors import AudioError, ConfigError, ShapeError
+from lqsep.core.errors import AudioError, ShapeError
 from lqsep.plugins.lqvae.model import LQVAE
 from lqsep.plugins.lqvae.quantizer import (
     Quantizer,
@@ -27,7 +27,6 @@ from lqsep.plugins.lqvae.quantizer import (
     Replacement,
 )
 from lqsep.plugins.lqvae.spectra import (
-    magnitude_convergence,
     magnitude_distance,
     multi_magnitude_distance,
     multi_magnitudes,
@@ -92,7 +91,7 @@ class LossWeights:
 class ReconstructionTerms:
     """Sample errors of one level, averaged over the batch and divided by the bandwidth.
 
-    ``total`` is their weighted sum; ``linf`` is None where it has no weight and was not asked for.
+    ``total`` is their weighted sum; ``linf`` is None where it has no weight.
     """
 
     l1: Tensor
@@ -103,68 +102,27 @@ class ReconstructionTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class LossTerms:
-    """Every term of one call; tuples hold one scalar per entry of ``levels``.
+    """Every term of one call; tuples hold one scalar per level.
 
     Attributes:
         total: The loss to minimise.
-        levels: The levels trained.
         reconstruction: Sample errors.
-        spectral: Spectral distances; None where they have no weight and were not asked for.
+        spectral: Spectral distances; None where they have no weight.
         multispectral: Multi-resolution spectral distances; None likewise.
-        convergence: Relative spectral errors, for monitoring only; None unless asked for.
         latent: Linearisation losses.
         commitment: Commitment of the batch, summed over levels.
         commitment_pairs: Commitment of the summed latents, summed over levels.
         metrics: Quantiser metrics of the batch.
-        decoded: Decoded batch per level, ``batch 1 samples``, detached.
     """
 
     total: Tensor
-    levels: tuple[int, ...]
     reconstruction: tuple[ReconstructionTerms, ...]
     spectral: tuple[Tensor, ...] | None
     multispectral: tuple[Tensor, ...] | None
-    convergence: tuple[Tensor, ...] | None
     latent: tuple[Tensor, ...]
     commitment: Tensor
     commitment_pairs: Tensor
     metrics: tuple[QuantizerMetrics, ...]
-    decoded: tuple[Tensor, ...]
-
-    def scalars(self) -> dict[str, float]:
-        """Terms as numbers for a log: sums over levels, then ``name_level<i>`` for each level.
-
-        Quantiser metrics are averaged over levels. Waits for the device, so not for every step.
-        """
-        values = {
-            "total": self.total,
-            "commitment": self.commitment,
-            "commitment_pairs": self.commitment_pairs,
-        }
-        per_level = {
-            "reconstruction": tuple(terms.total for terms in self.reconstruction),
-            "l1": tuple(terms.l1 for terms in self.reconstruction),
-            "l2": tuple(terms.l2 for terms in self.reconstruction),
-            "linf": tuple(terms.linf for terms in self.reconstruction),
-            "spectral": self.spectral or (),
-            "multispectral": self.multispectral or (),
-            "convergence": self.convergence or (),
-            "latent": self.latent,
-        }
-        for name, terms in per_level.items():
-            known = [
-                (level, term)
-                for level, term in zip(self.levels, terms, strict=False)
-                if term is not None
-            ]
-            if known:
-                values[name] = torch.stack([term for _, term in known]).sum()
-            values.update({f"{name}_level{level}": term for level, term in known})
-        for field in fields(QuantizerMetrics):
-            metrics = [getattr(metric, field.name) for metric in self.metrics]
-            if metrics and all(metric is not None for metric in metrics):
-                values[field.name] = torch.stack(metrics).double().mean()
-        return {name: float(value.detach()) for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +140,6 @@ def reconstruction_terms(
     estimate: Float[Tensor, "batch samples"],
     bandwidth: Bandwidth,
     weights: LossWeights,
-    *,
-    monitor: bool = False,
 ) -> ReconstructionTerms:
     """Sample errors and their weighted sum.
 
@@ -192,7 +148,6 @@ def reconstruction_terms(
         estimate: The decoded wave.
         bandwidth: Divides the errors.
         weights: Uses ``l1``, ``l2``, ``linf`` and ``linf_k``.
-        monitor: Compute ``linf`` even if its weight is 0.
     """
     difference = estimate - target
     squared = difference.square()
@@ -202,7 +157,7 @@ def reconstruction_terms(
     if weights.l1:
         total = total + weights.l1 * l1
     linf = None
-    if weights.linf or monitor:
+    if weights.linf:
         count = min(weights.linf_k, squared.shape[1])
         linf = squared.topk(count, dim=1, sorted=False).values.mean() / bandwidth.l2
         total = total + weights.linf * linf
@@ -225,8 +180,8 @@ def decoding_loss(
         weights: Uses all but ``commitment`` and ``latent``.
     """
     total = reconstruction_terms(target, estimate, bandwidth, weights).total
-    spectral, _ = _spectral_terms(target, [estimate], bandwidth, weights, False)
-    multispectral = _multispectral_terms(target, [estimate], bandwidth, weights, False)
+    spectral = _spectral_terms(target, [estimate], bandwidth, weights)
+    multispectral = _multispectral_terms(target, [estimate], bandwidth, weights)
     if spectral is not None:
         total = total + weights.spectral * spectral[0]
     if multispectral is not None:
@@ -283,8 +238,6 @@ def lqvae_loss(
     weights: LossWeights | None = None,
     *,
     gains: PairGains = (0.5, 0.5),
-    levels: Sequence[int] | None = None,
-    monitor: bool = False,
     replacement: PairReplacement | None = None,
     generator: torch.Generator | None = None,
 ) -> LossTerms:
@@ -296,25 +249,20 @@ def lqvae_loss(
         bandwidth: Scale of the training audio.
         weights: Weights of the terms; the reference's by default.
         gains: Weights of the first and the second of a pair in their sum.
-        levels: Levels to train, all by default. Levels share nothing, so leaving some out changes
-            nothing for the others.
-        monitor: Also compute the terms that have no weight (without gradient).
         replacement: Draws the entries for codes to revive; random inputs by default.
         generator: Randomness of the default draw.
 
     Raises:
         ShapeError: The batch is odd or not mono, or its samples are no whole number of frames.
-        ConfigError: ``levels`` is empty.
     """
     weights = LossWeights() if weights is None else weights
-    chosen = tuple(range(model.levels)) if levels is None else tuple(levels)
-    _check_batch(model, batch, chosen)
+    _check_batch(model, batch)
     half = len(batch) // 2
     sums = gains[0] * batch[:half] + gains[1] * batch[half:]
     waves = torch.cat([batch, sums])  # one pass of each encoder for both
     sides: list[LinearisationTerms] = []
-    decoded: list[Tensor] = []
-    for level in chosen:
+    estimates: list[Tensor] = []
+    for level in range(model.levels):
         latents = model.encode_latents(waves, level)
         side = linearisation_terms(
             model.quantizer(level),
@@ -325,13 +273,11 @@ def lqvae_loss(
             generator=generator,
         )
         sides.append(side)
-        decoded.append(model.decode_latents(side.standard.quantized, level))
+        estimates.append(model.decode_latents(side.standard.quantized, level)[:, 0])
 
     target = batch[:, 0]
-    estimates = [wave[:, 0] for wave in decoded]
     reconstruction = tuple(
-        reconstruction_terms(target, estimate, bandwidth, weights, monitor=monitor)
-        for estimate in estimates
+        reconstruction_terms(target, estimate, bandwidth, weights) for estimate in estimates
     )
     commitment = torch.stack([side.commitment for side in sides]).sum()
     commitment_pairs = torch.stack([side.commitment_pairs for side in sides]).sum()
@@ -339,36 +285,30 @@ def lqvae_loss(
     total = torch.stack([terms.total for terms in reconstruction]).sum()
     total = total + weights.commitment * (commitment + commitment_pairs)
     total = total + weights.latent * torch.stack(latent).sum()
-    spectral, convergence = _spectral_terms(target, estimates, bandwidth, weights, monitor)
-    multispectral = _multispectral_terms(target, estimates, bandwidth, weights, monitor)
-    if spectral is not None and weights.spectral:
+    spectral = _spectral_terms(target, estimates, bandwidth, weights)
+    multispectral = _multispectral_terms(target, estimates, bandwidth, weights)
+    if spectral is not None:
         total = total + weights.spectral * torch.stack(spectral).sum()
-    if multispectral is not None and weights.multispectral:
+    if multispectral is not None:
         total = total + weights.multispectral * torch.stack(multispectral).sum()
     metrics = [side.standard.metrics for side in sides]
     return LossTerms(
         total=total,
-        levels=chosen,
         reconstruction=reconstruction,
         spectral=spectral,
         multispectral=multispectral,
-        convergence=convergence,
         latent=latent,
         commitment=commitment,
         commitment_pairs=commitment_pairs,
         metrics=tuple(metric for metric in metrics if metric is not None),
-        decoded=tuple(wave.detach() for wave in decoded),
     )
 
 
-def measure_bandwidth(
-    items: Iterable[Float[Tensor, "channels samples"]], max_values: int | None = None
-) -> Bandwidth:
-    """Scale of a data set, from items in the order given.
+def measure_bandwidth(items: Iterable[Float[Tensor, "channels samples"]]) -> Bandwidth:
+    """Scale of a data set.
 
     Args:
         items: Waves. Channels are averaged for the spectrum only.
-        max_values: Stop after the item that reaches this many values (channels times samples).
 
     Raises:
         AudioError: There is no item, or nothing but silence.
@@ -384,8 +324,6 @@ def measure_bandwidth(
         spectral += float(torch.linalg.vector_norm(spectrum))
         values += wave.numel()
         count += 1
-        if max_values is not None and values >= max_values:
-            break
     if values == 0:
         raise AudioError("bandwidth: there is no audio to measure.")
     mean = total / values
@@ -394,9 +332,7 @@ def measure_bandwidth(
     )
 
 
-def _check_batch(model: LQVAE, batch: Tensor, levels: tuple[int, ...]) -> None:
-    if not levels:
-        raise ConfigError("lq-vae loss: no level to train.")
+def _check_batch(model: LQVAE, batch: Tensor) -> None:
     if batch.ndim != 3 or batch.shape[1] != 1:
         raise ShapeError(
             f"lq-vae loss: expected mono waves (batch, 1, samples), got {tuple(batch.shape)}."
@@ -406,7 +342,7 @@ def _check_batch(model: LQVAE, batch: Tensor, levels: tuple[int, ...]) -> None:
             "lq-vae loss: the linearisation loss pairs the two halves of a batch, so the batch "
             f"must be even, got {len(batch)} items. Drop the incomplete last batch."
         )
-    hop = max(model.hop_lengths[level] for level in levels)
+    hop = max(model.hop_lengths)
     if batch.shape[2] == 0 or batch.shape[2] % hop:
         raise ShapeError(
             f"lq-vae loss: the samples of a training clip must be a multiple of {hop}, got "
@@ -426,44 +362,25 @@ def _at_level(replacement: PairReplacement | None, level: int) -> list[Replaceme
 
 
 def _spectral_terms(
-    target: Tensor,
-    estimates: Sequence[Tensor],
-    bandwidth: Bandwidth,
-    weights: LossWeights,
-    monitor: bool,
-) -> tuple[tuple[Tensor, ...] | None, tuple[Tensor, ...] | None]:
-    """Spectral distances and, for monitoring, spectral convergences."""
-    if not (weights.spectral or monitor):
-        return None, None
-    with torch.set_grad_enabled(bool(weights.spectral) and torch.is_grad_enabled()):
-        target_spectrum = stft_magnitude(target)
-        spectra = [stft_magnitude(estimate) for estimate in estimates]
-        distances = tuple(
-            magnitude_distance(target_spectrum, spectrum).mean() / bandwidth.spectral
-            for spectrum in spectra
-        )
-    if not monitor:
-        return distances, None
-    with torch.no_grad():
-        convergences = tuple(
-            magnitude_convergence(target_spectrum, spectrum).mean() for spectrum in spectra
-        )
-    return distances, convergences
+    target: Tensor, estimates: Sequence[Tensor], bandwidth: Bandwidth, weights: LossWeights
+) -> tuple[Tensor, ...] | None:
+    if not weights.spectral:
+        return None
+    target_spectrum = stft_magnitude(target)
+    return tuple(
+        magnitude_distance(target_spectrum, stft_magnitude(estimate)).mean() / bandwidth.spectral
+        for estimate in estimates
+    )
 
 
 def _multispectral_terms(
-    target: Tensor,
-    estimates: Sequence[Tensor],
-    bandwidth: Bandwidth,
-    weights: LossWeights,
-    monitor: bool,
+    target: Tensor, estimates: Sequence[Tensor], bandwidth: Bandwidth, weights: LossWeights
 ) -> tuple[Tensor, ...] | None:
-    if not (weights.multispectral or monitor):
+    if not weights.multispectral:
         return None
-    with torch.set_grad_enabled(bool(weights.multispectral) and torch.is_grad_enabled()):
-        target_spectra = multi_magnitudes(target)  # computed once for all levels
-        return tuple(
-            multi_magnitude_distance(target_spectra, multi_magnitudes(estimate)).mean()
-            / bandwidth.spectral
-            for estimate in estimates
-        )
+    target_spectra = multi_magnitudes(target)  # computed once for all levels
+    return tuple(
+        multi_magnitude_distance(target_spectra, multi_magnitudes(estimate)).mean()
+        / bandwidth.spectral
+        for estimate in estimates
+    )

@@ -165,7 +165,6 @@ class LQVAE(nn.Module):
         decay: See :class:`~lqsep.plugins.lqvae.quantizer.Quantizer`, likewise the next three.
         revival_threshold: Running count below which a code is replaced.
         initial_count: Running count of a code at the start.
-        reset_revived: Whether a replaced code gets a fresh running count.
 
     Example:
         >>> import torch
@@ -189,7 +188,6 @@ class LQVAE(nn.Module):
         decay: float = 0.99,
         revival_threshold: float = 1.0,
         initial_count: float = 1.0,
-        reset_revived: bool = False,
     ) -> None:
         super().__init__()
         _check_sizes(downs_t, strides_t, multipliers, width, depth)
@@ -237,7 +235,6 @@ class LQVAE(nn.Module):
                 decay=decay,
                 revival_threshold=revival_threshold,
                 initial_count=initial_count,
-                reset_revived=reset_revived,
             )
             for _ in range(self.levels)
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lqsep.core.components.spec import ComponentSpec, Kind, hookimpl
-from lqsep.plugins.lqvae.config import LQVAEConfig
-from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
 
 
 @hookimpl
 def lqsep_components() -> Iterable[ComponentSpec]:
+    # Here, so that asking for commands builds no settings.
+    from lqsep.plugins.lqvae.config import LQVAEConfig
+    from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
+
     yield ComponentSpec(
         kind=Kind.CODEC,
         name="lq-vae",

@@ -19,10 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lqsep.core.errors import ConfigError, ShapeError
+from lqsep.core.signal.nearest_codes import nearest_codes
 from lqsep.core.training import processes
-
-# Rows of the distance matrix computed at once: 8192 rows by 2048 codes are 64 MiB in float32.
-_ROWS_PER_CHUNK = 8192
 
 # Spread of the noise on repeated vectors, in units of 1/sqrt(embedding_dim).
 _TILE_NOISE = 0.01
@@ -39,20 +37,14 @@ class QuantizerMetrics:
     """What one call did; the fields after ``latent_norm`` are None when the codebook stood still.
 
     Attributes:
-        fit: Mean squared distance of a vector to its code (may be slightly negative: rounding).
         latent_norm: Root mean square of the centred latents.
         entropy: Entropy of the code histogram of this call, nats.
-        used_now: Number of codes whose count in this call reaches the revival threshold.
         kept: Number of codes whose running count reaches the revival threshold.
-        codebook_change: Root mean square change of the codebook.
     """
 
-    fit: Tensor
     latent_norm: Tensor
     entropy: Tensor | None = None
-    used_now: Tensor | None = None
     kept: Tensor | None = None
-    codebook_change: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +73,9 @@ class Quantizer(nn.Module):
         codebook_size: Number of entries.
         embedding_dim: Size of an entry.
         decay: Weight of the past in the running sums and counts, in [0, 1).
-        revival_threshold: Entries with a smaller running count are replaced.
+        revival_threshold: Entries with a smaller running count are replaced, at every call until
+            they are used enough.
         initial_count: Running count given to each entry at the start.
-        reset_revived: Give a replaced entry a fresh count and sum. Off, as in the reference: the
-            entry is then replaced at every call until it is used enough.
     """
 
     codebook: Tensor
@@ -100,7 +91,6 @@ class Quantizer(nn.Module):
         decay: float = 0.99,
         revival_threshold: float = 1.0,
         initial_count: float = 1.0,
-        reset_revived: bool = False,
     ) -> None:
         super().__init__()
         if codebook_size < 1 or embedding_dim < 1:
@@ -120,7 +110,6 @@ class Quantizer(nn.Module):
         self.decay = decay
         self.revival_threshold = revival_threshold
         self.initial_count = initial_count
-        self.reset_revived = reset_revived
         self.register_buffer("codebook", torch.zeros(codebook_size, embedding_dim))
         self.register_buffer("code_sum", torch.zeros(codebook_size, embedding_dim))
         self.register_buffer("code_count", torch.zeros(codebook_size))
@@ -130,23 +119,8 @@ class Quantizer(nn.Module):
     def nearest(
         self, vectors: Float[Tensor, "rows embedding_dim"]
     ) -> tuple[Int[Tensor, " rows"], Float[Tensor, " rows"]]:
-        """Index of and squared distance to the nearest entry; the first index wins a tie.
-
-        The distance is |x|^2 - 2 x.k + |k|^2 in float32, which rounds to within about 1e-6 of
-        the squared norms and may thus be slightly negative.
-        """
-        vectors = vectors.float()
-        codebook = self.codebook.float()
-        entry_norms = codebook.square().sum(dim=1)
-        codes = torch.empty(len(vectors), dtype=torch.int64, device=vectors.device)
-        distances = torch.empty(len(vectors), device=vectors.device)
-        for start in range(0, len(vectors), _ROWS_PER_CHUNK):
-            rows = vectors[start : start + _ROWS_PER_CHUNK]
-            squared = rows.square().sum(dim=1, keepdim=True) - 2 * rows @ codebook.T + entry_norms
-            smallest = squared.min(dim=1)
-            codes[start : start + len(rows)] = smallest.indices
-            distances[start : start + len(rows)] = smallest.values
-        return codes, distances
+        """Index of and squared distance to the nearest entry, see `nearest_codes`."""
+        return nearest_codes(vectors.float(), self.codebook.float(), as_reference=True)
 
     def encode(
         self, latents: Float[Tensor, "batch embedding_dim frames"]
@@ -165,7 +139,6 @@ class Quantizer(nn.Module):
         self,
         latents: Float[Tensor, "batch embedding_dim frames"],
         *,
-        update: bool | None = None,
         replacement: Replacement | None = None,
         generator: torch.Generator | None = None,
         with_commitment: bool = True,
@@ -175,7 +148,6 @@ class Quantizer(nn.Module):
 
         Args:
             latents: Vectors to code.
-            update: Whether to move the codebook; by default in training mode only.
             replacement: Draws the entries for codes to revive, and for the first call's start;
                 by default :func:`random_rows`.
             generator: Randomness of the default ``replacement``.
@@ -184,22 +156,14 @@ class Quantizer(nn.Module):
         """
         flat = self._flatten(latents)
         vectors = flat.detach().float()
-        update = self.training if update is None else update
         if replacement is None:
             replacement = self._default_replacement(len(latents), generator)
-        if update and not self.initialised:
+        if self.training and not self.initialised:
             self.start(replacement(vectors))
-        codes, distances = self.nearest(vectors)
+        codes, _ = self.nearest(vectors)
         entries = self.codebook[codes]  # a copy: the update below does not reach it
-        metrics = None
-        if with_metrics:
-            metrics = QuantizerMetrics(
-                fit=distances.mean(), latent_norm=(vectors - vectors.mean()).square().mean().sqrt()
-            )
-        if update:
-            moved = self._update(vectors, codes, replacement)
-            if metrics is not None:
-                metrics = self._with_update_metrics(metrics, *moved)
+        counts = self._update(vectors, codes, replacement) if self.training else None
+        metrics = self._metrics(vectors, counts) if with_metrics else None
         commitment = (entries - flat).square().mean() if with_commitment else None
         quantized = flat + (entries - flat).detach()
         batch, _, frames = latents.shape
@@ -239,10 +203,8 @@ class Quantizer(nn.Module):
         return draw
 
     @torch.no_grad()
-    def _update(
-        self, vectors: Tensor, codes: Tensor, replacement: Replacement
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Move the codebook; returns this call's counts, the kept mask and the old codebook."""
+    def _update(self, vectors: Tensor, codes: Tensor, replacement: Replacement) -> Tensor:
+        """Move the codebook; gives how often this call had each code."""
         counts = torch.bincount(codes, minlength=self.codebook_size).to(self.code_count.dtype)
         sums = torch.zeros_like(self.code_sum).index_add_(0, codes, vectors)
         processes.sum_(counts)
@@ -251,28 +213,21 @@ class Quantizer(nn.Module):
         self.code_sum.mul_(self.decay).add_(sums, alpha=1.0 - self.decay)
         self.code_count.mul_(self.decay).add_(counts, alpha=1.0 - self.decay)
         kept = self.code_count >= self.revival_threshold
-        old = self.codebook.clone()
         # With a threshold of 0 an entry never used keeps a count that decays towards 0.
         tiny = torch.finfo(self.code_count.dtype).tiny
         averages = self.code_sum / self.code_count.clamp(min=tiny).unsqueeze(1)
         self.codebook.copy_(torch.where(kept.unsqueeze(1), averages, fresh))
-        if self.reset_revived:
-            self.code_count.masked_fill_(~kept, self.initial_count)
-            reset_sum = fresh * self.initial_count
-            self.code_sum.copy_(torch.where(kept.unsqueeze(1), self.code_sum, reset_sum))
-        return counts, kept, old
+        return counts
 
-    def _with_update_metrics(
-        self, metrics: QuantizerMetrics, counts: Tensor, kept: Tensor, old: Tensor
-    ) -> QuantizerMetrics:
+    def _metrics(self, vectors: Tensor, counts: Tensor | None) -> QuantizerMetrics:
+        latent_norm = (vectors - vectors.mean()).square().mean().sqrt()
+        if counts is None:
+            return QuantizerMetrics(latent_norm=latent_norm)
         histogram = counts / counts.sum()
         return QuantizerMetrics(
-            fit=metrics.fit,
-            latent_norm=metrics.latent_norm,
+            latent_norm=latent_norm,
             entropy=-(histogram * (histogram + _ENTROPY_FLOOR).log()).sum(),
-            used_now=(counts >= self.revival_threshold).sum(),
-            kept=kept.sum(),
-            codebook_change=(self.codebook - old).square().mean().sqrt(),
+            kept=(self.code_count >= self.revival_threshold).sum(),
         )
 
 

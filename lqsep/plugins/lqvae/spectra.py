@@ -3,11 +3,10 @@
 Conventions: waves are ``batch samples``; a short-time Fourier transform is centred with reflected
 edges, uses a periodic Hann window and is not normalised; spectra are magnitudes of the one-sided
 transform. Distances compare a ``target`` with an ``estimate``, in this order, and give one value
-per item of the batch unless said otherwise.
+per item of the batch.
 
 References: Dhariwal et al. 2020 (Jukebox), arXiv:2005.00341, section 3.2 (spectral loss); Yamamoto
-et al. 2020 (Parallel WaveGAN), arXiv:1910.11480, section 2.2 (multi-resolution sizes, spectral
-convergence).
+et al. 2020 (Parallel WaveGAN), arXiv:1910.11480, section 2.2 (multi-resolution sizes).
 """
 
 from collections.abc import Sequence
@@ -40,12 +39,6 @@ class StftSize:
 DEFAULT_SIZE = StftSize(2048, 256, 1536)
 MULTI_SIZES = (StftSize(2048, 240, 1200), StftSize(1024, 120, 600), StftSize(512, 50, 240))
 
-# A target spectrum with a smaller norm counts as silent: its relative error means nothing.
-_SILENT_NORM = 2e-3
-
-# Keeps the logarithm of an empty bin finite.
-_LOG_FLOOR = 1e-4
-
 
 def stft_magnitude(
     wave: Float[Tensor, "batch samples"], size: StftSize = DEFAULT_SIZE
@@ -74,11 +67,9 @@ def stft_magnitude(
     return spectrum.abs()
 
 
-def multi_magnitudes(
-    wave: Float[Tensor, "batch samples"], sizes: Sequence[StftSize] = MULTI_SIZES
-) -> list[Tensor]:
-    """Magnitude spectrograms at several sizes, one after the other."""
-    return [stft_magnitude(wave, size) for size in sizes]
+def multi_magnitudes(wave: Float[Tensor, "batch samples"]) -> list[Tensor]:
+    """Magnitude spectrograms at the several sizes, one after the other."""
+    return [stft_magnitude(wave, size) for size in MULTI_SIZES]
 
 
 def magnitude_distance(
@@ -95,53 +86,3 @@ def multi_magnitude_distance(
     """Mean of :func:`magnitude_distance` over the sizes of :func:`multi_magnitudes`."""
     distances = [magnitude_distance(a, b) for a, b in zip(target, estimate, strict=True)]
     return torch.stack(distances).mean(dim=0)
-
-
-def magnitude_convergence(
-    target: Float[Tensor, "batch bins stft_frames"],
-    estimate: Float[Tensor, "batch bins stft_frames"],
-) -> Float[Tensor, " batch"]:
-    """Distance relative to the norm of the target; 0 where the target is silent."""
-    norm = torch.linalg.vector_norm(target, dim=(1, 2))
-    relative = magnitude_distance(target, estimate) / norm.clamp(min=_SILENT_NORM)
-    return torch.where(norm > _SILENT_NORM, relative, torch.zeros_like(relative))
-
-
-def spectral_loss(
-    target: Float[Tensor, "batch samples"],
-    estimate: Float[Tensor, "batch samples"],
-    size: StftSize = DEFAULT_SIZE,
-) -> Float[Tensor, " batch"]:
-    """:func:`magnitude_distance` of two waves."""
-    return magnitude_distance(stft_magnitude(target, size), stft_magnitude(estimate, size))
-
-
-def multispectral_loss(
-    target: Float[Tensor, "batch samples"],
-    estimate: Float[Tensor, "batch samples"],
-    sizes: Sequence[StftSize] = MULTI_SIZES,
-) -> Float[Tensor, " batch"]:
-    """:func:`multi_magnitude_distance` of two waves."""
-    return multi_magnitude_distance(
-        multi_magnitudes(target, sizes), multi_magnitudes(estimate, sizes)
-    )
-
-
-def spectral_convergence(
-    target: Float[Tensor, "batch samples"],
-    estimate: Float[Tensor, "batch samples"],
-    size: StftSize = DEFAULT_SIZE,
-) -> Float[Tensor, " batch"]:
-    """:func:`magnitude_convergence` of two waves."""
-    return magnitude_convergence(stft_magnitude(target, size), stft_magnitude(estimate, size))
-
-
-def log_magnitude_loss(
-    target: Float[Tensor, "batch samples"],
-    estimate: Float[Tensor, "batch samples"],
-    size: StftSize = DEFAULT_SIZE,
-) -> Float[Tensor, ""]:
-    """Mean absolute difference of log magnitudes over the whole batch, a scalar."""
-    log_target = (stft_magnitude(target, size) + _LOG_FLOOR).log()
-    log_estimate = (stft_magnitude(estimate, size) + _LOG_FLOOR).log()
-    return (log_target - log_estimate).abs().mean()

@@ -10,17 +10,19 @@ Reference: Mancusi et al. 2021, arXiv:2110.05313, section 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.corpus.audio_pool import AudioPool, Reading, stem_level
+from lqsep.core.components.trainers import weights_metadata
+from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.errors import AudioError
-from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.store.weights import save_weights
 from lqsep.core.training import processes
 from lqsep.core.training.loop import Task, autocast, fit
+from lqsep.core.training.seeds import spawn_generator, spawn_seed
 from lqsep.plugins.lqvae.codec import inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_model
@@ -33,6 +35,7 @@ from lqsep.plugins.lqvae.losses import (
     measure_bandwidth,
 )
 from lqsep.plugins.lqvae.model import LQVAE
+from lqsep.plugins.lqvae.precision import check_convolutions
 from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
 
 # Clips measured for the scale of the losses.
@@ -45,16 +48,18 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
     Raises:
         AudioError: The data set has no audio, none as long as a clip, or too much that cannot be
             read.
+        ConfigError: The precision is one in which this processor convolves wrongly.
         LqsepError: The training diverged.
     """
+    check_convolutions(config, context.device, train_config.precision)
     gains = context.gains
-    level = stem_level(config.level, gains)
-    reading = Reading.for_training(train_config, context.report)
-
-    def pool_of(dataset: Dataset, **settings: bool) -> AudioPool:
-        rate = config.sample_rate
-        return AudioPool(dataset, context.sources, rate, level=level, reading=reading, **settings)
-
+    pool_of = partial(
+        AudioPool.for_training,
+        context,
+        train_config,
+        sample_rate=config.sample_rate,
+        level=config.level,
+    )
     pool = pool_of(context.dataset, blend=train_config.channel_blend, held_together=True)
     held_out = None
     if context.validation is not None and processes.is_main():  # which alone validates
@@ -62,7 +67,7 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
         held_out = pool_of(context.validation)
     # Weights are drawn under the run's seed, apart from what the loop draws later.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(context.seed)
+        torch.manual_seed(spawn_seed(context.seed, "codec", "weights"))
         model = build_model(
             config,
             decay=train_config.decay,
@@ -96,8 +101,8 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
     )
     if not processes.is_main():
         return
-    metadata = {"component": "lq-vae", "steps": str(result.step), "seed": str(context.seed)}
-    metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in result.validation.items()}
+    figures, steps = result.validation, str(result.step)
+    metadata = weights_metadata("lq-vae", context, figures, steps=steps)
     save_weights(context.output_dir / config.checkpoint, inference_tensors(model), metadata)
 
 
@@ -149,7 +154,7 @@ class CodecTask(Task):
         self.weights = LossWeights(
             **{name: getattr(train_config, name) for name in LossWeights.__dataclass_fields__}
         )
-        generator = torch.Generator().manual_seed(seed)
+        generator = spawn_generator(seed, "codec", "fixed clips")
         self.bandwidth = self._measure(generator)
         self.held_out: Tensor | None = None
         if held_out is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lqsep.core.components.spec import ComponentConfig
-from lqsep.core.training.settings import VariationSettings
+from lqsep.core.components.component_config import ComponentConfig
+from lqsep.core.training.settings import ReadingSettings, VariationSettings
 
 
 class NgramConfig(ComponentConfig):
@@ -20,7 +20,7 @@ class NgramConfig(ComponentConfig):
         default=2, ge=1, le=3, description="Codes in an n-gram: 2 sees one earlier code"
     )
     smoothing: float = Field(
-        default=8.0, gt=0, description="Pseudo-counts that the next lower order contributes"
+        default=8.0, gt=0, le=1e9, description="Pseudo-counts that the next lower order contributes"
     )
     silence_frames: float | None = Field(
         default=None,
@@ -31,12 +31,13 @@ class NgramConfig(ComponentConfig):
     )
 
 
-class NgramTrainConfig(VariationSettings):
+class NgramTrainConfig(ReadingSettings, VariationSettings):
     """How codes are made from audio; counting itself has nothing to set."""
 
     versions: int = Field(
         default=4,
         ge=1,
+        le=1000,
         description="Times every track is encoded; all but the first are shifted by less than a "
         "frame, which gives other codes for the same sound",
     )

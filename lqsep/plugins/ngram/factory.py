@@ -14,6 +14,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from lqsep.core.components.assemble import BuildContext
+from lqsep.core.components.component_config import prior_file
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
 from lqsep.core.store.weights import (
     Weights,
@@ -37,16 +38,15 @@ def build_prior(config: NgramConfig, context: BuildContext) -> NgramPrior:
             codes or of another codec.
         IncompatibleComponentsError: There is no codec whose codes it could predict.
     """
-    if context.codec is None or context.source is None:
+    source = context.source_index
+    if context.codec is None or context.source is None or source is None:
         raise IncompatibleComponentsError(
             "building an n-gram prior: it needs the codec and its source's name; build the codec "
             "first"
         )
-    name = config.checkpoint or checkpoint_name(context.source)
-    path = context.path(name)
-    weights = load_weights(path, sha256=(context.hashes or {}).get(name))
+    path, sha256 = context.file(config.checkpoint or prior_file(context.source))
+    weights = load_weights(path, sha256=sha256)
     check_codec_fingerprint(path, weights.metadata, context.codec.fingerprint)
-    source = context.sources.index(context.source)
     codebook_size = context.codec.codebook_size(source)
     tables = _read_tables(weights, path, config.order, codebook_size)
     if config.silence_frames is not None:
@@ -93,11 +93,6 @@ def save_counts(
     save_weights(path, tensors, {**metadata, **sizes})
 
 
-def checkpoint_name(source: str) -> str:
-    """Weights file of a source's prior where the configuration names none."""
-    return f"prior.{source}.safetensors"
-
-
 def _read_tables(weights: Weights, path: Path, order: int, codebook_size: int) -> list[Table]:
     """N-grams and their counts, for every length up to ``order``."""
     found = weights.metadata.get("codebook_size")
@@ -115,12 +110,17 @@ def _read_tables(weights: Weights, path: Path, order: int, codebook_size: int) -
                 f"{n - 1} or train again"
             )
         fits = ngrams.shape == (len(counts), n) and counts.ndim == 1
+        fits = fits and not ngrams.is_floating_point() and not counts.is_floating_point()
         if not fits or (
             len(ngrams) and not 0 <= int(ngrams.min()) <= int(ngrams.max()) < codebook_size
         ):
             raise CheckpointError(
                 f"{path} is damaged: 'ngrams.{n}' of shape {tuple(ngrams.shape)} does not hold "
                 f"{len(counts)} n-grams of {n} codes below {codebook_size}; train again"
+            )
+        if len(counts) and int(counts.min()) < 0:
+            raise CheckpointError(
+                f"{path} is damaged: 'counts.{n}' has values below 0; train again"
             )
         result.append((ngrams.long(), counts.long()))
     return result

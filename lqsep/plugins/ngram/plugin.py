@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lqsep.core.components.spec import ComponentSpec, Kind, hookimpl
-from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
 
 
 @hookimpl
 def lqsep_components() -> Iterable[ComponentSpec]:
+    # Here, so that asking for commands builds no settings.
+    from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
+
     yield ComponentSpec(
         kind=Kind.PRIOR,
         name="ngram",

@@ -6,16 +6,19 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.corpus.encoding import encode_source
+from lqsep.core.components.component_config import prior_file
+from lqsep.core.components.trainers import weights_metadata
+from lqsep.core.corpus.encoding import encode_for_training
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import IncompatibleComponentsError
+from lqsep.core.training.events import TrainNote, TrainValidation
+from lqsep.core.training.seeds import spawn_generator
 from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
-from lqsep.plugins.ngram.factory import checkpoint_name, count_prior, save_counts
+from lqsep.plugins.ngram.factory import count_prior, save_counts
 from lqsep.plugins.ngram.prior import NgramPrior
 
 
@@ -27,7 +30,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
 
     Raises:
         IncompatibleComponentsError: There is no codec or no source.
-        AudioError: The source has no audio.
+        AudioError: The source has no audio, or too much that cannot be read.
         CheckpointError: The counts cannot be written.
     """
     codec, source = context.codec, context.source
@@ -35,31 +38,18 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
         raise IncompatibleComponentsError(
             "training an n-gram prior: it needs a trained codec and the name of a source"
         )
-    index = context.sources.index(source)
-    size = codec.codebook_size(index)
-    context.report({"event": "note", "text": f"encoding the tracks of '{source}'"})
-    encode = partial(
-        encode_source,
-        source=source,
-        codec=codec,
-        index=index,
-        gains=context.gains,
-        device=context.device,
-    )
+    size = codec.codebook_size(context.sources.index(source))
+    context.report(TrainNote(f"encoding the tracks of '{source}'"))
+    encode = partial(encode_for_training, context, train_config)
     codes = list(
         encode(
             context.dataset,
             versions=train_config.versions,
             variation=Variation.of(train_config),
-            generator=torch.Generator().manual_seed(context.seed),
+            generator=spawn_generator(context.seed, f"prior.{source}", "versions"),
         )
     )
-    metadata = {
-        "component": "ngram",
-        "source": source,
-        "codec_fingerprint": codec.fingerprint,
-        "seed": str(context.seed),
-    }
+    figures: dict[str, float] = {}
     if context.validation is not None:
         held_out = list(encode(context.validation))
         figures = {
@@ -68,10 +58,9 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
             )
             for key, order in (("bits", config.order), ("unigram_bits", 1))
         }
-        context.report({"event": "validation", "name": f"prior.{source}", **figures})
-        metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in figures.items()}
-    path = context.output_dir / (config.checkpoint or checkpoint_name(source))
-    save_counts(path, codes, size, config.order, metadata)
+        context.report(TrainValidation(f"prior.{source}", figures))
+    path = context.output_dir / (config.checkpoint or prior_file(source))
+    save_counts(path, codes, size, config.order, weights_metadata("ngram", context, figures))
 
 
 def bits_per_code(prior: NgramPrior, sequences: Sequence[Int64[Tensor, " _frames"]]) -> float:

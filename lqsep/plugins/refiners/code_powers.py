@@ -41,15 +41,13 @@ class CodeSpectra:
 
 
 def code_spectra(context: RefineContext) -> list[CodeSpectra] | None:
-    """Per source; None for a codec without power spectra of its own."""
-    shifts = context.candidates.shift
+    """Per source; None where the codes stand for no power spectra."""
     result = []
-    for source, gain in enumerate(context.gains):
+    for source in range(len(context.gains)):
         weights = context.selection.weights[source]
         kept = weights > 0
         codes, place = torch.unique(context.candidates.codes[source, kept], return_inverse=True)
-        shift = None if shifts is None else shifts[source]
-        power = context.codec.power(codes[None], source, shift)
+        power = context.bound.source_power(source, codes[None])
         if power is None:
             return None
         n_frames = place.shape[1]
@@ -57,7 +55,7 @@ def code_spectra(context: RefineContext) -> list[CodeSpectra] | None:
         presence = power.new_zeros(n_frames, len(codes))
         shares = weights[kept].to(power)[:, None].expand(place.shape)
         presence.index_put_((frames, place), shares, accumulate=True)
-        result.append(CodeSpectra(power[0].T * gain**2, presence))
+        result.append(CodeSpectra(power[0].T, presence))
     return result
 
 

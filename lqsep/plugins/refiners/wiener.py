@@ -40,12 +40,12 @@ class WienerRefiner(Refiner):
     """Gives each source its share of the mixture, per time and frequency.
 
     A source's power is that of its decoded candidates, times its gain, averaged with the
-    selection's weights. A codec with power spectra of its own gives those of its codes, moved as
-    the likelihood was adapted and fitted to the mixture, see `code_powers`. From the powers ``p``
-    the mask of source ``s`` is ``p_s^(e/2) / sum_t p_t^(e/2)``. It is made at the codec's rate and
-    carried over to the mixture's spectrum by linear interpolation in Hz and seconds. Above 95 % of
-    the codec's Nyquist frequency it repeats the mean over the octave below that. The masks sum to
-    one, thus the stems to the mixture.
+    selection's weights. Where codes stand for power spectra (`BoundLikelihood.source_power`), it is
+    that of its codes as the likelihood was adapted, fitted to the mixture, see `code_powers`. From
+    the powers ``p`` the mask of source ``s`` is ``p_s^(e/2) / sum_t p_t^(e/2)``. It is made at the
+    codec's rate and carried over to the mixture's spectrum by linear interpolation in Hz and
+    seconds. Above 95 % of the codec's Nyquist frequency it repeats the mean over the octave below
+    that. The masks sum to one, thus the stems to the mixture.
 
     With several channels, two sources are told apart by where they come from too, see
     `spatial_filter`. Otherwise all channels share the masks, and the phase is the mixture's.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mido
 
-from lqsep.core.errors import LqsepError
+from lqsep.core.errors import LqsepError, first_line
 from lqsep.plugins.rendering.compose import BASS_PROGRAMS, Note, Part
 
 DRUM_CHANNEL = 9
@@ -19,6 +19,8 @@ _TICKS_PER_BEAT = 1000
 _TICKS_PER_SECOND = 2 * _TICKS_PER_BEAT
 # Pitch-bend range asked of the synthesiser, in semitones each way.
 _BEND_RANGE = 12
+# Longer pieces are damaged files: their tables of excerpts would not fit into memory.
+_LONGEST_S = 86_400.0
 # Controllers that set it: registered parameter 0, its value.
 _BEND_CONTROLS = ((101, 0), (100, 0), (6, _BEND_RANGE))
 
@@ -71,12 +73,10 @@ def read_midi(path: Path) -> tuple[Part, Part]:
         Drums, bass. Either may have no notes.
 
     Raises:
-        LqsepError: The file cannot be read as MIDI.
+        LqsepError: The file cannot be read as MIDI, does not count time in beats, holds independent
+            sequences (type 2) or lasts longer than a day.
     """
-    try:
-        messages = list(mido.MidiFile(str(path), clip=True))
-    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise LqsepError(f"{path}: cannot be read as a MIDI file ({error}).") from error
+    messages = _messages(path)
     now_s = 0.0
     programs = [0] * 16
     sounding: dict[tuple[int, int], tuple[float, int, int]] = {}
@@ -92,6 +92,8 @@ def read_midi(path: Path) -> tuple[Part, Part]:
 
     for message in messages:
         now_s += message.time
+        if not 0 <= now_s <= _LONGEST_S:
+            raise LqsepError(f"{path}: a MIDI file may last a day, this one has {now_s:.3g} s.")
         if message.type == "program_change":
             programs[message.channel] = message.program
         elif message.type in ("note_on", "note_off"):
@@ -103,6 +105,21 @@ def read_midi(path: Path) -> tuple[Part, Part]:
     for channel, pitch in list(sounding):
         finish(channel, pitch)
     return _part(found[True], is_drums=True), _part(found[False], is_drums=False)
+
+
+def _messages(path: Path) -> list[mido.Message]:
+    """All messages in order, their times in seconds since the one before."""
+    try:
+        file = mido.MidiFile(str(path), clip=True)
+        if file.type == 2:
+            raise ValueError("type 2, independent sequences; expected type 0 or 1")
+        # The sign says that frames of film are counted.
+        if file.ticks_per_beat <= 0:
+            raise ValueError("time in SMPTE frames or no time at all; expected ticks per beat")
+        return list(file)
+    except Exception as error:  # whatever the parser meets in a damaged file
+        reason = first_line(error)
+        raise LqsepError(f"{path}: cannot be read as a MIDI file ({reason}).") from error
 
 
 def _part(found: list[tuple[Note, int]], *, is_drums: bool) -> Part:

@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import random
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,10 +27,15 @@ import soundfile
 
 import lqsep
 from lqsep.core.errors import AudioError, ConfigError, LqsepError
-from lqsep.core.store.new_file import write_text
+from lqsep.core.files.new_file import write_text
+from lqsep.core.files.staging import Staging
+from lqsep.core.jobs.threads import in_threads
+from lqsep.core.training.seeds import spawn_seed
 from lqsep.plugins.rendering import augment, compose, midi, synth
 from lqsep.plugins.rendering.instruments import HeldOut, Instruments, choice_for, find_instruments
 from lqsep.plugins.rendering.stems import StemPlan, plan_stem, synthesise_stem
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 STEMS = ("drums", "bass")
@@ -41,7 +44,7 @@ FORMATS = ("wav", "flac")
 # Compositions start on a first beat; tracks start anywhere in their first seconds.
 _LONGEST_LEAD_S = 2.5
 # Bumped whenever the same seed no longer gives the same audio.
-_RENDER_VERSION = 2
+_RENDER_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,7 @@ def render_dataset(
 
     Raises:
         ConfigError: An argument has no meaning, something is to be held out of MIDI files, or
-            ``output_dir`` was made with other settings.
+            ``output_dir`` was made with other settings, or a track's folder holds something else.
         LqsepError: FluidSynth or the SoundFont is missing, or rendering fails.
     """
     settings = RenderSettings(
@@ -142,25 +145,23 @@ def render_dataset(
         tracks = list(_composed_tracks(n_tracks, seed))
     else:
         tracks = _midi_tracks(midi_dir, n_tracks, seed)
-    _write_record(output_dir, settings, n_tracks, hashes, fluidsynth, midi_dir)
-
     waiting = [
         track for track in tracks if not (_folder(output_dir, track) / "track.json").exists()
     ]
+    _refuse_others([_folder(output_dir, track) for track in waiting])
+    _write_record(output_dir, settings, n_tracks, hashes, fluidsynth, midi_dir)
+
     n_done = len(tracks) - len(waiting)
     if on_track is not None:
         on_track(n_done, len(tracks))
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(_render, output_dir, t, settings, instruments) for t in waiting]
-        try:
-            for future in futures:
-                future.result()
-                n_done += 1
-                if on_track is not None:
-                    on_track(n_done, len(tracks))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+
+    def render(track: _Track) -> None:
+        _render(output_dir, track, settings, instruments)
+
+    for _ in in_threads(render, waiting, jobs):
+        n_done += 1
+        if on_track is not None:
+            on_track(n_done, len(tracks))
     return RenderSummary(len(waiting), len(tracks) - len(waiting), len(tracks) * duration_s)
 
 
@@ -213,7 +214,7 @@ def _midi_tracks(folder: Path, n_tracks: Mapping[str, int], seed: int) -> list[_
     train gets the rest.
     """
     names = [path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi")]
-    files = [path for path in sorted(names) if all(part.notes for part in midi.read_midi(path))]
+    files = [path for path in sorted(names) if _has_both_parts(path)]
     if not files:
         raise ConfigError(
             f"{folder}: none of {len(names)} MIDI files has drums (channel 10) and a bass "
@@ -234,6 +235,31 @@ def _midi_tracks(folder: Path, n_tracks: Mapping[str, int], seed: int) -> list[_
             name = f"{path.stem}-{order[path] & 0xFFFFFF:06x}"
             tracks.append(_Track(split, name, order[path], path))
     return tracks
+
+
+def _refuse_others(folders: Sequence[Path]) -> None:
+    """Refuse folders of tracks to come that hold what was not rendered here: it is never removed.
+
+    Raises:
+        ConfigError: Names them.
+    """
+    others = [str(folder) for folder in folders if folder.is_dir() and any(folder.iterdir())]
+    if others:
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if others[3:] else "")
+        raise ConfigError(
+            f"data render: {shown} would be the folder of a track, but holds files that were not "
+            "rendered here (there is no track.json). They are left as they are: choose another "
+            "folder with --output, or remove them"
+        )
+
+
+def _has_both_parts(path: Path) -> bool:
+    """Whether there is something to render; a file that cannot be read is told and left out."""
+    try:
+        return all(part.notes for part in midi.read_midi(path))
+    except LqsepError as error:
+        logger.warning("left out: %s", error)
+        return False
 
 
 def _write_record(
@@ -292,7 +318,8 @@ def _render(
     output_dir: Path, track: _Track, settings: RenderSettings, instruments: Instruments
 ) -> None:
     """Render one track in a temporary folder, and rename it when it is complete."""
-    rng = random.Random(track.seed)
+    # Apart from what the composition draws, which begins with the track's seed itself.
+    rng = random.Random(spawn_seed(track.seed, "sound"))
     facts: dict[str, Any] = {"seed": track.seed}
     choice = choice_for(track.split, instruments, settings.held_out)
     if track.midi is None:
@@ -316,8 +343,8 @@ def _render(
         facts |= {"midi": track.midi.name}
     folder = _folder(output_dir, track)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{track.name}-", dir=folder.parent) as scratch:
-        complete = Path(scratch) / "track"
+    with Staging(folder.parent) as staging:
+        complete = staging.folder / "track"
         complete.mkdir()
         for stem, part in zip(STEMS, parts, strict=True):
             plan = plan_stem(
@@ -330,7 +357,7 @@ def _render(
             )
             try:
                 wave = synthesise_stem(
-                    plan, lead_s, settings.duration_s, Path(scratch), settings.n_channels
+                    plan, lead_s, settings.duration_s, staging.folder, settings.n_channels
                 )
             except LqsepError as error:
                 where = f"{stem} of {track.split}/{track.name}"
@@ -338,9 +365,7 @@ def _render(
             _write_stem(complete / f"{stem}.{settings.audio_format}", wave, plan, settings)
             facts[stem] = {"program": part.program, "n_notes": len(part.notes), **plan.as_dict()}
         _write_json(complete / "track.json", facts)
-        if folder.exists():  # without track.json: left over from something else
-            shutil.rmtree(folder)
-        os.replace(complete, folder)
+        os.replace(complete, folder)  # onto nothing, or an empty folder
 
 
 def _write_stem(path: Path, wave: augment.Wave, plan: StemPlan, settings: RenderSettings) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from lqsep.core.inference.batches import BatchLimit, in_batches
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.plugins.samplers.checks import check_counts
 
@@ -52,7 +52,7 @@ class AncestralSampler(Sampler):
         on_frame: OnFrame | None = None,
     ) -> Candidates:
         # All of them at once, so that a candidate's numbers do not depend on the batches.
-        shape = (self.n_candidates, posterior.n_frames, 2)
+        shape = (self.n_candidates, posterior.n_frames, posterior.n_sources)
         uniform = torch.rand(shape, dtype=torch.float64, generator=generator)
 
         def draw(start: int, stop: int) -> Candidates:
@@ -64,7 +64,7 @@ class AncestralSampler(Sampler):
             for frame in range(posterior.n_frames):
                 numbers = uniform[start:stop, frame]
                 drawn = posterior.draw(state, filters=self.filters, uniform=numbers)
-                state = posterior.extend(state, None, drawn.codes)
+                state = posterior.extend(state, drawn)
                 if on_frame is not None:
                     done = start * posterior.n_frames + (stop - start) * (frame + 1)
                     on_frame(done // self.n_candidates, posterior.n_frames)

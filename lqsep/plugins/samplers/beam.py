@@ -8,7 +8,7 @@ import torch
 
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.plugins.samplers.checks import check_counts
 
@@ -42,8 +42,7 @@ class BeamSampler(Sampler):
     ) -> Candidates:
         state = posterior.start(1)
         for frame in range(posterior.n_frames):
-            rows, codes = posterior.top(state, self.beam_width, self.filters)
-            state = posterior.extend(state, rows, codes)
+            state = posterior.extend(state, posterior.top(state, self.beam_width, self.filters))
             if on_frame is not None:
                 on_frame(frame + 1, posterior.n_frames)
         # Nothing was drawn, so there is no proposal to weigh by.

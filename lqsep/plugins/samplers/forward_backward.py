@@ -13,7 +13,7 @@ from lqsep.core.inference.forward_backward import smooth
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.inference.smoothed import Pruning, Smoothed
 from lqsep.core.inference.state import MarkovPosterior
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.plugins.samplers.checks import check_counts
 from lqsep.plugins.samplers.progress import Progress
@@ -107,9 +107,9 @@ class ForwardBackwardSampler(Sampler):
                 past codes or does not list its pairs.
         """
         # One set of numbers for all rounds, so that the rounds do not change what is drawn.
-        shape = (self.n_candidates, posterior.n_frames, 2)
+        shape = (self.n_candidates, posterior.n_frames, posterior.n_sources)
         uniform = torch.rand(shape, dtype=torch.float64, generator=generator)
-        wanted = self.adapt_rounds if posterior.can_adapt else 0
+        wanted = self.adapt_rounds if posterior.bound.can_adapt else 0
         passes = _Passes(self, uniform, wanted, on_frame)
         rounds, gain, warnings = 0, 0.0, []
         found = passes.over_parts(posterior) if wanted else passes.over_all(posterior)
@@ -155,7 +155,7 @@ class ForwardBackwardSampler(Sampler):
             diagnostics=diagnostics,
             warnings=tuple(warnings),
             frame_scores=whole.scores,
-            shift=posterior.bound.shift(),
+            bound=posterior.bound,
         )
 
 

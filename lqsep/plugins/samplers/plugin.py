@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lqsep.core.components.spec import ComponentSpec, Kind, hookimpl
-from lqsep.plugins.samplers.config import (
-    AncestralConfig,
-    BeamConfig,
-    ForwardBackwardConfig,
-    RejectionConfig,
-    SMCConfig,
-)
 
 
 @hookimpl
 def lqsep_components() -> Iterable[ComponentSpec]:
+    # Here, so that asking for commands builds no settings.
+    from lqsep.plugins.samplers.config import (
+        AncestralConfig,
+        BeamConfig,
+        ForwardBackwardConfig,
+        RejectionConfig,
+        SMCConfig,
+    )
+
     yield ComponentSpec(
         kind=Kind.SAMPLER,
         name="ancestral",

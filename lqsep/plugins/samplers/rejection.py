@@ -14,7 +14,7 @@ from lqsep.core.inference.batches import BatchLimit, in_batches
 from lqsep.core.inference.bounds import log_evidence_bound
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.plugins.samplers.ancestral import concatenate
 from lqsep.plugins.samplers.checks import check_counts
@@ -83,7 +83,7 @@ class RejectionSampler(Sampler):
         rounds = 0
         while rounds < self.max_rounds and made.n_accepted < self.n_candidates:
             # One row per proposal, so that its numbers do not depend on rounds and batches.
-            shape = (size, 2 * posterior.n_frames + 1)
+            shape = (size, posterior.n_sources * posterior.n_frames + 1)
             uniform = torch.rand(shape, dtype=torch.float64, generator=generator)
             for draws, places in self._propose(posterior, uniform, rounds, progress):
                 luck = uniform[places.cpu(), -1].to(posterior.device).log()
@@ -114,7 +114,7 @@ class RejectionSampler(Sampler):
             if prompt is not None:
                 # Proposal n of all rounds continues row n of the prompt, whatever the batches.
                 prompt = prompt.roll(-(first + start), 0)
-            numbers = uniform[start:stop, :-1].view(stop - start, n_frames, 2)
+            numbers = uniform[start:stop, :-1].view(stop - start, n_frames, -1)
             numbers = numbers.to(posterior.device)
             places = torch.arange(start, stop, device=posterior.device)
             state = posterior.start(stop - start, prompt)
@@ -129,7 +129,7 @@ class RejectionSampler(Sampler):
                 drawn = posterior.draw(
                     state, filters=self.filters, rows=rows, uniform=numbers[:, frame]
                 )
-                state = posterior.extend(state, rows, drawn.codes)
+                state = posterior.extend(state, drawn)
                 done = start + (stop - start) * (frame + 1) / n_frames
                 progress((first + done) / (self.max_rounds * size))
             return posterior.candidates(state), places

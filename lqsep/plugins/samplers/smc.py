@@ -13,7 +13,7 @@ from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.batches import BatchLimit, in_batches
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.plugins.samplers.ancestral import concatenate
 from lqsep.plugins.samplers.checks import check_counts
@@ -91,7 +91,7 @@ class SMCSampler(Sampler):
         on_frame: OnFrame | None = None,
     ) -> Candidates:
         # All of them at once, so that an island's numbers do not depend on the batches.
-        shape = (self.n_islands, posterior.n_frames, 2 * self.n_particles + 1)
+        shape = (self.n_islands, posterior.n_frames, posterior.n_sources * self.n_particles + 1)
         uniform = torch.rand(shape, dtype=torch.float64, generator=generator)
         progress = Progress(on_frame, posterior.n_frames)
 
@@ -144,9 +144,9 @@ class SMCSampler(Sampler):
             rows = cloud.resample(self.resample_below, uniform[:, frame, -1])
             if not len(cloud.islands):
                 return None
-            numbers = uniform[cloud.islands, frame, :-1].reshape(-1, 2)
+            numbers = uniform[cloud.islands, frame, :-1].reshape(-1, posterior.n_sources)
             drawn = posterior.draw(state, filters=self.filters, rows=rows, uniform=numbers)
-            state = posterior.extend(state, rows, drawn.codes)
+            state = posterior.extend(state, drawn)
             if rows is not None:
                 ancestors = ancestors[rows]
             done = first + n_islands * (frame + 1) / n_frames

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from lqsep.core.interfaces.data import Candidates
+from lqsep.core.interfaces.candidates import Candidates
 
 
 def effective_sample_size(log_weight: Float64[Tensor, "*sets draws"]) -> Float64[Tensor, "*sets"]:

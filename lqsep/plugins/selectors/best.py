@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.interfaces.data import DecodedCandidates, Selection
+from lqsep.core.interfaces.candidates import DecodedCandidates, Selection
 from lqsep.core.interfaces.selector import Selector
 
 

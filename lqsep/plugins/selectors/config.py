@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lqsep.core.components.spec import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig
 
 
 class RejectionConfig(ComponentConfig):

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from lqsep.core.corpus.audio_pool import mixture_scale
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
-from lqsep.core.interfaces.codec import Codec, CodecInfo
+from lqsep.core.interfaces.codec import Codec, CodecInfo, source_index
 from lqsep.core.interfaces.data import EncodedMixture
+from lqsep.core.signal.nearest_codes import nearest_codes
 from lqsep.core.store.weights import fingerprint
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.features import SpectralFeatures
@@ -34,8 +35,6 @@ class SpectralCodec(Codec):
         level: RMS to which `analyse` brings the mixture; None leaves it as it is.
     """
 
-    takes_whole_inputs = True
-
     def __init__(
         self,
         features: SpectralFeatures,
@@ -45,17 +44,18 @@ class SpectralCodec(Codec):
     ) -> None:
         self.features = features
         self.books = tuple(books)
-        self.level = level
         self.info = CodecInfo(
             sample_rate=features.sample_rate,
             channels=1,
             hop_length=features.hop_length,
             embedding_dim=features.n_bands,
+            level=level,
+            takes_whole_inputs=True,
         )
         self.fingerprint = fingerprint(codec_tensors(features, books))
 
     def codebook_size(self, source: int) -> int:
-        return self.books[source].size
+        return self._book(source).size
 
     def analyse(self, wave: Float[Tensor, "batch channels samples"]) -> EncodedMixture:
         mono = self._mono(wave)
@@ -64,12 +64,12 @@ class SpectralCodec(Codec):
                 "spectral-vq analysis: expected one segment (1, 1, samples), got "
                 f"{tuple(wave.shape)}."
             )
-        scale = mixture_scale(mono, self.level)
+        scale = mixture_scale(mono, self.info.level)
         return EncodedMixture(
+            wave=wave[0],
             latents=self.features.log_bands(mono * scale)[0],
             codes=None,
             scale=scale,
-            n_samples=mono.shape[1],
         )
 
     def encode(
@@ -77,7 +77,7 @@ class SpectralCodec(Codec):
     ) -> Int64[Tensor, "batch frames"]:
         bands = self.features.log_bands(self._mono(wave))
         means = self._book(source).mean
-        return nearest_codes(bands.flatten(0, 1), means).view(bands.shape[:2])
+        return nearest_codes(bands.flatten(0, 1), means)[0].view(bands.shape[:2])
 
     def embed(
         self, codes: Int64[Tensor, "batch frames"], source: int | None = None
@@ -123,18 +123,6 @@ class SpectralCodec(Codec):
                 waves.append(self.features.istft(magnitude * phase, n_samples))
         return torch.cat(waves)[:, None]
 
-    def power(
-        self,
-        codes: Int64[Tensor, "batch frames"],
-        source: int,
-        shift: Float[Tensor, " embedding_dim"] | None = None,
-    ) -> Float[Tensor, "batch bins frames"]:
-        """As the interface says; all bins of a band are shifted alike."""
-        log_power = self.books[source].log_power
-        if shift is not None:
-            log_power = log_power + self.features.spread(shift.to(log_power))
-        return log_power.exp()[codes].transpose(1, 2)
-
     def wave_power(self, wave: Float[Tensor, "channels samples"]) -> Float[Tensor, "bins frames"]:
         return self.features.log_power(self._mono(wave[None])).exp()[0].T
 
@@ -156,7 +144,7 @@ class SpectralCodec(Codec):
                 "spectral-vq has a codebook per source and none for mixtures: name the source "
                 f"(0 to {len(self.books) - 1}), or use likelihood 'log-sum', which needs none"
             )
-        return self.books[source]
+        return self.books[source_index(source, len(self.books))]
 
     def _mono(self, wave: Tensor) -> Float[Tensor, "batch samples"]:
         if wave.ndim != 3 or wave.shape[1] != 1 or wave.shape[2] == 0:
@@ -165,13 +153,6 @@ class SpectralCodec(Codec):
                 f"more, got {tuple(wave.shape)}."
             )
         return wave[:, 0]
-
-
-def nearest_codes(
-    points: Float[Tensor, "points bands"], means: Float[Tensor, "codes bands"]
-) -> Int64[Tensor, " points"]:
-    """Index of the nearest mean; the first of several."""
-    return (means.square().sum(1) - 2 * points @ means.T).argmin(1)
 
 
 def codec_tensors(features: SpectralFeatures, books: Sequence[SpectralBook]) -> dict[str, Tensor]:

@@ -36,11 +36,12 @@ def build_codec(config: SpectralConfig, context: BuildContext) -> SpectralCodec:
         ConfigError: The bands do not fit the spectra.
     """
     features = build_features(config, context.device)
+    path, sha256 = context.file(config.checkpoint)
     books = load_books(
-        context.path(config.checkpoint),
+        path,
         features,
         config.codebook_size,
         context.sources,
-        sha256=(context.hashes or {}).get(config.checkpoint),
+        sha256=sha256,
     )
     return SpectralCodec(features, [book.to(context.device) for book in books], level=config.level)

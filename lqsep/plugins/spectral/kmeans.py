@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
+
+from lqsep.core.signal.nearest_codes import nearest_codes
 
 # Seeds are drawn among this many points per cluster: more take time and change nothing.
 _SEEDING_POINTS = 64
-
-# Points whose distances are held at a time.
-_BLOCK = 16_384
 
 
 def kmeans(
@@ -43,7 +42,7 @@ def kmeans(
     centres = _seeds(points, n_clusters, fixed, generator)
     previous = None
     for number in range(1, iterations + 1):
-        nearest, distance = assign(points, centres)
+        nearest, distance = nearest_codes(points, centres)
         if on_round is not None:
             on_round(number, float(distance.double().mean()))
         if previous is not None and torch.equal(nearest, previous):
@@ -52,17 +51,6 @@ def kmeans(
         centres[: len(fixed)] = fixed
         previous = nearest
     return centres
-
-
-def assign(
-    points: Float[Tensor, "points bands"], centres: Float[Tensor, "clusters bands"]
-) -> tuple[Int64[Tensor, " points"], Float[Tensor, " points"]]:
-    """Index of the nearest centre, the first of several, and the squared distance to it."""
-    norms = centres.square().sum(1)
-    found = [(norms - 2 * block @ centres.T).min(1) for block in torch.split(points, _BLOCK)]
-    nearest = torch.cat([indices for _, indices in found])
-    distance = torch.cat([values for values, _ in found]) + points.square().sum(1)
-    return nearest, distance.clamp(min=0)
 
 
 def _seeds(
@@ -74,7 +62,7 @@ def _seeds(
     seeds = list(fixed)
     if not seeds:
         seeds.append(points[0])
-    distance = assign(points, torch.stack(seeds))[1].double()
+    distance = nearest_codes(points, torch.stack(seeds))[1].double()
     while len(seeds) < n_clusters:
         cumulative = distance.cumsum(0)
         drawn = torch.rand((), generator=generator, dtype=torch.float64) * cumulative[-1]

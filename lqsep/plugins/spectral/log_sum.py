@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
+from lqsep.core.interfaces.codec import source_index
 from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.core.likelihoods.dense import DenseLikelihood
@@ -22,6 +23,7 @@ from lqsep.plugins.spectral.adaptation import (
     log_prior,
 )
 from lqsep.plugins.spectral.book import SpectralBook
+from lqsep.plugins.spectral.code_spectra import CodeSpectra
 from lqsep.plugins.spectral.features import SpectralFeatures
 from lqsep.plugins.spectral.pair_model import PairModel, PairTable
 
@@ -65,6 +67,7 @@ class LogSumLikelihood(Likelihood):
         equaliser: EqualiserPrior | None = None,
     ) -> None:
         _check_books(books)
+        self.books, self.features = tuple(books), features
         self.temper = temper
         self.residual_variance = residual_variance
         self._means = tuple(book.mean.double() for book in books)
@@ -86,7 +89,8 @@ class LogSumLikelihood(Likelihood):
             mean + 2 * math.log(gain) for mean, gain in zip(self._means, gains, strict=True)
         )
         model = PairModel((first, second), self._variances, self._floor, self.residual_variance)
-        return BoundLogSum(model, encoded.latents.double(), self.temper, self._precision)
+        spectra = CodeSpectra(self.books, self.features, tuple(gains))
+        return BoundLogSum(model, spectra, encoded.latents.double(), self.temper, self._precision)
 
 
 class BoundLogSum(BoundLikelihood):
@@ -94,6 +98,7 @@ class BoundLogSum(BoundLikelihood):
 
     Args:
         model: The codes at the mixture's gains, without equaliser.
+        spectra: What they sound like, likewise.
         targets: Log band powers of the mixture.
         temper: Factor of the log-likelihood.
         precision: Of the equalisers' prior, the same for both sources.
@@ -103,6 +108,7 @@ class BoundLogSum(BoundLikelihood):
     def __init__(
         self,
         model: PairModel,
+        spectra: CodeSpectra,
         targets: Float64[Tensor, "frames bands"],
         temper: float,
         precision: Float64[Tensor, "bands bands"],
@@ -111,9 +117,11 @@ class BoundLogSum(BoundLikelihood):
     ) -> None:
         self.n_frames = len(targets)
         self.equaliser = targets.new_zeros(2, targets.shape[1]) if equaliser is None else equaliser
-        self._model, self._targets = model, targets
+        self._model, self._spectra, self._targets = model, spectra, targets
         self._temper, self._precision = temper, precision
         self._last: tuple[int, Tensor] | None = None
+
+    can_adapt = True
 
     @cached_property
     def _table(self) -> PairTable:
@@ -134,6 +142,25 @@ class BoundLogSum(BoundLikelihood):
             low, high = max(start, first), min(stop, first + _BLOCK_FRAMES)
             result[low - start : high - start] = self._block(first)[low - first : high - first]
         return result
+
+    def given(
+        self, source: int, codes: Int64[Tensor, "sources frames"]
+    ) -> Float32[Tensor, "frames codebook_size"]:
+        """As `frames` for the pairs asked for, without a table of all pairs."""
+        check_two_sources(range(len(codes)), "likelihood 'log-sum'")
+        source = source_index(source, 2)
+        model = self._model.shifted(self.equaliser)
+        every = torch.arange(model.n_codes[source], device=self._targets.device)
+        result = []
+        for targets, others in zip(
+            torch.split(self._targets, _BLOCK_FRAMES),
+            torch.split(codes[1 - source], _BLOCK_FRAMES),
+            strict=True,
+        ):
+            i, j = (every, others[:, None]) if source == 0 else (others[:, None], every)
+            log_prob = model.gaussian(i, j).log_prob(targets[:, None])
+            result.append((self._temper * log_prob).float())
+        return torch.cat(result)
 
     def adapt(
         self,
@@ -166,19 +193,30 @@ class BoundLogSum(BoundLikelihood):
         )
         if torch.equal(equaliser, self.equaliser):
             return self
-        # Large, and seldom asked for again: they would be made anew.
-        self._last = None
-        self.__dict__.pop("_table", None)  # not made yet where there are no frames to adapt by
+        self._forget_pairs()
         return BoundLogSum(
-            self._model, self._targets, self._temper, self._precision, equaliser=equaliser
+            self._model,
+            self._spectra,
+            self._targets,
+            self._temper,
+            self._precision,
+            equaliser=equaliser,
         )
 
-    def shift(self) -> Float64[Tensor, "sources bands"]:
-        """The equalisers."""
-        return self.equaliser
+    def source_power(
+        self, source: int, codes: Int64[Tensor, "batch frames"]
+    ) -> Float[Tensor, "batch bins frames"]:
+        """As the interface says; all bins of a band are moved alike by the equaliser."""
+        self._forget_pairs()  # Sound is made when nobody infers any more.
+        return self._spectra.power(source, codes, self.equaliser[source])
 
     def adaptation_log_prior(self) -> float:
         return log_prior(self.equaliser, self._precision)
+
+    def _forget_pairs(self) -> None:
+        """What is large is seldom asked for again: it would be made anew."""
+        self._last = None
+        self.__dict__.pop("_table", None)  # not made yet where there are no frames to adapt by
 
     def _block(self, first: int) -> Float32[Tensor, "frames K0 K1"]:
         """Frames from ``first`` on; kept, as frames are asked for one by one or in order."""

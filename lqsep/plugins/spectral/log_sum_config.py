@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lqsep.core.components.spec import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig
 
 
 class LogSumConfig(ComponentConfig):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lqsep.core.components.spec import ComponentSpec, Kind, hookimpl
-from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
-from lqsep.plugins.spectral.log_sum_config import LogSumConfig
 
 
 @hookimpl
 def lqsep_components() -> Iterable[ComponentSpec]:
+    # Here, so that asking for commands builds no settings.
+    from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
+    from lqsep.plugins.spectral.log_sum_config import LogSumConfig
+
     yield ComponentSpec(
         kind=Kind.CODEC,
         name="spectral-vq",

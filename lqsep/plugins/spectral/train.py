@@ -5,22 +5,31 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.corpus.audio_pool import AudioPool, stem_level
+from lqsep.core.components.trainers import weights_metadata
+from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
+from lqsep.core.signal.nearest_codes import nearest_codes
+from lqsep.core.training.events import (
+    Report,
+    TrainNote,
+    TrainProgress,
+    TrainStep,
+    TrainValidation,
+)
+from lqsep.core.training.seeds import spawn_generator
 from lqsep.plugins.spectral.book import SpectralBook
-from lqsep.plugins.spectral.codec import nearest_codes
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
 from lqsep.plugins.spectral.factory import build_features
 from lqsep.plugins.spectral.features import SpectralFeatures
-from lqsep.plugins.spectral.kmeans import assign, kmeans
+from lqsep.plugins.spectral.kmeans import kmeans
 from lqsep.plugins.spectral.store import save_books
 
 # Frames analysed at a time: full spectra take 4 KB per frame.
@@ -40,16 +49,23 @@ def train_spectral(
     ``snr`` (variance of the bands' levels over that error squared, dB) and ``codes_used`` (share).
 
     Raises:
-        AudioError: There is no audio, or too little for so many codes.
+        AudioError: There is no audio, too little for so many codes, or too much that cannot be
+            read.
         ConfigError: The bands do not fit the spectra.
         CheckpointError: The codebooks cannot be written.
     """
     features = build_features(config)
-    level = stem_level(config.level, context.gains)
-    pool = AudioPool(context.dataset, context.sources, config.sample_rate, level=level)
-    generator = torch.Generator().manual_seed(context.seed)
+    pool_of = partial(
+        AudioPool.for_training,
+        context,
+        train_config,
+        sample_rate=config.sample_rate,
+        level=config.level,
+    )
+    pool = pool_of(context.dataset)
     books = []
     for source, name in enumerate(context.sources):
+        generator = spawn_generator(context.seed, "codec", name)
         clips = Clips(pool.waves[source], features, train_config, generator)
         shown = _Progress(context.report, name, source, len(context.sources), train_config)
         books.append(
@@ -57,13 +73,12 @@ def train_spectral(
         )
     figures: dict[str, float] = {}
     if context.validation is not None:
-        held_out = AudioPool(context.validation, context.sources, config.sample_rate, level=level)
+        held_out = pool_of(context.validation)
         for name, book, waves in zip(context.sources, books, held_out.waves, strict=True):
             measured = measure(features, book, waves)
             figures |= {f"{figure}_{name}": value for figure, value in measured.items()}
-        context.report({"event": "validation", "name": "codec", **figures})
-    metadata = {"seed": str(context.seed)}
-    metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in figures.items()}
+        context.report(TrainValidation("codec", figures))
+    metadata = weights_metadata("spectral-vq", context, figures)
     save_books(context.output_dir / config.checkpoint, features, books, context.sources, metadata)
 
 
@@ -157,7 +172,7 @@ def count_frames(
     for wave in clips:
         log_power = features.log_power(wave)[0]
         bands = features.bands(log_power.exp()).log()
-        codes = nearest_codes(bands, centres)
+        codes, _ = nearest_codes(bands, centres)
         # Around the centres, so that squares lose nothing to large means.
         offset = (bands - centres[codes]).double()
         count += torch.bincount(codes, minlength=n_codes)
@@ -192,7 +207,7 @@ def measure(
     if not blocks:
         return dict.fromkeys(("distortion", "snr", "codes_used"), math.nan)
     bands = torch.cat([features.log_bands(block)[0] for block in blocks])
-    codes, distance = assign(bands, book.mean)
+    codes, distance = nearest_codes(bands, book.mean)
     error = float(distance.double().mean()) / features.n_bands
     variance = float((bands - bands.mean(0)).square().double().mean())
     return {
@@ -207,7 +222,7 @@ class _Progress:
 
     def __init__(
         self,
-        report: Callable[[Mapping[str, Any]], None],
+        report: Report,
         source: str,
         index: int,
         n_sources: int,
@@ -217,20 +232,10 @@ class _Progress:
         self._before = index * train_config.iterations
         self._steps = n_sources * train_config.iterations
         self._started = time.monotonic()
-        report({"event": "note", "text": f"clustering the spectra of '{source}'"})
+        report(TrainNote(f"clustering the spectra of '{source}'"))
 
     def __call__(self, number: int, distortion: float) -> None:
-        step = self._before + number
-        rate = number / max(time.monotonic() - self._started, 1e-9)
-        self._report(
-            {
-                "event": "progress",
-                "name": "codec",
-                "step": step,
-                "steps": self._steps,
-                "done": step / self._steps,
-                "steps_per_s": rate,
-                "eta_s": (self._steps - step) / rate,
-                "loss": distortion,
-            }
+        progress = TrainProgress.since(
+            self._started, self._before + number, self._steps, before=self._before
         )
+        self._report(TrainStep("codec", progress, distortion))

@@ -10,35 +10,13 @@ Reference: Child et al. 2019, arXiv:1904.10509; Dhariwal et al. 2020, arXiv:2005
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from lqsep.plugins.transformer.kv_cache import KVCache
-
-
-class Pattern(StrEnum):
-    """Which earlier frames a layer sees."""
-
-    DENSE = "dense"
-    ROW = "row"
-    COLUMN = "column"
-    PREVIOUS_ROW = "previous-row"
-
-
-FACTORED = (Pattern.ROW, Pattern.COLUMN, Pattern.PREVIOUS_ROW)
-
-
-def patterns(depth: int, attention: str) -> tuple[Pattern, ...]:
-    """Pattern of every layer; ``attention`` is ``"dense"`` or ``"factored"``."""
-    if attention == "dense":
-        return (Pattern.DENSE,) * depth
-    return tuple(FACTORED[layer % 3] for layer in range(depth))
+from lqsep.plugins.transformer.kv_cache import KVCache
+from lqsep.plugins.transformer.patterns import Pattern
 
 
 def attend(

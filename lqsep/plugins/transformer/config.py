@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lqsep.core.components.spec import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig
 
 
 class TransformerConfig(ComponentConfig):
@@ -17,21 +17,26 @@ class TransformerConfig(ComponentConfig):
         default=None,
         description="Weights file beside the configuration; unset: prior.<source>.safetensors",
     )
-    width: int = Field(default=256, gt=0, description="Size of the residual stream")
-    depth: int = Field(default=6, gt=0, description="Number of layers")
-    heads: int = Field(default=4, gt=0, description="Attention heads per layer")
-    max_frames: int = Field(default=512, gt=0, description="Longest context in code frames")
+    width: int = Field(default=256, gt=0, le=65_536, description="Size of the residual stream")
+    depth: int = Field(default=6, gt=0, le=1024, description="Number of layers")
+    heads: int = Field(default=4, gt=0, le=1024, description="Attention heads per layer")
+    max_frames: int = Field(
+        default=512, gt=0, le=1_000_000, description="Longest context in code frames"
+    )
     attention: Literal["factored", "dense"] = Field(
         default="factored",
         description="Row, column and previous-row attention in turn, or all earlier frames",
     )
     blocks: int = Field(
-        default=16, gt=0, description="Rows that factored attention cuts the context into"
+        default=16,
+        gt=0,
+        le=1_000_000,
+        description="Rows that factored attention cuts the context into",
     )
     m_attn: float = Field(
-        default=0.25, gt=0, description="Size of queries, keys and values, in widths"
+        default=0.25, gt=0, le=64, description="Size of queries, keys and values, in widths"
     )
-    m_mlp: float = Field(default=1.0, gt=0, description="Hidden size of the MLP, in widths")
+    m_mlp: float = Field(default=1.0, gt=0, le=64, description="Hidden size of the MLP, in widths")
     dropout: float = Field(
         default=0.0,
         ge=0,

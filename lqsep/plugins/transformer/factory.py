@@ -7,9 +7,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.components.assemble import BuildContext
+from lqsep.core.components.component_config import prior_file
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
-from lqsep.core.store.weights import check_codec_fingerprint, load_module, load_weights
+from lqsep.core.store.weights import (
+    check_codec_fingerprint,
+    check_module,
+    load_module,
+    load_weights,
+)
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.model import TransformerModel
 from lqsep.plugins.transformer.prior import TransformerPrior
@@ -22,17 +28,20 @@ def build_prior(config: TransformerConfig, context: BuildContext) -> Transformer
         CheckpointError: The weights are missing, damaged, of other sizes or of another codec.
         IncompatibleComponentsError: There is no codec whose vectors it could use.
     """
-    if context.codec is None or context.source is None:
+    source = context.source_index
+    if context.codec is None or context.source is None or source is None:
         raise IncompatibleComponentsError(
             "building a transformer prior: it needs the codec's code vectors and its source's "
             "name; build the codec first"
         )
-    name = config.checkpoint or checkpoint_name(context.source)
-    path = context.path(name)
-    weights = load_weights(path, sha256=(context.hashes or {}).get(name))
+    path, sha256 = context.file(config.checkpoint or prior_file(context.source))
+    weights = load_weights(path, sha256=sha256)
     check_codec_fingerprint(path, weights.metadata, context.codec.fingerprint)
-    source = context.sources.index(context.source)
-    model = build_model(config, codec_codebook(context.codec, source, context.device))
+    codebook = codec_codebook(context.codec, source, context.device)
+    with torch.device("meta"):  # sizes that do not fit the weights take no memory
+        shapes = build_model(config, torch.empty_like(codebook, device="meta"))
+        check_module(shapes, weights.tensors, path)
+    model = build_model(config, codebook)
     load_module(model, weights.tensors, path)
     model.to(context.device)
     model.set_block_dtype(context.dtype)
@@ -42,9 +51,9 @@ def build_prior(config: TransformerConfig, context: BuildContext) -> Transformer
 def build_model(
     config: TransformerConfig, codebook: Float[Tensor, "codebook_size embedding_dim"]
 ) -> TransformerModel:
-    """The network with fresh weights, on the CPU, float32."""
+    """The network with fresh weights, float32, on the CPU unless the codebook has no values."""
     return TransformerModel(
-        codebook.cpu(),
+        codebook if codebook.is_meta else codebook.cpu(),
         width=config.width,
         depth=config.depth,
         heads=config.heads,
@@ -64,8 +73,3 @@ def codec_codebook(
     codes = torch.arange(codec.codebook_size(source), device=device)
     with torch.no_grad():
         return codec.embed(codes[None], source)[0]
-
-
-def checkpoint_name(source: str) -> str:
-    """Weights file of a source's prior where the configuration names none."""
-    return f"prior.{source}.safetensors"

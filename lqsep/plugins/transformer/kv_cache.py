@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lqsep.plugins.transformer.attention import Pattern
+from lqsep.plugins.transformer.patterns import Pattern
 
 
 class KVCache:

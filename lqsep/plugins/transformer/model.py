@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from lqsep.plugins.transformer.attention import SelfAttention, patterns
+from lqsep.plugins.transformer.attention import SelfAttention
 from lqsep.plugins.transformer.kv_cache import KVCache
+from lqsep.plugins.transformer.patterns import patterns
 
 # Standard deviation of initial weights, as in GPT-2.
 _INITIAL_STD = 0.02

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lqsep.core.components.spec import ComponentSpec, Kind, hookimpl
-from lqsep.plugins.transformer.config import TransformerConfig
-from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 
 
 @hookimpl
 def lqsep_components() -> Iterable[ComponentSpec]:
+    # Here, so that asking for commands builds no settings.
+    from lqsep.plugins.transformer.config import TransformerConfig
+    from lqsep.plugins.transformer.train_config import TransformerTrainConfig
+
     yield ComponentSpec(
         kind=Kind.PRIOR,
         name="transformer",

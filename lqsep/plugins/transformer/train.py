@@ -18,12 +18,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lqsep.core.components.assemble import TrainContext
+from lqsep.core.components.component_config import prior_file
+from lqsep.core.components.trainers import weights_metadata
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.store.weights import save_weights
 from lqsep.core.training import processes
 from lqsep.core.training.loop import Task, autocast, fit
+from lqsep.core.training.seeds import spawn_generator, spawn_seed
 from lqsep.plugins.transformer.config import TransformerConfig
-from lqsep.plugins.transformer.factory import build_model, checkpoint_name, codec_codebook
+from lqsep.plugins.transformer.factory import build_model, codec_codebook
 from lqsep.plugins.transformer.model import TransformerModel
 from lqsep.plugins.transformer.stepper import Stepper
 from lqsep.plugins.transformer.train_codes import Windows, make_windows
@@ -49,10 +52,10 @@ def train_prior(
         raise IncompatibleComponentsError(
             "training a transformer prior: it needs a trained codec and the name of a source"
         )
-    index = context.sources.index(source)
+    index, name = context.sources.index(source), f"prior.{source}"
     windows, held_out = make_windows(context, codec, source, config.max_frames, train_config)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(context.seed)
+        torch.manual_seed(spawn_seed(context.seed, name, "weights"))
         model = build_model(config, codec_codebook(codec, index, context.device))
     model.recompute = train_config.recompute
     hop = codec.info.hop_length
@@ -61,7 +64,7 @@ def train_prior(
         windows,
         held_out,
         train_config,
-        seed=context.seed,
+        seed=spawn_seed(context.seed, name),
         device=context.device,
         decode=lambda codes: codec.decode(codes, codes.shape[1] * hop, index)[0].mean(0),
         frame_rate=codec.info.frame_rate,
@@ -70,7 +73,7 @@ def train_prior(
     result = fit(
         task,
         train_config,
-        name=f"prior.{source}",
+        name=name,
         output_dir=context.output_dir,
         device=context.device,
         seed=context.seed,
@@ -84,16 +87,10 @@ def train_prior(
     )
     if not processes.is_main():
         return
-    metadata = {
-        "component": "transformer",
-        "source": source,
-        "codec_fingerprint": codec.fingerprint,
-        "steps": str(result.step),
-        "seed": str(context.seed),
-    }
-    metadata |= {f"validation/{key}": f"{value:.4f}" for key, value in result.validation.items()}
-    name = config.checkpoint or checkpoint_name(source)
-    save_weights(context.output_dir / name, model.state_dict(), metadata)
+    figures, steps = result.validation, str(result.step)
+    metadata = weights_metadata("transformer", context, figures, steps=steps)
+    path = context.output_dir / (config.checkpoint or prior_file(source))
+    save_weights(path, model.state_dict(), metadata)
 
 
 class PriorTask(Task):
@@ -136,7 +133,7 @@ class PriorTask(Task):
         self.windows = windows
         self.held_out: Tensor | None = None
         if held_out is not None:
-            generator = torch.Generator().manual_seed(seed)
+            generator = spawn_generator(seed, "validation windows")
             self.held_out = held_out.draw(train_config.validation_windows, generator)
             self.unigram_bits = _unigram_bits(windows.histogram(len(model.codebook)), self.held_out)
 

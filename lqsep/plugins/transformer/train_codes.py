@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lqsep.core.components.assemble import TrainContext
-from lqsep.core.corpus.audio_pool import AudioPool, Reading, stem_level
+from lqsep.core.corpus.audio_pool import AudioPool, stem_level
 from lqsep.core.corpus.code_cache import cached_codes, data_hash
-from lqsep.core.corpus.encoding import encode_source
+from lqsep.core.corpus.encoding import encode_for_training
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.dataset import Dataset
+from lqsep.core.training.events import TrainEncoding, TrainNote, TrainProgress
+from lqsep.core.training.seeds import spawn_seed
 from lqsep.core.training.shared_tensors import held_once
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 
@@ -141,17 +143,20 @@ def make_windows(
         AudioError: There is too little audio, or too much that cannot be read.
         CheckpointError: Codes cannot be written to the model directory.
     """
-    reading = Reading.for_training(settings, context.report)
     index = context.sources.index(source)
     held_out = None
     if context.validation is not None:
         codes = _encoded(context, context.validation, codec, source, "validation", settings)
         held_out = StoredWindows(codes, frames)
     if settings.codes == "audio":
-        level = stem_level(codec.level, context.gains)
-        rate = codec.info.sample_rate
-        pool = AudioPool(
-            context.dataset, [source], rate, level=level, reading=reading, held_together=True
+        pool = AudioPool.for_training(
+            context,
+            settings,
+            context.dataset,
+            sample_rate=codec.info.sample_rate,
+            level=codec.info.level,
+            sources=[source],
+            held_together=True,
         )
         clips = ClipWindows(pool, codec, index, frames, settings.gain_db, context.device)
         return clips, held_out
@@ -169,56 +174,48 @@ def _encoded(
 ) -> Sequence[Tensor]:
     """All sequences of a data set: of every version in training, of the tracks in validation."""
     versions = settings.versions if split == "train" else 1
+    seed = spawn_seed(context.seed, f"prior.{source}", "versions")
+
+    def tell(progress: TrainProgress) -> None:
+        name = f"codes.{source}.{split}"
+        context.report(TrainEncoding(name, progress, is_validation=split == "validation"))
 
     def encode(skip: int = 0) -> Iterator[Tensor]:
         going_on = f", from the {skip + 1}th sequence on" if skip else ""
-        text = f"encoding the {split} tracks of '{source}'{going_on}"
-        context.report({"event": "note", "text": text})
-        sequences = encode_source(
+        context.report(TrainNote(f"encoding the {split} tracks of '{source}'{going_on}"))
+        sequences = encode_for_training(
+            context,
+            settings,
             dataset,
-            source,
-            codec,
-            index=context.sources.index(source),
-            gains=context.gains,
-            device=context.device,
             versions=versions,
             variation=Variation(gain_db=settings.gain_db),
-            generator=torch.Generator().manual_seed(context.seed),
-            reading=Reading.for_training(settings, context.report),
+            generator=torch.Generator().manual_seed(seed) if versions > 1 else None,
             skip=skip,
         )
-        return _told(sequences, f"codes.{source}.{split}", skip, versions * len(dataset), context)
+        return _told(sequences, skip, versions * len(dataset), tell)
 
     if settings.codes != "disk":
         return held_once(encode())
     depends_on = {
         "codec": codec.fingerprint,
-        "level": str(stem_level(codec.level, context.gains)),
+        "level": str(stem_level(codec.info.level, context.gains)),
         "data": data_hash(dataset, source),
         "min_duration": str(settings.min_duration),
     }
     if versions > 1:
-        depends_on |= {"gain_db": str(settings.gain_db), "seed": str(context.seed)}
+        depends_on |= {"gain_db": str(settings.gain_db), "seed": str(seed)}
     depends_on["versions"] = str(versions)
     return cached_codes(context.output_dir / "codes" / f"{source}.{split}", depends_on, encode)
 
 
 def _told(
-    sequences: Iterable[Tensor], name: str, skipped: int, total: int, context: TrainContext
+    sequences: Iterable[Tensor],
+    skipped: int,
+    total: int,
+    tell: Callable[[TrainProgress], None],
 ) -> Iterator[Tensor]:
-    """The sequences; each is reported."""
-    start = time.monotonic()
+    """The sequences; each is told of."""
+    started = time.monotonic()
     for number, sequence in enumerate(sequences, skipped + 1):
-        rate = (number - skipped) / max(time.monotonic() - start, 1e-9)
-        context.report(
-            {
-                "event": "encoding",
-                "name": name,
-                "step": number,
-                "steps": total,
-                "done": number / total,
-                "steps_per_s": rate,
-                "eta_s": (total - number) / rate,
-            }
-        )
+        tell(TrainProgress.since(started, number, total, before=skipped))
         yield sequence

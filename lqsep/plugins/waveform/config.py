@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lqsep.core.components.spec import ComponentConfig
+from lqsep.core.components.component_config import ComponentConfig
 
 
 class WaveformConfig(ComponentConfig):
@@ -25,10 +25,14 @@ class WaveformConfig(ComponentConfig):
         "the last multiple of `context`.",
     )
     context: int = Field(
-        default=8, ge=1, description="Frames of the window; more are slower and truer."
+        default=8,
+        ge=1,
+        le=1_000_000,
+        description="Frames of the window; more are slower and truer.",
     )
     batch_size: int = Field(
         default=256,
         ge=1,
+        le=1 << 24,
         description="Candidates decoded at a time; halved when memory runs out.",
     )

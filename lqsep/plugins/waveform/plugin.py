@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lqsep.core.components.spec import ComponentSpec, Kind, hookimpl
-from lqsep.plugins.waveform.config import WaveformConfig
 
 
 @hookimpl
 def lqsep_components() -> Iterable[ComponentSpec]:
+    # Here, so that asking for commands builds no settings.
+    from lqsep.plugins.waveform.config import WaveformConfig
+
     yield ComponentSpec(
         kind=Kind.LIKELIHOOD,
         name="waveform",

@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field
 from lqsep.cli.config.components import field_rows
 from lqsep.cli.console.tables import plain_lines
 from lqsep.cli.main import run
+from lqsep.core.components.component_config import ComponentConfig
 from lqsep.core.components.registry import Registry
-from lqsep.core.components.spec import ComponentConfig, Kind
+from lqsep.core.components.spec import Kind
 
 
 def install(folder: Path, distribution: str, module: str, source: str) -> None:

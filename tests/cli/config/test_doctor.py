@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from lqsep import __version__
 from lqsep.cli.config import doctor
@@ -34,10 +35,26 @@ def test_reports_versions_devices_and_formats(capsys: pytest.CaptureFixture[str]
     assert found["plugins"]["components"][f"lqsep {__version__}"] > 5
 
 
-def test_the_packages_are_those_that_the_distribution_requires() -> None:
-    required = importlib.metadata.requires("lqsep") or []
-    core = {line.split(">")[0].split("[")[0].strip() for line in required if "extra ==" not in line}
-    assert core <= set(doctor._PACKAGES)
+def test_the_packages_are_those_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    required: set[str] = set()
+    optional: set[str] = set()
+    for line in importlib.metadata.requires("lqsep") or []:
+        requirement = Requirement(line)
+        marker = requirement.marker
+        if marker is None:
+            required.add(requirement.name)
+        elif any(marker.evaluate({"extra": extra}) for extra in ("train", "eval", "formats")):
+            optional.add(requirement.name)
+    found = document(capsys)
+    assert {package["name"] for package in found["packages"]} == required
+    uses = {package["name"]: package["for"] for package in found["optional_packages"]}
+    assert uses.keys() == optional and "pyyaml" in uses
+    # In words of its own or of its extra, and no words for what is not there.
+    assert set(uses.values()) <= set(doctor._USES.values())
+    assert doctor._USES.keys() <= {
+        *uses,
+        *importlib.metadata.metadata("lqsep").get_all("Provides-Extra"),
+    }
 
 
 def test_prints_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,7 +74,8 @@ def test_a_package_that_cannot_be_imported_is_a_failure(
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brokenpackage\nVersion: 3.0\n")
     (tmp_path / "brokenpackage.py").write_text("raise OSError('libmissing.so')")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(doctor, "_PACKAGES", ("click", "brokenpackage", "notinstalledpackage"))
+    names = ["click", "brokenpackage", "notinstalledpackage"]
+    monkeypatch.setattr(doctor, "requirements", lambda: (names, {}))
     found = document(capsys, code=1)
     assert found["ok"] is False
     packages = {package["name"]: package for package in found["packages"]}
@@ -72,7 +90,9 @@ def test_a_package_that_cannot_be_imported_is_a_failure(
 def test_optional_parts_may_be_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "_OPTIONAL_PACKAGES", {"notinstalledpackage": "tests"})
+    monkeypatch.setattr(
+        doctor, "requirements", lambda: (["click"], {"notinstalledpackage": "tests"})
+    )
     monkeypatch.setattr(doctor, "_PROGRAMS", {"no-such-program": ("tests", "--version")})
     found = document(capsys)
     assert found["optional_packages"][0]["version"] is None

@@ -1,44 +1,75 @@
-"""Signals become exceptions, and are not lost."""
+"""Signals become exceptions, and are not lost; a second one ends the process at once."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from lqsep.cli.console.interrupts import Interrupts
+from lqsep.cli.console.interrupts import ENDING, check_interrupts, interruptible
+from lqsep.core.errors import Interrupted
 
+STUBBORN = """
+import os, signal, sys, time
+from lqsep.cli.console.interrupts import interruptible
+from lqsep.core.files.staging import Staging
 
-def test_ctrl_c_is_a_keyboard_interrupt() -> None:
-    with pytest.raises(KeyboardInterrupt), Interrupts():
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_sigterm_is_a_system_exit_with_its_code() -> None:
-    with pytest.raises(SystemExit) as caught, Interrupts():
+with interruptible():
+    own = Staging(sys.argv[1])
+    try:
         os.kill(os.getpid(), signal.SIGTERM)
-    assert caught.value.code == 143
+    finally:
+        os.kill(os.getpid(), int(sys.argv[2]))
+        time.sleep(600)
+"""
 
 
-@pytest.mark.parametrize(
-    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
-)
-def test_a_lost_exception_is_raised_again(
-    number: signal.Signals, error: type[BaseException]
-) -> None:
-    with Interrupts() as interrupts:
-        interrupts.check()
-        with pytest.raises(error):  # stands for a destructor that swallows it
+@pytest.mark.parametrize(("number", "code"), list(zip(ENDING, (130, 143, 129), strict=True)))
+def test_signals_are_exceptions_with_their_codes(number: int, code: int) -> None:
+    with pytest.raises(Interrupted) as caught, interruptible():
+        os.kill(os.getpid(), number)
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert (caught.value.number, caught.value.exit_code) == (number, code)
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_lost_exception_is_raised_again(number: int) -> None:
+    with interruptible():
+        check_interrupts()
+        with pytest.raises(Interrupted):  # stands for a destructor that swallows it
             os.kill(os.getpid(), number)
-        with pytest.raises(error):
-            interrupts.check()
+        with pytest.raises(Interrupted):
+            check_interrupts()
+    check_interrupts()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_does_not_wait(tmp_path: Path, number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STUBBORN, str(tmp_path), str(int(number))], timeout=120
+    )
+    assert done.returncode == 128 + number
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            os.kill(os.getpid(), signal.SIGHUP)
+            check_interrupts()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_handlers_are_put_back() -> None:
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with Interrupts():
-        assert signal.getsignal(signal.SIGTERM) != before[0]
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    before = [signal.getsignal(number) for number in ENDING]
+    with interruptible():
+        assert signal.getsignal(signal.SIGTERM) != before[1]
+    assert [signal.getsignal(number) for number in ENDING] == before
 
 
 def test_outside_the_main_thread_nothing_is_changed() -> None:
@@ -46,8 +77,8 @@ def test_outside_the_main_thread_nothing_is_changed() -> None:
 
     def use() -> None:
         try:
-            with Interrupts() as interrupts:
-                interrupts.check()
+            with interruptible():
+                check_interrupts()
         except BaseException as error:
             failures.append(error)
 

@@ -344,6 +344,25 @@ def test_failed_items_do_not_stop_those_of_other_processes(evaluate_toy: Command
     assert {row["n"] for row in evaluate_toy.rows()} == {"2"}
 
 
+def test_failures_stand_in_the_order_of_the_items(
+    evaluate_toy: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever process was done first."""
+    from lqsep.cli.evaluate import command
+
+    run_tasks = command.run_tasks
+
+    def backwards(tasks: list[Any], *rest: Any) -> None:
+        run_tasks(tasks[::-1], *rest)
+
+    monkeypatch.setattr(command, "run_tasks", backwards)
+    for track in ("a", "c"):
+        make_loud(evaluate_toy, track, 0.99)
+    evaluate_toy(*TOY, "-p", "codec.when_loud='starve'", "--json", code=1)
+    assert list(json.loads(evaluate_toy.stdout)["failures"]) == ["a", "c"]
+    assert evaluate_toy.stderr.splitlines()[-1].endswith("2 of 3 items failed: a, c")
+
+
 def test_a_track_that_cannot_be_read_does_not_stop_the_others(evaluate: Command) -> None:
     path = evaluate.data / "test" / "a" / "bass.wav"
     whole = path.read_bytes()
@@ -358,6 +377,19 @@ def test_a_track_that_cannot_be_read_does_not_stop_the_others(evaluate: Command)
     evaluate("--examples", 0)
     assert list(evaluate.items()) == ["a", "b", "c"]
     assert times.items() < evaluate.times().items()
+
+
+@pytest.mark.parametrize(
+    ("package", "says"),
+    [("jinja2", "the report needs jinja2"), ("matplotlib", "the examples of the report need")],
+)
+def test_what_the_report_needs_is_asked_for_before_the_work(
+    evaluate: Command, monkeypatch: pytest.MonkeyPatch, package: str, says: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    evaluate.fails(code=2, says=f"lqsep: error: {says}")
+    assert "pip install 'lqsep[eval]'" in evaluate.stderr
+    assert not evaluate.out.exists()
 
 
 def test_when_no_track_can_be_read_there_is_one_line(evaluate: Command) -> None:

@@ -9,7 +9,7 @@ import torch
 import lqsep
 from lqsep.core.audio.files import audio_info, read_audio
 from lqsep.core.audio.mixtures import FileReader
-from lqsep.plugins.selectors.rejection import joint_scores
+from lqsep.core.inference.joint_scores import joint_scores
 
 GAINS = {"drums": 0.8, "bass": 0.2}  # of the toy model
 LEVELS = np.array([0.0, 0.1, 0.35], np.float32)
@@ -212,7 +212,6 @@ def test_the_shipped_components(tiny_model, tmp_path, capsys, request):
     assert wave.shape == (2, 6000) and rate == 16_000
     assert np.abs(wave).max() > 0
     for entry in toy_run.report("mix")["scores"]:
-        # Half the mixture is the reference times its gain, and infinitely good.
-        assert (entry["sdr"] is None) == (
-            entry["estimate"] == "mixture/2" and entry["reference"] == "original"
-        )
+        # Half the mixture is the reference times its gain, and as good as can be.
+        if (entry["estimate"], entry["reference"]) == ("mixture/2", "original"):
+            assert entry["sdr"] == 100

@@ -1,7 +1,9 @@
 """``lqsep separate``: inputs, outputs, flags, failures, several processes, interruptions."""
 
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,13 +107,18 @@ def test_the_report_says_what_was_done(separate: Command) -> None:
     path = separate.write("mix.wav", mixture)
     separate(path, "--seed", 7)
     report = json.loads((separate.results / "mix" / "lqsep.json").read_text())
-    assert report["schema_version"] == 1
+    assert report["schema_version"] == 2
     assert report["model"] == "toy"
     assert report["seed"] == 7
     assert report["sources"] == ["drums", "bass"]
     assert report["input"]["n_samples"] == mixture.shape[1]
     assert report["path"] == str(path)
     assert report["files"] == {"drums": "drums.wav", "bass": "bass.wav"}
+    content = path.read_bytes()
+    assert report["files_read"] == [
+        {"path": str(path), "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    ]
+    assert report["settings"]["start_s"] == 0 and report["settings"]["stems"] == ["drums", "bass"]
     assert report["clipped"] == {"drums": 0, "bass": 0}
     assert report["config"]["sampler"]["n_candidates"] == 4
     assert report["output"] == {
@@ -119,10 +126,14 @@ def test_the_report_says_what_was_done(separate: Command) -> None:
     }  # fmt: skip
 
 
-def test_results_are_one_line_per_track_on_stdout(separate: Command) -> None:
-    separate(separate.write("mix.wav", noise(400)))
-    assert separate.stdout.startswith(f"mix: drums, bass in {separate.results / 'mix'} (")
-    assert separate.stdout.count("\n") == 1
+def test_results_are_a_line_per_track_on_stdout_and_how_they_look(separate: Command) -> None:
+    mixture, stems = example()
+    separate(separate.write("mix.wav", mixture))
+    first, second = separate.stdout.splitlines()
+    assert first.startswith(f"mix: drums, bass in {separate.results / 'mix'} (")
+    energies = {name: float(np.square(stem).sum()) for name, stem in stems.items()}
+    share = 100 * energies["drums"] / sum(energies.values())
+    assert second == f"  drums holds {share:.0f} % and bass holds {100 - share:.2g} % of the energy"
     assert separate.stderr == ""
 
 
@@ -293,20 +304,33 @@ def test_impossible_numbers_are_usage_errors(separate: Command, flags: list[str]
 # Which inputs
 
 
-def test_folders_are_searched_and_equal_names_numbered(separate: Command) -> None:
+def test_folders_are_searched_and_mirrored(separate: Command) -> None:
     for name in ("in/b.wav", "in/a/b.flac", "in/a/C.WAV", "in/.hidden/x.wav", "in/.x.wav"):
         separate.write(name, noise(40))
     (separate.folder / "in" / "notes.txt").write_text("no audio")
     separate(separate.folder / "in")
-    tracks = {Path(name).parts[1] for name in separate.files()}
-    assert tracks == {"b", "b_2", "C"}
+    tracks = {str(Path(*Path(name).parts[1:-1])) for name in separate.files()}
+    assert tracks == {"b", "a/b", "a/C"}
+
+
+def test_albums_with_tracks_of_one_name_keep_apart_as_they_grow(separate: Command) -> None:
+    """Neither counts as the other, and no name changes when another file comes."""
+    for album in ("one", "two"):
+        separate.write(f"in/{album}/Track 01.wav", noise(40, seed=len(album)))
+        separate(separate.folder / "in", "--skip-existing", "--json")
+        names = [track["track"] for track in separate.document()["tracks"]]
+    assert sorted(names) == ["one/Track 01", "two/Track 01"]
+    assert separate.document()["counts"] == {"done": 1, "skipped": 1, "failed": 0}
+    separate.write("in/a/Track 01.wav", noise(40, seed=9))
+    separate(separate.folder / "in", "--skip-existing", "--json")
+    assert separate.document()["counts"] == {"done": 1, "skipped": 2, "failed": 0}
 
 
 def test_globs_and_files_given_twice(separate: Command) -> None:
     for name in ("in/a.wav", "in/b.wav", "in/deep/c.wav", "in/d.txt"):
         separate.write(name, noise(40), format="wav")
     separate(separate.folder / "in" / "*", separate.folder / "in" / "a.wav", "--json")
-    assert [track["track"] for track in separate.document()["tracks"]] == ["a", "b", "c"]
+    assert [track["track"] for track in separate.document()["tracks"]] == ["a", "b", "d", "c"]
     separate(separate.folder / "in" / "**" / "*.wav", "--json", "--skip-existing")
     assert separate.document()["counts"] == {"done": 0, "skipped": 3, "failed": 0}
 
@@ -316,12 +340,13 @@ def test_a_file_whose_name_looks_like_a_glob(separate: Command) -> None:
     assert separate.files() == [f"toy/mix [live]/{name}" for name in TRACK]
 
 
-def test_a_numbered_name_that_is_taken(separate: Command) -> None:
+def test_files_of_one_name_are_called_by_their_folders_or_endings(separate: Command) -> None:
     paths = [separate.write(f"{n}/{name}.wav", noise(40)) for n, name in
-             enumerate(("mix", "mix", "mix_2", "MIX"))]  # fmt: skip
+             enumerate(("mix", "mix", "other", "MIX"))]  # fmt: skip
+    paths += [separate.write(f"song.{ending}", noise(400)) for ending in ("wav", "flac")]
     separate(*paths, "--json")
     names = [track["track"] for track in separate.document()["tracks"]]
-    assert names == ["mix", "mix_2", "mix_2_2", "MIX_3"]
+    assert names == ["0/mix", "1/mix", "other", "3/MIX", "song.wav", "song.flac"]
 
 
 def test_results_of_an_earlier_run_are_no_inputs(separate: Command) -> None:
@@ -463,8 +488,7 @@ def test_a_failed_track_leaves_nothing_behind(separate: Command) -> None:
     separate(loud, "-p", "codec.when_loud='starve'", code=1)
     assert "no joint code explains frame 0" in separate.stderr
     assert "Traceback" not in separate.stderr
-    assert separate.files() == []
-    assert list(separate.results.iterdir()) == []
+    assert not separate.out.exists()
 
 
 def test_an_unexpected_failure_keeps_its_traceback_and_the_others_go_on(
@@ -495,12 +519,94 @@ def test_skip_existing_skips_what_is_complete(separate: Command) -> None:
     assert statuses == {"a": "skipped", "b": "done"}
     assert (separate.results / "a" / "drums.wav").stat().st_mtime_ns == before
     (separate.results / "a" / "lqsep.json").unlink()
-    separate(a, b, "--skip-existing", "--json")
+    separate(a, b, "--skip-existing", "--json", code=1)  # whose are these stems?
+    assert separate.document()["counts"] == {"done": 0, "skipped": 1, "failed": 1}
+    assert "which is not described by a lqsep.json" in separate.stderr
+    separate(a, b, "--skip-existing", "--overwrite", "--json")
     assert separate.document()["counts"] == {"done": 1, "skipped": 1, "failed": 0}
     separate(a, b, "--skip-existing", "--residual", "--json")
     assert separate.document()["counts"]["done"] == 2
     separate(a, b, "--json")
     assert separate.document()["counts"]["done"] == 2
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--seed", 1],
+        ["--sampler", "beam"],
+        ["--candidates", 2],
+        ["--gain", "drums=0.7"],
+        ["--start", 0.01],
+        ["--duration", 0.02],
+        ["--float32"],
+        ["--clip-mode", "clamp"],
+        ["-p", "pipeline.prime=false"],
+        ["--stems", "drums"],
+    ],
+    ids=lambda flags: str(flags[0]),
+)
+def test_other_settings_are_not_skipped(separate: Command, flags: list[object]) -> None:
+    path = separate.write("mix.wav", noise(400))
+    separate(path)
+    separate(path, "--skip-existing", *flags, "--json")
+    assert separate.document()["counts"]["done"] == 1
+    separate(path, "--skip-existing", *flags, "--json")
+    assert separate.document()["counts"]["skipped"] == 1
+
+
+def test_another_content_is_not_skipped(separate: Command) -> None:
+    path = separate.write("mix.wav", noise(400))
+    separate(path)
+    separate.write("mix.wav", noise(400, seed=1))  # of the same size
+    separate(path, "--skip-existing", "--json")
+    assert separate.document()["counts"]["done"] == 1
+
+
+def test_results_of_another_input_are_not_replaced(separate: Command) -> None:
+    first, second = (separate.write(f"{n}/mix.wav", noise(400, seed=n)) for n in range(2))
+    separate(first)
+    before = separate.stem("mix", "drums")
+    separate(second, code=1)
+    assert f"its results would replace the results of {first} in " in separate.stderr
+    assert "--overwrite" in separate.stderr
+    assert np.array_equal(separate.stem("mix", "drums"), before)
+    separate(second, "--overwrite")
+    assert not np.array_equal(separate.stem("mix", "drums"), before)
+    # The same file under another name is the same input.
+    separate(second.rename(separate.folder / "mix.wav"))
+
+
+def test_a_file_that_is_no_result_is_not_replaced(separate: Command) -> None:
+    path = separate.write("mix.wav", noise(400))
+    own = separate.results / "mix" / "drums.wav"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    separate(path, code=1)
+    assert "drums.wav, which is not described by a lqsep.json" in separate.stderr
+    assert own.read_text() == "mine"
+
+
+def test_everything_but_a_stem(separate: Command) -> None:
+    mixture = noise(1001, 2)
+    path = separate.write("mix.wav", mixture, subtype="FLOAT")
+    separate(path, "--stems", "drums", "--complement", "--float32")
+    names = ("drums.wav", "lqsep.json", "no_drums.wav")
+    assert separate.files() == [f"toy/mix/{name}" for name in names]
+    parts = [separate.stem("mix", name) for name in ("drums", "no_drums")]
+    assert np.abs(np.sum(parts, 0) - mixture).max() < 1e-6  # float32 sums of numbers below 1
+    separate(path, "--two-stems", "drums", "--float32", "--skip-existing", "--json")
+    assert separate.document()["counts"]["skipped"] == 1
+    separate(path, "--complement", code=2)
+    assert "--complement needs --stems" in separate.stderr
+    separate(path, "--two-stems", "drums,bass", code=2)
+    separate(path, "--two-stems", "drums", "--stems", "bass", code=2)
+
+
+def test_a_residual_of_nothing_says_so(separate: Command) -> None:
+    path = separate.write("mix.wav", noise(400))
+    separate(path, "--residual", "--refiner", "consistency")
+    assert "the residual is silent, since the stems sum to the mixture" in separate.stderr
 
 
 # Results for programs
@@ -608,7 +714,7 @@ def test_a_flag_for_a_setting_that_the_component_lacks(
 
     monkeypatch.setattr(lqsep_toys, "LikelihoodConfig", lqsep_toys.PriorConfig)
     separate(separate.write("mix.wav", noise(40)), "--sigma", 1, code=2)
-    assert "--sigma: likelihood 'adding' has no setting sigma" in separate.stderr
+    assert "sigma: likelihood 'adding' has no setting sigma" in separate.stderr
 
 
 def test_a_configuration_file_names_the_output_folder(separate: Command) -> None:
@@ -646,7 +752,7 @@ def test_the_same_seed_gives_the_same_stems_whatever_jobs_and_order(separate: Co
     first = stems_of(separate, "abc")
     separate(*reversed(paths), *flags, "-j", 2)
     assert stems_of(separate, "abc") == first
-    assert {line.split(":")[0] for line in separate.stdout.splitlines()} == set("abc")
+    assert set(re.findall("^([^ ]+):", separate.stdout, re.MULTILINE)) == set("abc")
     separate(*paths, "--sigma", 0.2, "--seed", 6)
     assert stems_of(separate, "abc") != first
 
@@ -719,6 +825,8 @@ SLOW = ["-p", "sources.drums.prior.delay_s=0.02"]
         (signal.SIGINT, 130, 1),
         (signal.SIGTERM, 143, 1),
         (signal.SIGTERM, 143, 2),
+        (signal.SIGHUP, 129, 1),
+        (signal.SIGHUP, 129, 2),
         (signal.SIGKILL, -9, 1),
         (signal.SIGKILL, -9, 2),
     ],
@@ -732,21 +840,22 @@ def test_an_interruption_leaves_no_half_written_file(
 ) -> None:
     paths = [separate.write(f"{name}.wav", noise(20000)) for name in "ab"]
     process = start(*paths, *SLOW, "-j", jobs)
-    wait_for(lambda: len(list(separate.results.glob("*/.*.part"))) >= 2 * jobs)
+    wait_for(lambda: len(list(separate.results.glob("*/.lqsep-*/*.wav"))) >= 2 * jobs)
     process.send_signal(number)
     _, error = process.communicate(timeout=600)
     assert process.returncode == code
     if number == signal.SIGKILL:
         # Nobody could clean up, save the workers, which notice that their parent is gone; what is
-        # left bears a temporary name.
+        # left is hidden.
         if jobs == 2:
             wait_for(lambda: separate.files() == [])
-        assert all(Path(name).name.startswith(".") for name in separate.files())
+        assert all(".lqsep-" in name for name in separate.files())
     else:
         assert separate.files() == []
     # A second run is not in the way of what the first one left.
     separate(*paths, "--json", "--duration", 0.05)
     assert separate.document()["counts"]["done"] == 2
+    assert not any(".lqsep-" in name for name in separate.files())
 
 
 @pytest.mark.slow
@@ -756,11 +865,13 @@ def test_ctrl_c_reaches_the_whole_group(
     """As a terminal does it: parent and workers all get the signal."""
     paths = [separate.write(f"{name}.wav", noise(20000)) for name in "ab"]
     process = start(*paths, *SLOW, "-j", 2)
-    wait_for(lambda: len(list(separate.results.glob("*/.*.part"))) >= 4)
+    wait_for(lambda: len(list(separate.results.glob("*/.lqsep-*/*.wav"))) >= 4)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=600)
     assert process.returncode == 130
-    assert error.strip().endswith("lqsep: interrupted")
+    assert error.strip().endswith(
+        "lqsep: interrupted; 0 of 2 tracks are done; the same command with --skip-existing goes on"
+    )
     assert "Process " not in error  # no traceback of a worker
     assert separate.files() == []
 

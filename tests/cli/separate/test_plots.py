@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lqsep.cli.separate import plots as separation_plots
+from lqsep.cli.main import run
+from lqsep.core.plotting import separation as separation_plots
+from lqsep.core.separation.output.candidates import ranking
 
 matplotlib_image = pytest.importorskip("matplotlib.image")
 
@@ -36,6 +39,40 @@ def test_pictures_beside_the_stems(toy_run, mix):
         assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 100
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_the_step_is_drawn_under_the_likelihood_that_was_used(tmp_path, monkeypatch, rounds):
+    """The shipped model's sampler fits the likelihood to the mixture before it draws."""
+    drawn, used = [], []
+    plot_step = separation_plots.plot_step
+    draw_step = separation_plots.SeparationPlots._draw_step
+
+    def draw(plots, result):
+        used.append(result)
+        return draw_step(plots, result)
+
+    def plot(scores, *arguments, **options):
+        drawn.append(scores)
+        return plot_step(scores, *arguments, **options)
+
+    monkeypatch.setattr(separation_plots.SeparationPlots, "_draw_step", draw)
+    monkeypatch.setattr(separation_plots, "plot_step", plot)
+    mixture = Path(__file__).parents[3] / "examples" / "audio" / "drums-bass" / "mixture.flac"
+    options = ["--start", 5, "--duration", 2, "--candidates", 2, "-p", "pipeline.segment=1.0"]
+    options += ["-p", f"sampler.adapt_rounds={rounds}", "--plots", "-o", tmp_path]
+    assert run([str(part) for part in ("separate", mixture, *options)]) == 0
+    (scores,), (result,) = drawn, used
+    assert result.candidates.diagnostics["adapt_rounds"] == rounds
+    # The sampler's own figures, of the candidate that is drawn and its middle frame.
+    row = int(ranking(result)[0])
+    frame_scores = result.candidates.frame_scores
+    place = [codes.tolist().index(c) for codes, c in zip(scores.codes, scores.chosen, strict=True)]
+    assert scores.chosen == tuple(result.candidates.codes[:, row, scores.frame].tolist())
+    expected = frame_scores.log_likelihood[row, scores.frame].item()
+    # Table and sum are computed in float32, in other orders.
+    assert scores.log_likelihood[*place].item() == pytest.approx(expected, abs=1e-3)
+
+
 def test_references_are_drawn_beside_the_stems(toy_run, mix, toy_stems):
     def width():
         return matplotlib_image.imread(toy_run.results / "mix" / "spectrograms.png").shape[1]
@@ -59,7 +96,7 @@ def test_long_mixtures_are_drawn_from_their_beginning(toy_run, mix, toy_stems, m
         return original(mixture, stems, *arguments)
 
     monkeypatch.setattr(separation_plots, "_SHOWN_S", 0.08)
-    monkeypatch.setattr(plotting, "plot_spectrograms", draw)
+    monkeypatch.setattr(separation_plots, "plot_spectrograms", draw)
     reference = toy_run.write("drums.wav", toy_stems["drums"])
     toy_run(mix, "--plots", "--segment", 0.05, "--reference", f"drums={reference}", "--float32")
     (waves,) = drawn
@@ -69,16 +106,14 @@ def test_long_mixtures_are_drawn_from_their_beginning(toy_run, mix, toy_stems, m
 
 
 def test_the_disagreement_is_drawn_of_the_whole_as_the_report_says_it(toy_run, mix, monkeypatch):
-    from lqsep.core.plotting import disagreement as plotting_disagreement
-
     drawn = []
-    original = plotting_disagreement.plot_disagreement
+    original = separation_plots.plot_disagreement
 
     def draw(segments, path):
         drawn.append(segments)
         return original(segments, path)
 
-    monkeypatch.setattr(plotting_disagreement, "plot_disagreement", draw)
+    monkeypatch.setattr(separation_plots, "plot_disagreement", draw)
     toy_run(mix, "--plots", "--segment", 0.05, "--sigma", 0.1)
     (segments,) = drawn
     reported = toy_run.report("mix")["segments"]
@@ -143,7 +178,7 @@ def test_ctrl_c_leaves_nothing_of_any_file(toy_run, toy_stems, jobs):
     try:
         deadline = time.monotonic() + 600
         # The first segment is done: its pictures and arrays are there, under temporary names.
-        while len(list(toy_run.results.glob("*/.pairs.png.*"))) < jobs:
+        while len(list(toy_run.results.glob("*/.lqsep-*/pairs.png"))) < jobs:
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
@@ -154,4 +189,4 @@ def test_ctrl_c_leaves_nothing_of_any_file(toy_run, toy_stems, jobs):
             process.communicate()
     assert process.returncode == 130, error
     assert toy_run.files() == []
-    assert list(toy_run.results.iterdir()) == []
+    assert not toy_run.results.exists()

@@ -204,8 +204,9 @@ def test_scores_are_printed_as_a_table(toy_run, recordings):
     toy_run(*recordings[1])
     lines = toy_run.stdout.splitlines()
     assert lines[0].startswith("song: drums, bass, mixture in ")
-    assert lines[2].split()[:3] == ["source", "estimate", "reference"]
-    assert [line.split()[0] for line in lines[3:]] == ["drums"] * 5 + ["bass"] * 5
+    assert " of the energy" in lines[1]
+    assert lines[3].split()[:3] == ["source", "estimate", "reference"]
+    assert [line.split()[0] for line in lines[4:]] == ["drums"] * 5 + ["bass"] * 5
 
 
 def test_skipping_looks_at_the_references(toy_run, recordings):
@@ -268,4 +269,4 @@ def test_a_failure_leaves_nothing_behind(toy_run, recordings):
     toy_run(*given, "-p", "codec.when_loud='starve'", "--save-candidates", 2, "--plots", code=1)
     assert "no joint code explains frame 0" in toy_run.stderr
     assert toy_run.files() == []
-    assert list(toy_run.results.iterdir()) == []
+    assert not toy_run.results.exists()

@@ -13,15 +13,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 
 from lqsep.cli.main import run
 from lqsep.cli.train.presets import PRESETS, load_recipe
 from lqsep.cli.train.progress import TrainingProgress
 from lqsep.core.audio.files import write_audio
-from lqsep.core.components.config import parse_settings, read_toml
+from lqsep.core.components.config import parse_settings
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.store.model_directory import load_model, verify_model
 from lqsep.core.store.weights import file_hash, load_weights
+from lqsep.core.training.events import (
+    TrainEncoding,
+    TrainFinished,
+    TrainNote,
+    TrainProgress,
+    TrainStep,
+    TrainValidation,
+)
 from lqsep.plugins.lqvae.train_config import LQVAETrainConfig
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
 
@@ -147,7 +157,7 @@ def test_a_model_from_nothing(train: Train) -> None:
     assert "codec: step 20 of 20, loss " in first and "sum_agreement" in first
     model = load_model(train.model)
     assert list(model.priors) == ["drums", "bass"]
-    assert model.codec.info.hop_length == 16 and model.codec.level == 0.1
+    assert model.codec.info.hop_length == 16 and model.codec.info.level == 0.1
 
 
 def test_model_toml_tells_what_was_done(train: Train) -> None:
@@ -163,7 +173,8 @@ def test_model_toml_tells_what_was_done(train: Train) -> None:
     assert data["sources"]["drums"]["prior"]["checkpoint"] == "prior.drums.safetensors"
     assert "data" not in data and "train" not in data
     recipe = data["model"]["recipe"]
-    assert recipe["data"]["train"]["n_tracks"] == 2
+    assert recipe["train"]["codec"]["data"]["train"]["n_tracks"] == 2
+    assert recipe["train"]["prior"]["data"] == recipe["train"]["codec"]["data"]
     assert (recipe["train"]["codec"]["steps"], recipe["train"]["codec"]["seed"]) == (6, 3)
     assert recipe["train"]["prior"]["batch_size"] == 3
     metrics = data["model"]["metrics"]
@@ -179,6 +190,36 @@ def test_training_again_updates_model_toml(train: Train) -> None:
     found = data["model"]["files"]["codec.safetensors"]
     assert found == file_hash(train.model / "codec.safetensors") != before
     assert data["codec"]["width"] == 6
+
+
+def test_nothing_of_another_model_is_inherited(train: Train) -> None:
+    train("codec", "-p", "train.codec.steps=2")
+    train("prior", "-p", "train.prior.steps=2")
+    path = train.model / "model.toml"
+    # As in a copy of a shipped model: facts of the whole, and one data set for all parts.
+    data = read_toml(path)
+    parts = data["model"]["recipe"]["train"]
+    common = {"train": {"type": "elsewhere"}}
+    for part in parts.values():
+        del part["data"]
+    data["model"] |= {"licence": "MIT", "version": "0.1", "measured": {"seconds_per_second": 0.4}}
+    data["model"]["recipe"] |= {"data": common, "config": "elsewhere.toml"}
+    data["model"]["metrics"]["test_sdr_db"] = {"drums": 8.0}
+    path.write_text(tomli_w.dumps(data))
+    train("prior", "-p", "train.prior.steps=3")
+    described = read_toml(path)["model"]
+    assert described.keys() == {"files", "recipe", "metrics"}
+    assert described["metrics"].keys() == {"codec", "sources"}
+    assert described["recipe"].keys() == {"train"}
+    codec, prior = (described["recipe"]["train"][kind] for kind in ("codec", "prior"))
+    assert codec["data"] == common and codec["steps"] == 2
+    assert prior["data"] != common and prior["steps"] == 3
+    # Nor by a configuration that is the file of a model.
+    other = train.model.with_name("other")
+    train.config.write_text(CONFIG + '[model]\nlicence = "MIT"\n[model.metrics]\nx = 1\n')
+    train("codec", "-p", "train.codec.steps=2", model=other)
+    assert "licence" not in read_toml(other / "model.toml")["model"]
+    assert "x" not in read_toml(other / "model.toml")["model"]["metrics"]
 
 
 @pytest.mark.slow
@@ -232,7 +273,8 @@ def test_a_diverging_run_is_one_line(train: Train) -> None:
         (["prior"], 3, "lqsep train codec"),
         (["prior", "--source", "base"], 2, "did you mean 'bass'"),
         (["codec", "-p", 'data.train.sources=["drums"]'], 2, "data.train: expected tracks with"),
-        (["codec", "-p", "data.train.type=track-folders"], 2, "data.train"),
+        (["codec", "-p", "data.train.type=track-folders"], 1, "data set: no audio files found"),
+        (["codec", "-p", "data.train.n_track=3"], 2, "data.train"),
     ],
 )
 def test_mistakes_are_one_line(train: Train, arguments: list[str], code: int, message: str) -> None:
@@ -257,6 +299,10 @@ def test_priors_refuse_a_codec_that_was_changed(train: Train) -> None:
     path = train.model / "codec.safetensors"
     path.write_bytes(path.read_bytes() + b"0")
     assert "expected sha256" in train.fail("prior", code=3)
+
+
+def test_the_presets_are_found() -> None:
+    assert PRESETS == ("reference", "small", "tiny")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -316,6 +362,14 @@ def test_dry_run(train: Train) -> None:
     assert sorted(path.name for path in train.model.rglob("*")) == before
 
 
+def test_a_dry_run_where_nobody_counts_memory(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    train("codec", "--dry-run")
+    assert "; how much memory is not known on this system; a checkpoint takes " in train.stdout
+
+
 def test_a_dry_run_takes_steps(train: Train) -> None:
     codec = '{ type = "spectral-vq", sample_rate = 2000 }'
     error = train.fail("codec", "--dry-run", "-p", f"codec={codec}", code=2)
@@ -336,21 +390,21 @@ def test_unreadable_data(train: Train, tmp_path: Path) -> None:
     assert "left out, unreadable (1): " in train.stderr and "track-2" in train.stderr
 
 
-def figures(**changes: Any) -> dict[str, Any]:
-    report = {"event": "progress", "name": "codec", "step": 5, "steps": 10, "done": 0.5}
-    return {**report, "steps_per_s": 2.0, "eta_s": 3725.0, "loss": 1.5, **changes}
+def step(number: int = 5, eta_s: float = 3725.0, name: str = "codec") -> TrainStep:
+    return TrainStep(name, TrainProgress(number, 10, number / 10, 2.0, eta_s), 1.5, {"bits": 3.0})
 
 
 def test_progress_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingProgress(terminal=False, quiet=False) as progress:
-        for step in range(5, 10):
-            progress.report(figures(step=step))
-        progress.report(figures(step=10, done=1.0, eta_s=65.0))
-        progress.report({"event": "note", "text": "a note"})
-        progress.report({"event": "validation", "name": "codec", "step": 10, "sdr": 1.23456})
-        rates = {"steps_per_s": 2.0, "audio_s_per_s": 23.82}
-        progress.report({"event": "summary", "name": "codec", "step": 10, "minutes": 3.21, **rates})
-        progress.report({**rates, "event": "summary", "name": "b", "step": 1, "minutes": 1, "x": 2})
+        for number in range(5, 10):
+            progress.report(step(number))
+        progress.report(step(10, eta_s=65.0))
+        progress.report(TrainNote("a note"))
+        progress.report(TrainValidation("codec", {"sdr": 1.23456}, 10))
+        progress.report(TrainValidation("prior.bass", {"bits": 2.0, "unigram_bits": 3.0}))
+        rates = {"audio_s": 23.82, "notes": 12.0}
+        progress.report(TrainFinished("codec", 10, 3.21, 2.0, rates))
+        progress.report(TrainFinished("b", 1, 1, 2.0, figures={"x": 2.0}))
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -358,16 +412,39 @@ def test_progress_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "codec: step 10 of 10, loss 1.5, 2.00 steps/s, about 1 min 5 s left",
         "a note",
         "codec: step 10: sdr 1.235",
-        "codec: done, 10 steps in 3.21 minutes, 2.00 steps/s, 23.82 s of audio/s",
-        "b: done, 1 steps in 1 minutes, 2.00 steps/s, 23.82 s of audio/s; x 2",
+        "prior.bass: bits 2, unigram_bits 3",
+        "codec: done, 10 steps in 3.21 minutes, 2.00 steps/s, 23.82 s of audio/s, 12 notes/s",
+        "b: done, 1 steps in 1 minutes, 2.00 steps/s; x 2",
     ]
+
+
+def test_encoding_and_steps_without_a_loss_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    begun = time.monotonic()
+    for event in (
+        TrainEncoding("codes.bass.train", TrainProgress(3, 9, 1 / 3, 2.0, 3.0)),
+        TrainStep("sums", TrainProgress(3, 9, 1 / 3, 2.0, 3.0)),
+        TrainStep("sums", TrainProgress.since(begun, 3, 9, before=3)),
+    ):
+        TrainingProgress(terminal=False, quiet=False).report(event)
+    assert capsys.readouterr().err.splitlines() == [
+        "codes.bass.train: sequence 3 of 9, about 3 s left",
+        "sums: step 3 of 9, 2.00 steps/s, about 3 s left",
+        "sums: step 3 of 9, 0.00 steps/s, how long it takes is not known yet",
+    ]
+
+
+def test_what_is_no_event_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"an event of lqsep\.core\.training\.events: \{'loss': 1\}"
+    ):
+        TrainingProgress(terminal=False, quiet=True).report({"loss": 1})  # type: ignore[arg-type]
 
 
 def test_progress_as_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingProgress(terminal=True, quiet=False) as progress:
-        progress.report(figures())
-        progress.report({"event": "note", "text": "a note"})
-        progress.report(figures(name="prior.bass", eta_s=9.0))
+        progress.report(step())
+        progress.report(TrainNote("a note"))
+        progress.report(step(name="prior.bass", eta_s=9.0))
     out, err = capsys.readouterr()
     assert out == ""
     assert "a note" in err and "about 9 s left" in err and "50%" in err

@@ -10,7 +10,7 @@ import torch
 from lqsep import load_model
 from lqsep.cli.main import run
 from lqsep.core.audio.files import read_audio, write_audio
-from lqsep.core.components.config import read_toml
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.store.model_directory import update_model_toml, verify_model
 from lqsep.plugins.counts.store import load_counts
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
@@ -100,7 +100,7 @@ def test_a_model_without_counts(
     assert run([*separate, *lass, "-o", str(tmp_path)]) == 3
     message = capsys.readouterr().err
     assert f"no file of counts at {tiny_model / 'sums.npz'}; check likelihood.counts" in message
-    assert "relative to the model's directory, or absolute" in message
+    assert "a file in the model's directory" in message
     assert "lqsep counts" not in message and message.count("\n") == 1
 
 

@@ -11,7 +11,7 @@ from lqsep import load_model
 from lqsep.cli.main import run
 from lqsep.core.audio.files import write_audio
 from lqsep.core.components.assemble import build
-from lqsep.core.components.config import read_toml
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.store.model_directory import update_model_toml, verify_model

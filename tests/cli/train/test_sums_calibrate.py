@@ -8,7 +8,7 @@ import torch
 from lqsep import load_model
 from lqsep.cli.main import run
 from lqsep.core.audio.files import write_audio
-from lqsep.core.components.config import read_toml
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.store.model_directory import update_model_toml, verify_model
 from lqsep.core.store.weights import load_weights
 from lqsep.plugins.datasets.synthetic import SyntheticDataset

@@ -7,7 +7,7 @@ import pytest
 
 USE = """
 import torch
-functional = import_functional()
+functional = import_torchaudio().functional
 short = functional.resample(torch.ones(1, 800), 2, 1)
 assert short.shape == (1, 400)
 assert abs(short[0, 200] - 1) < 0.01
@@ -22,8 +22,8 @@ extension._IS_TORCHAUDIO_EXT_AVAILABLE = False
 extension._IS_ALIGN_AVAILABLE = False
 extension.fail_if_no_align = lambda function: function
 sys.modules["torchaudio._extension"] = extension
-from lqsep.core.audio._torchaudio import import_functional
-import_functional()
+from lqsep.core.audio._torchaudio import import_torchaudio
+import_torchaudio()
 assert sys.modules["torchaudio._extension"] is extension
 """
 
@@ -38,8 +38,8 @@ class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         Broken.tried += 1
         raise OSError("libcudart.so.13: cannot open shared object file")
 sys.meta_path.insert(0, Broken())
-from lqsep.core.audio._torchaudio import import_functional
-import_functional()
+from lqsep.core.audio._torchaudio import import_torchaudio
+import_torchaudio()
 assert Broken.tried == 1
 import torchaudio
 assert torchaudio._extension.__spec__ is None
@@ -54,9 +54,9 @@ else:
 MISSING = """
 import sys
 sys.modules["torchaudio"] = None
-from lqsep.core.audio._torchaudio import import_functional
+from lqsep.core.audio._torchaudio import import_torchaudio
 try:
-    import_functional()
+    import_torchaudio()
 except ImportError:
     print("used")
 """

@@ -4,10 +4,11 @@ import pytest
 from pydantic import Field
 
 from lqsep import ComponentConfig, ComponentSpec, Kind, Registry, hookimpl
-from lqsep.core.components.config import (
+from lqsep.core.components.config import load_config, parse_config
+from lqsep.core.components.overrides import (
     apply_override,
-    load_config,
-    parse_config,
+    apply_overrides,
+    read_toml,
     replace_component,
 )
 from lqsep.core.errors import ConfigError
@@ -96,7 +97,9 @@ def test_all_mistakes_are_reported_at_once_with_their_paths():
         assert part in text, text
 
 
-@pytest.mark.parametrize("name", ["residual", "mixture", "a/b", "a.b", ""])
+@pytest.mark.parametrize(
+    "name", ["residual", "mixture", "a/b", "a.b", "", "a\0b", "a\x1b[2J", "a" * 300]
+)
 def test_source_names_must_do_as_file_names(name):
     wrong = data()
     wrong["sources"][name] = wrong["sources"].pop("bass")
@@ -184,3 +187,51 @@ def test_a_plugins_faulty_settings_are_named_when_they_are_used():
     assert registry.problems == ()
     with pytest.raises(ConfigError, match="sampler: the settings of sampler 'faulty' are faulty"):
         parse_config({**data(), "sampler": {"type": "faulty"}}, registry)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = " + "[" * 5000, "x = " + "9" * 5000, "x = " + "{a=" * 3000],
+    ids=["brackets", "digits", "tables"],
+)
+def test_toml_that_defeats_the_parser_is_one_line(tmp_path, text):
+    path = tmp_path / "pipeline.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="is not a valid TOML file") as caught:
+        read_toml(path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 5000])
+def test_settings_that_defeat_the_parser_are_one_line(value):
+    with pytest.raises(ConfigError, match="cannot read the value") as caught:
+        apply_override({}, f"sampler.n={value}")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("gain", ["inf", "nan", "1e30", "0", "-1"])
+def test_absurd_gains_are_refused(gain):
+    wrong = data()
+    apply_override(wrong, f"sources.drums.gain={gain}")
+    with pytest.raises(ConfigError, match="sources.drums.gain"):
+        parse_config(wrong, REGISTRY)
+
+
+def test_another_type_drops_the_fields_of_the_one_before():
+    found = data()
+    found["sampler"] = {"type": "box", "size": 7}
+    # Whatever the order, the other settings are the new component's.
+    apply_overrides(found, ["sampler.checkpoint=a", "sampler.type=other"])
+    assert found["sampler"] == {"type": "other", "checkpoint": "a"}
+    apply_overrides(found, ["sampler.type=lqsep:other", "refiners.0.type=other"])
+    assert found["sampler"] == {"type": "lqsep:other", "checkpoint": "a"}  # the same component
+    assert found["refiners"][0] == {"type": "other"}
+
+
+def test_a_setting_that_is_wrong_is_not_the_files_fault(tmp_path):
+    import tomli_w
+
+    path = tmp_path / "p.toml"
+    path.write_text(tomli_w.dumps(data()))
+    with pytest.raises(ConfigError, match=r"p.toml, as changed by sampler.type=boxx: sampler.type"):
+        load_config(path, REGISTRY, ["sampler.type=boxx"])

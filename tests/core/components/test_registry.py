@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import lqsep.plugins
+from lqsep.core.components.component_config import ComponentConfig
 from lqsep.core.components.registry import PluginProblem, Registry
-from lqsep.core.components.spec import ComponentConfig, ComponentSpec, Kind, hookimpl
+from lqsep.core.components.spec import CommandSpec, ComponentSpec, Kind, hookimpl
 from lqsep.core.errors import AmbiguousComponentError, UnknownComponentError
 
 
@@ -37,6 +38,22 @@ def plugin(*specs: Any) -> object:
 
 def with_hook(hook: Callable[..., Any]) -> object:
     return SimpleNamespace(lqsep_components=hookimpl(hook, specname="lqsep_components"))
+
+
+def with_commands(hook: Callable[..., Any], *specs: ComponentSpec) -> object:
+    """A plugin with a hook for commands, and these components if there are any."""
+    hooks = {"lqsep_commands": hookimpl(hook, specname="lqsep_commands")}
+    if specs:
+        hooks["lqsep_components"] = hookimpl(lambda: specs, specname="lqsep_components")
+    return SimpleNamespace(**hooks)
+
+
+def command(path: str) -> CommandSpec:
+    return CommandSpec(path, "toys.commands:call", f"Toy {path}")
+
+
+def calls(registry: Registry) -> list[tuple[str, str]]:
+    return [(found.call, found.plugin) for found in registry.commands()]
 
 
 def names(registry: Registry, kind: Kind | None = None) -> list[str]:
@@ -147,7 +164,7 @@ def raising_hook() -> Iterable[ComponentSpec]:
 FAULTS: dict[str, tuple[object, str, str]] = {
     "raises": (with_hook(raising_hook), "declare", "RuntimeError: boom"),
     "bad signature": (with_hook(lambda extra: []), "register", "extra"),
-    "no hook": (SimpleNamespace(), "register", "does not implement the hook"),
+    "no hook": (SimpleNamespace(), "register", "implements neither the hook lqsep_components nor"),
     "unknown hook": (
         SimpleNamespace(lqsep_component=hookimpl(lambda: [], specname="lqsep_component")),
         "register",
@@ -191,6 +208,109 @@ def test_the_same_plugin_in_two_registries() -> None:
     shared = plugin(spec("fast"))
     assert names(Registry.from_plugins(a=shared)) == ["a:fast"]
     assert names(Registry.from_plugins(b=shared)) == ["b:fast"]
+
+
+# Commands
+
+
+def test_commands_are_found_with_their_provider_sorted_by_their_place() -> None:
+    registry = Registry.from_plugins(
+        b=with_commands(lambda: [command("tune piano"), command("data mend")]),
+        a=with_commands(lambda: [command("zap")], spec("fast")),
+    )
+    assert calls(registry) == [
+        ("lqsep data mend", "b"),
+        ("lqsep tune piano", "b"),
+        ("lqsep zap", "a"),
+    ]
+    found = registry.commands()[0]
+    assert (found.distribution, found.version, found.spec) == ("b", "0", command("data mend"))
+    assert names(registry) == ["a:fast"]
+    assert registry.problems == ()
+
+
+def test_asking_for_commands_asks_for_no_component() -> None:
+    asked: list[str] = []
+
+    def components() -> Iterable[ComponentSpec]:
+        asked.append("components")
+        return [spec("fast")]
+
+    both = with_commands(lambda: [command("zap")])
+    both.lqsep_components = hookimpl(components, specname="lqsep_components")  # type: ignore[attr-defined]
+    registry = Registry.from_plugins(a=both)
+    assert calls(registry) == [("lqsep zap", "a")]
+    assert asked == []
+    assert names(registry) == ["a:fast"]
+
+
+def raising_commands() -> Iterable[CommandSpec]:
+    yield command("before")
+    raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        (raising_commands, "RuntimeError: boom"),
+        (lambda: ["data mend"], "must yield CommandSpec, got 'data mend'"),
+        (lambda: [spec("fast")], "must yield CommandSpec, got ComponentSpec"),
+        (lambda: None, "got None"),
+        (lambda: 3, "TypeError"),
+        (lambda: [command("No Name")], "ValueError: words of a command's path must be"),
+        (lambda: exit(3), "SystemExit: 3"),
+    ],
+)
+def test_a_fault_of_a_plugins_commands_is_theirs_alone(
+    hook: Callable[..., Any], message: str
+) -> None:
+    registry = Registry.from_plugins(
+        a=with_commands(lambda: [command("first")]),
+        faulty=with_commands(hook, spec("fast")),
+        z=with_commands(lambda: [command("last")]),
+    )
+    assert calls(registry) == [("lqsep first", "a"), ("lqsep last", "z")]
+    assert names(registry) == ["faulty:fast"], "its components stay"
+    problem = only_problem(registry)
+    assert (problem.plugin, problem.distribution, problem.stage) == ("faulty", "faulty", "declare")
+    assert message in problem.error
+
+
+def test_a_fault_of_a_plugins_components_leaves_its_commands() -> None:
+    faulty = with_commands(lambda: [command("zap")])
+    faulty.lqsep_components = hookimpl(lambda: ["beam"], specname="lqsep_components")  # type: ignore[attr-defined]
+    registry = Registry.from_plugins(faulty=faulty)
+    assert calls(registry) == [("lqsep zap", "faulty")]
+    assert only_problem(registry).stage == "declare"
+
+
+@pytest.mark.parametrize(
+    ("built_in", "other", "message"),
+    [
+        ("data mend", "data mend", "'lqsep data mend' is brought by plugin 'lqsep' of lqsep"),
+        ("data", "data mend", "'lqsep data mend' does not go with 'lqsep data' of plugin 'lqsep'"),
+        ("data mend", "data", "'lqsep data' does not go with 'lqsep data mend' of plugin 'lqsep'"),
+    ],
+)
+def test_a_built_in_keeps_the_place_of_its_command(built_in: str, other: str, message: str) -> None:
+    registry = Registry.from_plugins(
+        aaa=with_commands(lambda: [command(other), command("data paint")]),
+        lqsep=with_commands(lambda: [command(built_in)]),
+    )
+    kept = [("lqsep data paint", "aaa")] if built_in != "data" else []
+    assert sorted(calls(registry)) == sorted([(f"lqsep {built_in}", "lqsep"), *kept])
+    problem = registry.problems[0]
+    assert (problem.plugin, problem.stage) == ("aaa", "name")
+    assert message in problem.error
+
+
+def test_of_two_third_parties_the_first_has_the_place() -> None:
+    registry = Registry.from_plugins(
+        a=with_commands(lambda: [command("zap"), command("zap")]),
+        b=with_commands(lambda: [command("zap"), command("zapper")]),
+    )
+    assert calls(registry) == [("lqsep zap", "a"), ("lqsep zapper", "b")]
+    assert [(p.plugin, p.stage) for p in registry.problems] == [("a", "name"), ("b", "name")]
 
 
 # Discovery, with distributions as pip would lay them down

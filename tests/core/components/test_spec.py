@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lqsep.core.components.spec import ComponentConfig, ComponentSpec, Kind
+from lqsep.core.components.component_config import ComponentConfig
+from lqsep.core.components.spec import CommandSpec, ComponentSpec, Kind
 
 
 class ConstantConfig(ComponentConfig):
@@ -91,3 +92,33 @@ def test_configs_refuse_unknown_fields_and_changes() -> None:
     config = ConstantConfig(value=2)
     with pytest.raises(ValidationError, match="frozen"):
         config.value = 3  # type: ignore[misc]
+
+
+# Commands
+
+
+@pytest.mark.parametrize("path", ["data render", ("data", "render"), " data  render "])
+def test_the_path_of_a_command_is_words(path: str | tuple[str, ...]) -> None:
+    spec = CommandSpec(path, "package.commands:render", "Render.")
+    assert spec.words == ("data", "render")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", " ", (), ("",), ("data render",), "Data", "data_render", "--help", ["data"], 3, None],
+)
+def test_other_paths_are_refused(path: Any) -> None:
+    with pytest.raises(ValueError, match="path must be"):
+        CommandSpec(path, "package.commands:render", "Render.")
+
+
+@pytest.mark.parametrize("target", ["package.commands", "package:", ":render", "a b:c", 3, None])
+def test_other_targets_are_refused(target: Any) -> None:
+    with pytest.raises(ValueError, match="target must look like 'module:object'"):
+        CommandSpec("data render", target, "Render.")
+
+
+@pytest.mark.parametrize("summary", ["", "two\nlines", None])
+def test_the_summary_of_a_command_is_one_line(summary: Any) -> None:
+    with pytest.raises(ValueError, match="summary of 'data render' must be one line"):
+        CommandSpec("data render", "package.commands:render", summary)

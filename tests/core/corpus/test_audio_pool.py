@@ -131,7 +131,7 @@ class Faulty(Stems):
 
 def test_unreadable_tracks_are_left_out_counted_and_named() -> None:
     notes: list[str] = []
-    reading = Reading(max_unreadable=0.3, report=lambda figures: notes.append(figures["text"]))
+    reading = Reading(max_unreadable=0.3, report=lambda event: notes.append(event.text))
     pool = AudioPool(Faulty(2, 5, spoilt=7), ["noise"], 1000, reading=reading)
     assert len(pool.waves[0]) == 7
     assert [note.partition(":")[0] for note in notes] == [
@@ -149,7 +149,7 @@ def test_too_many_unreadable_tracks_are_an_error() -> None:
 
 def test_short_tracks_are_left_out() -> None:
     notes: list[str] = []
-    reading = Reading(min_duration=1.0, report=lambda figures: notes.append(figures["text"]))
+    reading = Reading(min_duration=1.0, report=lambda event: notes.append(event.text))
     waves = (noise(2000), noise(999), noise(0), noise(1000))
     pool = AudioPool(Stems(*waves), ["noise"], 1000, reading=reading)
     assert [len(wave) for wave in pool.waves[0]] == [2000, 1000]
@@ -168,7 +168,7 @@ def test_lower_rates_than_the_codecs() -> None:
             return super().__getitem__(index)
 
     notes: list[str] = []
-    reading = Reading(report=lambda figures: notes.append(figures["text"]))
+    reading = Reading(report=lambda event: notes.append(event.text))
     pool = AudioPool(Mixed(noise(2000), noise(2000)), ["noise"], 2000, reading=reading)
     assert [len(wave) for wave in pool.waves[0]] == [4000, 1000]
     assert len(notes) == 1 and "1 of 2 tracks" in notes[0] and "down to 1000 Hz" in notes[0]

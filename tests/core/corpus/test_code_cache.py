@@ -136,6 +136,19 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         cached_codes(tmp_path / "file" / "codes", KEY, Encoder())
 
 
+def test_audio_that_cannot_be_read_is_no_fault_of_the_folder(tmp_path: Path) -> None:
+    def encode(skip: int) -> Iterator[torch.Tensor]:
+        yield SEQUENCES[0]
+        raise OSError("no such drive")
+
+    with pytest.raises(OSError, match="^no such drive$"):
+        cached_codes(tmp_path / "codes", KEY, encode)
+    # What was encoded before is kept.
+    rest = Encoder()
+    assert values(cached_codes(tmp_path / "codes", KEY, rest)) == values(SEQUENCES)
+    assert rest.encoded == len(SEQUENCES) - 1
+
+
 class Noise(Dataset):
     sources = ("drums", "bass")
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,7 +67,7 @@ def test_stems_stand_at_the_level_of_the_codec(codec):
     # Mixtures at RMS 0.1 hold stems at 0.1 / hypot(0.5, 0.25), whatever the stem's own level.
     level = 0.1 / np.hypot(0.5, 0.25)
     loud = AddingCodec([0.0, level / 2, level])
-    loud.level = 0.1
+    loud.info = replace(loud.info, level=0.1)
     for scale in (0.01, 1.0):
         wave = scale * np.repeat([1.0, 1.0, 1.0, 1.0], 4)[None]
         assert encode(Tracks([wave]), loud)[0].tolist() == [2, 2, 2, 2]

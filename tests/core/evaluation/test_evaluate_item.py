@@ -1,6 +1,7 @@
 import json
 import math
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from lqsep.core.evaluation.baselines import HpssSetting, best_hpss
 from lqsep.core.evaluation.baselines_of import (
     Baselines,
     baseline_stems,
-    codec_round_trip,
+    codec_round_trips,
     fit_baselines,
 )
 from lqsep.core.evaluation.evaluate import evaluate_item
@@ -20,16 +21,18 @@ from lqsep.core.evaluation.items import load_item, plan_items
 from lqsep.core.evaluation.museval import museval_metrics
 from lqsep.core.evaluation.protocols import LQVAE2021, MUSEVAL_V4, PROTOCOLS, SI_SDR
 from lqsep.core.evaluation.raw_candidates import best_scores, pick, score_candidates
-from lqsep.core.evaluation.scores import si_sdr_scores, track_scores
+from lqsep.core.evaluation.scores import Figure, museval_scores, si_sdr_scores, track_scores
 from lqsep.core.evaluation.sound import CHUNK_RATE, ItemSound
-from lqsep.core.evaluation.summary import summarise, to_markdown
+from lqsep.core.evaluation.summary import summarise
+from lqsep.core.evaluation.tables import to_markdown
 from lqsep.core.evaluation.track_run import separate_track
-from lqsep.core.interfaces.data import Candidates, DecodedCandidates, Mixture
+from lqsep.core.inference.joint_scores import joint_scores
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates
+from lqsep.core.interfaces.data import Mixture
 from lqsep.core.separation.run import segment_generator
-from lqsep.core.signal.metrics import sdr, si_sdr
+from lqsep.core.signal.metrics import LIMIT_DB, sdr, si_sdr
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.lqvae.codec import LQVAECodec
-from lqsep.plugins.selectors.rejection import joint_scores
 
 TRACK_ESTIMATES = ["lqsep", "best-of-N", "mixture/2", "codec", "oracle-mask", "hpss"]
 CHUNK_ESTIMATES = ["lqsep", "marginal", "pair", "best-of-N", *TRACK_ESTIMATES[2:]]
@@ -118,7 +121,7 @@ def test_a_chunk_is_scored_over_two_seconds_at_mixture_level(runs, separator, da
     sound = load_item(dataset, items[0], LQVAE2021, sources=separator.sources, gains=(0.3, 0.7))
     assert media["sample_rate"] == CHUNK_RATE
     assert np.array_equal(media["mixture"], sound.mixture)
-    decoded = codec_round_trip(sound, separator.codec, separator.device)
+    decoded = codec_round_trips(sound, separator.codec, separator.device)
     for n, (source, gain) in enumerate(zip(separator.sources, (0.3, 0.7), strict=True)):
         estimate = media["estimates"][source][:, :44_100]
         truth = gain * sound.sources[n, :, :44_100]
@@ -185,13 +188,69 @@ def test_si_sdr_windows_by_hand():
     windows = [slice(start * rate, (start + 4) * rate) for start in (2, 4, 6)]
     for n in range(2):
         cut = [(stems[n, :, w], estimates[n, :, w], mixture[:, w]) for w in windows]
-        assert found["si_sdr"][n] == pytest.approx(np.mean([si_sdr(s, e) for s, e, _ in cut]))
+        values = [si_sdr(s, e) for s, e, _ in cut]
+        assert found["si_sdr"][n] == Figure(pytest.approx(np.mean(values)), 4, 1)
         gained = [si_sdr(s, e) - si_sdr(s, m) for s, e, m in cut]
-        assert found["si_sdri"][n] == pytest.approx(np.mean(gained))
+        assert found["si_sdri"][n] == Figure(pytest.approx(np.mean(gained)), 4, 1)
     silent = si_sdr_scores(stems * torch.tensor([1, 0])[:, None, None], estimates, mixture, rate)
-    assert all(math.isnan(value) for value in (*silent["si_sdr"], *silent["si_sdri"]))
-    nothing = si_sdr_scores(stems, 0 * estimates, mixture, rate)
-    assert all(math.isnan(value) for value in nothing["si_sdr"])
+    for figure in (*silent["si_sdr"], *silent["si_sdri"]):
+        assert math.isnan(figure.value) and figure.n_windows == figure.n_undefined == 4
+
+
+def track(seconds=12, rate=100):
+    """Two sources, their mixture, and estimates with errors of a tenth."""
+    generator = torch.Generator().manual_seed(0)
+    stems = torch.randn(2, 1, seconds * rate, generator=generator)
+    errors = torch.randn(2, 1, seconds * rate, generator=generator)
+    return stems, stems.sum(0), stems + 0.1 * errors
+
+
+def scores_under(protocol, stems, estimates, mixture, rate=100):
+    if protocol == "museval-v4":
+        return museval_scores(stems, estimates, rate)
+    work = si_sdr_scores if protocol == "si-sdr" else track_scores
+    return work(stems, estimates, mixture, rate)
+
+
+TRACK_PROTOCOLS = ["museval-v4", "si-sdr", "track-sdr"]
+
+
+@pytest.mark.parametrize("protocol", TRACK_PROTOCOLS)
+def test_a_silent_estimate_is_no_better_than_noise(protocol):
+    """Two thirds of it: where there was no value, the rest used to speak for the whole."""
+    stems, mixture, estimates = track()
+    noise = 0.01 * torch.randn(stems.shape, generator=torch.Generator().manual_seed(1))
+    good = scores_under(protocol, stems, estimates, mixture)
+    for part, name in ((0 * noise, "silence"), (noise, "noise")):
+        worse = torch.cat([estimates[..., :400], part[..., 400:]], -1)
+        found = scores_under(protocol, stems, worse, mixture)
+        for metric in PROTOCOLS[protocol].metrics[:1]:
+            for figure, other in zip(found[metric], good[metric], strict=True):
+                assert figure.value < other.value - 15, name
+                assert (figure.n_windows, figure.n_undefined) == (other.n_windows, 0)
+
+
+@pytest.mark.parametrize("protocol", TRACK_PROTOCOLS)
+def test_an_estimate_that_is_silent_throughout_has_a_figure(protocol):
+    stems, mixture, estimates = track()
+    found = scores_under(protocol, stems, 0 * estimates, mixture)
+    wanted = {"sdr": 0, "isr": 0, "si_sdr": -LIMIT_DB}
+    for metric in found.keys() & wanted.keys():
+        values = [figure.value for figure in found[metric]]
+        assert values == pytest.approx([wanted[metric]] * 2, abs=1e-9)
+    assert found.keys() & wanted.keys()
+    for metric in found.keys() & {"sir", "sar"}:
+        assert all(figure.n_undefined == figure.n_windows == 12 for figure in found[metric])
+
+
+@pytest.mark.parametrize("protocol", TRACK_PROTOCOLS)
+def test_a_perfect_estimate_has_the_best_figures(protocol):
+    stems, mixture, _ = track()
+    found = scores_under(protocol, stems, stems, mixture)
+    for metric in found.keys() - {"si_sdri"}:
+        assert [figure.value for figure in found[metric]] == [LIMIT_DB] * 2
+    for figures in found.values():
+        assert all(figure.n_undefined == 0 for figure in figures)
 
 
 def decoded(waves):
@@ -215,25 +274,26 @@ def test_track_scores_by_hand():
     references, estimates = torch.stack([drums, bass]), torch.stack([found_drums, found_bass])
     found = track_scores(references, estimates, drums + bass, 100)
     # Windows of 20 and 40 dB; twice 20. float32 waves
-    assert found["sdr"] == pytest.approx([30, 20], abs=1e-3)
+    near = partial(pytest.approx, abs=1e-3)
+    assert found["sdr"] == [Figure(near(30), 4, 2), Figure(near(20), 4, 2)]
     # Exact silence counts as 100 dB; in the last second nothing is heard.
-    assert found["rejection"] == pytest.approx([40, 100], abs=1e-3)
+    assert found["rejection"] == [Figure(near(40), 4, 3), Figure(near(100), 4, 3)]
     whole = [si_sdr(drums, found_drums), si_sdr(bass, found_bass)]  # one window
-    assert found["si_sdr"] == pytest.approx(whole, abs=1e-9)
+    assert [figure.value for figure in found["si_sdr"]] == pytest.approx(whole, abs=1e-9)
 
 
 def test_a_missing_source_has_a_rejection_and_no_sdr():
     wave = torch.sin(torch.arange(500.0))[None]
     references = torch.stack([wave, torch.zeros(1, 500)])
     found = track_scores(references, torch.stack([wave, wave]) / 2, wave, 100)
-    assert found["sdr"][0] == pytest.approx(20 * math.log10(2), abs=1e-5)  # float32
-    assert math.isnan(found["sdr"][1]) and math.isnan(found["si_sdr"][1])
-    assert math.isnan(found["rejection"][0])
-    assert found["rejection"][1] == pytest.approx(20 * math.log10(2), abs=1e-5)
+    assert found["sdr"][0].value == pytest.approx(20 * math.log10(2), abs=1e-5)  # float32
+    assert math.isnan(found["sdr"][1].value) and math.isnan(found["si_sdr"][1].value)
+    assert math.isnan(found["rejection"][0].value)
+    assert found["rejection"][1].value == pytest.approx(20 * math.log10(2), abs=1e-5)
 
 
 @pytest.mark.parametrize("n_candidates", [1, 2, 130])
-def test_oracle_survives_a_candidate_without_a_score(n_candidates):
+def test_oracle_survives_a_silent_candidate(n_candidates):
     generator = torch.Generator().manual_seed(0)
     truth = torch.randn(2, 1, 500, generator=generator)
     waves = truth[:, None] + torch.randn(2, n_candidates, 1, 500, generator=generator)
@@ -242,10 +302,13 @@ def test_oracle_survives_a_candidate_without_a_score(n_candidates):
     references = torch.stack([truth[:, 0], truth[:, 0] * 0.5]) * torch.tensor([0.3, 0.7])[:, None]
     scores = score_candidates(decoded(waves), references, 100, 100, 500)
     assert scores.shape == (2, 2, n_candidates)
-    assert scores.isnan().sum() == (2 if n_candidates > 1 else 0)
+    if n_candidates > 1:
+        assert scores[:, 0, 1].tolist() == [0, 0]
     for s in range(2):
-        wanted = [sdr(truth[s], wave) for wave in waves[s] if wave.any()]
+        wanted = [sdr(truth[s], wave) for wave in waves[s]]
         assert best_scores(scores)[0, s].item() == pytest.approx(max(wanted))
+    one_unknown = scores.index_fill(-1, torch.tensor([0]), math.nan)
+    assert best_scores(one_unknown).isnan().all() == (n_candidates == 1)
     assert best_scores(scores * math.nan).isnan().all()
     picks = pick(decoded(waves), waves[:, 0].sum(0), "pair")
     assert picks is not None and all(0 <= n < n_candidates for n in picks)
@@ -266,7 +329,7 @@ def test_picks_are_the_rejection_selectors(separator, dataset):
 
 
 def test_too_many_candidates_leave_the_picks_out(runs, separator, dataset, monkeypatch):
-    monkeypatch.setattr("lqsep.plugins.selectors.rejection._MOST_COMBINATIONS", 1)
+    monkeypatch.setattr("lqsep.core.inference.joint_scores._MOST_COMBINATIONS", 1)
     item = runs["lqvae2021"][0][0]
     result, _ = evaluate_item(separator, dataset, item, LQVAE2021)
     assert (
@@ -275,12 +338,12 @@ def test_too_many_candidates_leave_the_picks_out(runs, separator, dataset, monke
     assert any(note.startswith("pair: too many candidates") for note in result["notes"])
 
 
-def test_codec_round_trip_by_hand(separator):
+def test_codec_round_trips_by_hand(separator):
     """At the level that the codec brings the mixture to, then back, then times the gain."""
     codec = LQVAECodec(separator.codec.model, sample_rate=8000, level=0.2)
     sources = 0.02 * torch.randn(2, 1, 3000, generator=torch.Generator().manual_seed(0))
     sound = ItemSound(sources, (0.3, 0.7), 8000)
-    found = codec_round_trip(sound, codec, separator.device)
+    found = codec_round_trips(sound, codec, separator.device)
     scale = 0.2 / float((0.3 * sources[0] + 0.7 * sources[1]).square().mean().sqrt())
     for n, gain in enumerate(sound.gains):
         wanted = codec.decode(codec.encode(sources[n][None] * scale), 3000)[0] / scale * gain

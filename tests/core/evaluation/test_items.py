@@ -151,3 +151,9 @@ def test_mistakes():
     with pytest.raises(ConfigError, match="did you mean 'si-sdr'"):
         find_protocol("si-sdri")
     assert [find_protocol(name).name for name in PROTOCOLS] == list(PROTOCOLS)
+
+
+def test_a_seed_is_a_whole_number():
+    for seed in (-1, 1.5):
+        with pytest.raises(ConfigError, match="seed: expected a whole number, 0 or more, got"):
+            plan_items(Arrays({"a": noise(1)}), LQVAE2021, sources=SOURCES, seed=seed)

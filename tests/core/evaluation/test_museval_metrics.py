@@ -6,7 +6,7 @@ import torch
 
 from lqsep.core.errors import ConfigError, ShapeError
 from lqsep.core.evaluation.museval import METRICS, load_bss_eval, museval_metrics
-from lqsep.core.signal.metrics import candidate_sdr, windowed_sdr
+from lqsep.core.signal.metrics import LIMIT_DB, candidate_sdr, windowed_sdr
 
 WINDOW = 44_100
 
@@ -83,17 +83,77 @@ def test_where_fast_sdr_is_not_musevals():
         assert np.abs(np.delete(slow[name][0] - fast, 1)).min() > 0.1
 
 
-def test_silence_has_no_values():
-    truth = np.random.default_rng(0).standard_normal((2, 1, 2500))
-    for reference, estimate in ((truth * [[[1]], [[0]]], truth), (truth, truth * [[[0]], [[1]]])):
-        values = museval_metrics(reference, estimate, window=1000, hop=1000)
-        assert all(
-            values[name].shape == (2, 2) and np.isnan(values[name]).all() for name in METRICS
-        )
+def noisy(n_samples=4000, channels=1, seed=0):
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_normal((2, channels, n_samples))
+    return truth, truth + 0.1 * rng.standard_normal(truth.shape)
+
+
+def test_a_silent_source_has_no_values():
+    truth, found = noisy(2500)
+    values = museval_metrics(truth * [[[1]], [[0]]], found, window=1000, hop=1000)
+    assert all(values[name].shape == (2, 2) and np.isnan(values[name]).all() for name in METRICS)
     waves = torch.from_numpy(truth[:, 0])
     assert candidate_sdr(0 * waves, waves[:, None]).isnan().all()
-    assert candidate_sdr(waves, 0 * waves[:, None]).isnan().all()
-    assert candidate_sdr(waves, waves[:, None]).isposinf().all()
+    assert candidate_sdr(0 * waves, 0 * waves[:, None]).isnan().all()
+
+
+def test_a_window_with_a_silent_estimate_counts():
+    """As one that is next to silent does; museval takes such a window from all sources."""
+    truth, found = noisy(5000)
+    truth[1, :, 1000:2000] = 0
+    found[0, :, 2000:3000] = 0
+    quiet = found.copy()
+    quiet[0, :, 2000:3000] = 1e-9 * truth[1, :, 2000:3000]
+    values = museval_metrics(truth, found, window=1000, hop=1000)
+    expected = museval_metrics(truth, quiet, window=1000, hop=1000)
+    for name in METRICS:
+        # The window with the silent source stays out.
+        assert np.isnan(values[name]).tolist() == [[False, True, False, False, False]] * 2
+        assert values[name] == pytest.approx(expected[name], abs=1e-5, nan_ok=True)
+    assert values["sdr"][0, 2] == pytest.approx(0, abs=1e-9)
+    assert values["sar"][0, 2] == pytest.approx(0, abs=1e-9)
+    assert values["sdr"][1, 2] > 15
+    # museval itself, where no estimate is silent.
+    bss_eval = load_bss_eval()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slow = bss_eval(*(w.transpose(0, 2, 1) for w in (truth, quiet)), window=1000, hop=1000)
+    for name, table in zip(METRICS, slow[:4], strict=True):
+        assert expected[name] == pytest.approx(table, abs=1e-9, nan_ok=True)
+
+
+def test_channels_that_cancel_are_not_silent():
+    """museval sums the channels to know silence; the difference of two is as loud as they are."""
+    truth, found = noisy(channels=2)
+    found[0, 1, 1000:2000] = -found[0, 0, 1000:2000]
+    values = museval_metrics(truth, found, window=1000, hop=1000)
+    part = slice(1000, 2000)
+    for source in range(2):
+        plain = windowed_sdr(truth[source, :, part], found[source, :, part], 1000).median
+        assert values["sdr"][source, 1] == pytest.approx(plain, abs=1e-6)
+
+
+def test_an_estimate_that_is_silent_throughout():
+    truth, found = noisy()
+    alone = museval_metrics(truth, found, window=1000, hop=1000)
+    found[0] = 0
+    values = museval_metrics(truth, found, window=1000, hop=1000)
+    for name in ("sdr", "isr"):
+        assert values[name][0] == pytest.approx(np.zeros(4), abs=1e-9)
+    for name in ("sir", "sar"):
+        assert np.isnan(values[name][0]).all()
+    for name in METRICS:
+        assert values[name][1] == pytest.approx(alone[name][1])
+    waves = torch.from_numpy(truth[:, 0])
+    assert candidate_sdr(waves, 0 * waves[:, None]).tolist() == [[0], [0]]
+
+
+def test_a_perfect_estimate_has_the_largest_values():
+    truth, _ = noisy()
+    values = museval_metrics(truth, truth, window=1000, hop=1000)
+    assert all((values[name] == LIMIT_DB).all() for name in METRICS)
+    waves = torch.from_numpy(truth[:, 0])
+    assert (candidate_sdr(waves, waves[:, None]) == LIMIT_DB).all()
 
 
 def test_sources_that_are_the_same_have_no_values():

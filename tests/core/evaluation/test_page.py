@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import statistics
+import sys
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 import soundfile
 
 from lqsep.core.audio.files import read_audio
+from lqsep.core.errors import ConfigError
 from lqsep.core.evaluation.page import sounds as page_audio
 from lqsep.core.evaluation.page.charts import box, box_plot
 from lqsep.core.evaluation.page.document import render_page
+from lqsep.core.evaluation.page.environment import page_environment
 from lqsep.core.evaluation.page.sounds import (
     Example,
     excerpt_seconds,
@@ -24,8 +27,9 @@ from lqsep.core.evaluation.page.sounds import (
     save_example,
     sound_data,
 )
-from lqsep.core.evaluation.page.style import STYLE
 from lqsep.core.evaluation.summary import summarise
+
+STYLE = page_environment().get_template("style.css").render()
 
 RATE = 8000
 SOURCES = ("drums", "bass")
@@ -60,6 +64,8 @@ def results(n_items: int = 4, track: str = "song") -> list[dict[str, Any]]:
                     "metric": "sdr",
                     "reference": reference,
                     "value": float(generator.normal(5, 4)),
+                    "n_windows": 3,
+                    "n_undefined": 1,
                 }
                 for reference in ("original", "decoded")
                 for estimate in ESTIMATES
@@ -197,6 +203,52 @@ def test_the_summary_is_that_of_the_items(page: str, table: int, reference: str)
         assert row[3] == ("4" if len(known) == 4 else "3 (+1 undefined)")
 
 
+def test_the_page_says_what_each_row_bounds(page: str) -> None:
+    text = " ".join(Reader(page).text.split())
+    assert "upper bound" not in text
+    assert "best-of-2: each source's best candidate as decoded; no choice among the" in text
+    assert "codec: the true stems through the codec; what is decoded can hardly beat it." in text
+    assert "lqsep may beat what bounds decoding alone" in text
+    assert "oracle-mask" not in text  # no such row here
+
+
+def test_without_bounds_and_baselines_the_page_explains_none() -> None:
+    items = results()
+    for item in items:
+        item["scores"] = [s for s in item["scores"] if s["estimate"] == "lqsep"]
+    text = Reader(render_page(SETTINGS, items, summarise(items))).text
+    assert "Blue" in text and "Orange" not in text and "Grey" not in text
+
+
+def test_the_page_says_how_many_windows_have_a_value(page: str) -> None:
+    # Of every item two of three, whatever the estimate.
+    assert page.count("Windows with a value: drums 8 of 12, bass 8 of 12.") == 2
+    items = results()
+    for score in items[0]["scores"]:
+        if (score["estimate"], score["source"]) == ("codec", "bass"):
+            score["n_undefined"] = 3
+    text = render_page(SETTINGS, items, summarise(items))
+    assert "drums 8 of 12, bass 8 of 12, bass of codec 6 of 12." in text
+
+
+def test_no_number_is_minus_zero() -> None:
+    items = results(2)
+    for item in items:
+        for score in item["scores"]:
+            score["value"] = -0.001
+    tables = Reader(render_page(SETTINGS, items, summarise(items))).tables
+    cells = {cell for table in tables for row in table for cell in row}
+    assert "0.00" in cells and not any("-0.00" in cell for cell in cells)
+
+
+def test_without_jinja2_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    page_environment.cache_clear()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    items = results()
+    with pytest.raises(ConfigError, match=r"the report needs jinja2, .*'lqsep\[eval\]'$"):
+        render_page(SETTINGS, items, summarise(items))
+
+
 def test_an_undefined_value_is_no_point(page: str) -> None:
     charts = re.findall(r"<svg.*?</svg>", page, re.S)
     assert len(charts) == 4  # two references, two sources
@@ -264,29 +316,56 @@ def test_whiskers_stop_before_outliers() -> None:
     assert box([0, 1, 2, 3, 4, 100]) == (0, 1.25, 2.5, 3.75, 4)
 
 
-def numbers(pattern: str, text: str) -> list[tuple[float, float]]:
-    return [(float(a), float(b)) for a, b in re.findall(pattern, text)]
-
-
 @pytest.mark.parametrize(
     "values", [[1.25, -3.5, 12.0, 4.0], [0.0], [7.0, 7.0], [-1e-3, 2e-3], [-250.0, 1e4], [29.98]]
 )
-def test_points_and_ticks_share_one_scale(values: Sequence[float]) -> None:
+def test_points_boxes_and_ticks_share_one_scale(values: Sequence[float]) -> None:
     chart = box_plot({"a": {str(i): v for i, v in enumerate(values)}, "b": {}}, "t", "dB")
-    ticks = numbers(r'class="tick" x="([-\d.]+)" y="\d+">(-?[\d.]+)<', chart)
-    assert 2 <= len(ticks) <= 12
-    x, labels = np.array(ticks).T
-    slope, start = np.polyfit(labels, x, 1)
-    # Positions are written with one decimal.
-    assert np.abs(slope * labels + start - x).max() < 0.2
-    points = [float(x) for x in re.findall(r'<circle class="point" cx="([-\d.]+)"', chart)]
-    assert points == pytest.approx([slope * v + start for v in values], abs=0.3)
+    assert 2 <= len(chart.ticks) <= 12
+    places = np.array([tick.x for tick in chart.ticks])
+    labels = np.array([float(tick.text) for tick in chart.ticks])
+    slope, start = np.polyfit(labels, places, 1)
+
+    def place(value: float) -> float:
+        return pytest.approx(slope * value + start, abs=1e-6)
+
+    assert places.tolist() == [place(label) for label in labels]
+    row, empty = chart.rows
+    assert [(p.x, p.name, p.value) for p in row.points] == [
+        (place(value), str(i), value) for i, value in enumerate(values)
+    ]
+    assert row.box is not None
+    assert list(row.box) == [place(value) for value in box(values)]
+    assert row.mean == place(statistics.fmean(values))
     assert labels.min() <= min(values) + 1e-9 and labels.max() >= max(values) - 1e-9
+    assert [tick.text for tick in chart.ticks if tick.is_zero] in ([], ["0"], ["0.0000"])
+    assert (empty.points, empty.box, empty.mean) == ([], None, None)
+    assert 0 < row.y < empty.y < chart.bottom < chart.height
 
 
-def test_a_chart_without_values_is_drawn_empty() -> None:
+def test_a_chart_without_values_is_empty() -> None:
     chart = box_plot({"a": {"x": float("inf")}, "b": {}}, "t", "dB")
-    assert "<circle" not in chart and chart.count('class="label"') == 2
+    assert [row.label for row in chart.rows] == ["a", "b"]
+    assert all(row.box is None and not row.points for row in chart.rows)
+
+
+def test_a_chart_is_drawn_as_it_was_laid_out(page: str) -> None:
+    chart = re.findall(r"<svg.*?</svg>", page, re.S)[1]  # of the bass against the original
+    values: dict[str, dict[str, float]] = {estimate: {} for estimate in ESTIMATES}
+    for index, item in enumerate(results()):
+        for score in item["scores"]:
+            if (score["source"], score["reference"]) == ("bass", "original"):
+                values[score["estimate"]][str(index)] = score["value"]
+    wanted = box_plot(values, "t", "dB")
+    drawn = [float(x) for x in re.findall(r'<circle class="point" cx="([-\d.]+)"', chart)]
+    # Places are written with one decimal.
+    assert drawn == pytest.approx([p.x for row in wanted.rows for p in row.points], abs=0.051)
+    ticks = re.findall(r'class="tick" x="([\d.]+)" y="\d+">(-?[\d.]+)<', chart)
+    assert [text for _, text in ticks] == [tick.text for tick in wanted.ticks]
+    labels = re.findall(r'class="label"[^>]*>([^<]*)<', chart)
+    assert labels == list(ESTIMATES)
+    roles = re.findall(r'<g class="(\w+)"', chart)
+    assert roles == ["own", "bound", "base", "bound"]
 
 
 # Sounds

@@ -11,7 +11,7 @@ def table(*rows):
 def test_defaults_change_nothing():
     log_prob = table([0.5, 0.3, 0.2])
     assert filter_table(log_prob, Filters()) is log_prob
-    assert not Filters().changes_tables and not Filters().restricts_pairs
+    assert not Filters().restricts_pairs
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])

@@ -73,7 +73,9 @@ def test_scores_follow_their_hypotheses():
     for frame in range(posterior.n_frames):
         n_rows = [4, 6, 3, 5, 2][frame]
         rows = torch.randint(state.n_rows, (n_rows,), generator=rng)
-        state = posterior.extend(state, rows, random_codes(rng, n_rows))
+        state = posterior.extend(
+            state, posterior.chosen(state, random_codes(rng, n_rows), rows=rows)
+        )
     for row in range(state.n_rows):
         log_prior, log_likelihood, log_evidence, _ = rescore(posterior, state.history[row])
         # The priors' tables are float32.
@@ -93,7 +95,9 @@ def test_keeping_all_rows_equals_naming_them():
         state = posterior.start(3)
         for _ in range(posterior.n_frames):
             rows = torch.arange(3) if named else None
-            state = posterior.extend(state, rows, random_codes(rng, 3))
+            state = posterior.extend(
+                state, posterior.chosen(state, random_codes(rng, 3), rows=rows)
+            )
         finished.append(posterior.candidates(state))
     assert torch.equal(finished[0].codes, finished[1].codes)
     assert torch.equal(finished[0].log_prior, finished[1].log_prior)
@@ -104,7 +108,7 @@ def test_candidates_in_another_order():
     posterior, rng = long_memory_posterior(), generator(1)
     state = posterior.start(3)
     for _ in range(posterior.n_frames):
-        state = posterior.extend(state, None, random_codes(rng, 3))
+        state = posterior.extend(state, posterior.chosen(state, random_codes(rng, 3)))
     plain, turned = posterior.candidates(state), posterior.candidates(state, torch.tensor([2, 0]))
     assert plain.codes.shape == (2, 3, 5) and turned.codes.shape == (2, 2, 5)
     assert torch.equal(turned.codes, plain.codes[:, [2, 0]])
@@ -117,7 +121,7 @@ def test_draw_reports_the_exact_evidence_and_proposal():
     state = posterior.start(4)
     for frame in range(posterior.n_frames):
         drawn = posterior.draw(state, rng)
-        state = posterior.extend(state, None, drawn.codes)
+        state = posterior.extend(state, drawn)
         for row in range(4):
             step = rescore(posterior, state.history[row])[3]
             expected = step.log_posterior[0, drawn.codes[row, 0], drawn.codes[row, 1]]
@@ -131,7 +135,7 @@ def test_log_evidence_is_the_importance_weight():
     posterior, rng = long_memory_posterior(), generator(2)
     state = posterior.start(6)
     for _ in range(posterior.n_frames):
-        state = posterior.extend(state, None, posterior.draw(state, rng).codes)
+        state = posterior.extend(state, posterior.draw(state, rng))
     found = posterior.candidates(state)
     weight = found.log_posterior - found.log_proposal
     torch.testing.assert_close(weight, found.log_evidence, atol=1e-5, rtol=0)
@@ -180,7 +184,7 @@ def test_filtered_draws(filters):
             assert float(drawn.log_evidence[row]) == pytest.approx(float(evidence), abs=1e-5)
         log_proposal += drawn.log_proposal
         log_evidence += drawn.log_evidence
-        state = posterior.extend(state, None, drawn.codes)
+        state = posterior.extend(state, drawn)
     torch.testing.assert_close(state.log_proposal, log_proposal)
     torch.testing.assert_close(state.log_evidence, log_evidence)
     exact = enumerate_posterior(posterior)
@@ -205,8 +209,7 @@ def test_top_ranks_by_filtered_scores(filters):
             for i, j in (step > -math.inf).nonzero().tolist():
                 everything[(*path, i, j)] = scores[path] + float(step[i, j] + evidence)
         best = sorted(everything, key=everything.get, reverse=True)[:6]
-        rows, codes = posterior.top(state, 6, filters)
-        state = posterior.extend(state, rows, codes)
+        state = posterior.extend(state, posterior.top(state, 6, filters))
         assert [tuple(path.T.flatten().tolist()) for path in state.history] == best
         scores = {path: everything[path] for path in best}
         for row, path in enumerate(best):
@@ -225,9 +228,9 @@ def test_other_filters_on_the_same_state():
 
 def test_top_over_all_pairs_gives_each_once():
     posterior = random_posterior(0, n_codes=SIZES)
-    rows, codes = posterior.top(posterior.start(2), 1000)
-    assert len(rows) == 2 * 3 * 4
-    assert len(torch.cat([rows[:, None], codes], 1).unique(dim=0)) == 24
+    found = posterior.top(posterior.start(2), 1000)
+    assert len(found.rows) == 2 * 3 * 4
+    assert len(torch.cat([found.rows[:, None], found.codes], 1).unique(dim=0)) == 24
 
 
 def test_impossible_frames_name_the_frame():
@@ -235,7 +238,7 @@ def test_impossible_frames_name_the_frame():
     posterior.bound.log_likelihood[2] = -math.inf
     state = posterior.start(2)
     for _ in range(2):
-        state = posterior.extend(state, None, posterior.draw(state, generator()).codes)
+        state = posterior.extend(state, posterior.draw(state, generator()))
     with pytest.raises(EmptySupportError, match="frame 2"):
         posterior.draw(state, generator())
     with pytest.raises(EmptySupportError, match="frame 2"):
@@ -254,18 +257,19 @@ def disjoint_posterior():
 def test_one_impossible_hypothesis():
     posterior = disjoint_posterior()
     codes = torch.tensor([[0, 0], [1, 1]])
-    state = posterior.extend(posterior.start(2), None, codes)
+    state = posterior.start(2)
+    state = posterior.extend(state, posterior.chosen(state, codes))
     with pytest.raises(EmptySupportError, match="frame 1"):
         posterior.draw(state, generator())
     # A search goes on with the other hypothesis.
-    rows, _ = posterior.top(state, 10)
-    assert set(rows.tolist()) == {0}
+    assert set(posterior.top(state, 10).rows.tolist()) == {0}
 
 
 def test_scores_of_impossible_codes_are_minus_infinity_not_nan():
     posterior = disjoint_posterior()
-    state = posterior.extend(posterior.start(1), None, torch.tensor([[1, 1]]))
-    state = posterior.extend(state, None, torch.tensor([[1, 1]]))
+    state = posterior.start(1)
+    state = posterior.extend(state, posterior.chosen(state, torch.tensor([[1, 1]])))
+    state = posterior.extend(state, posterior.chosen(state, torch.tensor([[1, 1]])))
     for values in (state.log_likelihood, state.log_evidence, state.log_proposal, state.score):
         assert float(values) == -math.inf
 
@@ -294,7 +298,8 @@ def test_draws_from_a_shared_list_are_those_of_hypotheses_on_their_own(filters, 
     posterior = random_posterior(3, n_codes=SIZES)
     # Three different pasts, in a mixed order: three lists.
     codes = torch.tensor([[0, 0], [1, 3], [2, 1]])[torch.arange(60) % 3]
-    state = posterior.extend(posterior.start(60), None, codes)
+    state = posterior.start(60)
+    state = posterior.extend(state, posterior.chosen(state, codes))
     uniform = torch.rand(50, 2, dtype=torch.float64, generator=generator(4))
     rows = torch.randint(60, (50,), generator=generator(5))
     gone_through = []
@@ -304,7 +309,8 @@ def test_draws_from_a_shared_list_are_those_of_hypotheses_on_their_own(filters, 
     together = posterior.draw(state, None, filters, rows=rows, uniform=uniform).codes
     assert len(gone_through) == 3
     for row, number, drawn in zip(rows.tolist(), uniform, together, strict=True):
-        alone = posterior.extend(posterior.start(1), None, codes[row : row + 1])
+        alone = posterior.start(1)
+        alone = posterior.extend(alone, posterior.chosen(alone, codes[row : row + 1]))
         on_its_own = posterior.draw(alone, None, filters, uniform=number[None]).codes
         assert torch.equal(on_its_own[0], drawn)
     assert len({tuple(pair) for pair in together.tolist()}) > 4
@@ -328,7 +334,7 @@ def test_prompt_conditions_the_priors_only():
     rng = generator(1)
     state = posterior.start(3)
     for _ in range(posterior.n_frames):
-        state = posterior.extend(state, None, random_codes(rng, 3))
+        state = posterior.extend(state, posterior.chosen(state, random_codes(rng, 3)))
     found = posterior.candidates(state)
     assert found.codes.shape == (2, 3, 5), "the prompt is no part of the candidates"
     for row in range(3):
@@ -401,7 +407,7 @@ def test_long_sequences_run_over_windows(contexts, n_prompt):
     state, rng = posterior.start(3), generator(1)
     for _ in range(posterior.n_frames):
         rows = torch.randint(3, (3,), generator=rng)
-        state = posterior.extend(state, rows, random_codes(rng, 3))
+        state = posterior.extend(state, posterior.chosen(state, random_codes(rng, 3), rows=rows))
     for row in range(3):
         expected = run_over_windows(posterior, state.history[row], prompt[0])
         torch.testing.assert_close(state.log_prior[:, row], expected, atol=1e-4, rtol=0)
@@ -428,7 +434,9 @@ def test_last_frame_does_not_step_the_priors():
         prior.step = counting
     state = posterior.start(2)
     for _ in range(3):
-        state = posterior.extend(state, None, torch.zeros(2, 2, dtype=torch.int64))
+        state = posterior.extend(
+            state, posterior.chosen(state, torch.zeros(2, 2, dtype=torch.int64))
+        )
     assert len(steps) == 2 * 3
     assert state.tables == () and state.likelihood is None
 
@@ -444,7 +452,9 @@ def test_history_has_exactly_the_frames_so_far():
     posterior.bound.at = recording
     state = posterior.start(2)
     for _ in range(4):
-        state = posterior.extend(state, None, torch.ones(2, 2, dtype=torch.int64))
+        state = posterior.extend(
+            state, posterior.chosen(state, torch.ones(2, 2, dtype=torch.int64))
+        )
     assert seen == [(frame, (2, 2, frame)) for frame in range(4)]
 
 
@@ -455,7 +465,7 @@ def test_wrong_parts_are_refused():
     with pytest.raises(IncompatibleComponentsError, match=r"\(3, 4\)"):
         SequencePosterior(posterior.priors[::-1], posterior.bound).start(1)
     with pytest.raises(ShapeError, match="frame 0"):
-        posterior.extend(posterior.start(2), None, torch.zeros(3, 2, dtype=torch.int64))
+        posterior.chosen(posterior.start(2), torch.zeros(3, 2, dtype=torch.int64))
     with pytest.raises(ValueError, match="1 or more"):
         posterior.top(posterior.start(1), 0)
 
@@ -514,6 +524,8 @@ def test_markov_is_none_where_there_is_no_chain():
 
 def test_adapt_passes_on_to_the_likelihood():
     class Adapting(DenseBound):
+        can_adapt = True
+
         def adapt(self, marginals, frames=None) -> BoundLikelihood:
             values = marginals[0][:, :, None] + marginals[1][:, None]
             return DenseBound(self.log_likelihood + values)
@@ -544,8 +556,8 @@ def test_runs_on_a_gpu():
     for posterior in (on_cpu, on_gpu):
         state, rng = posterior.start(32), generator(1)
         for _ in range(posterior.n_frames - 1):
-            state = posterior.extend(state, None, posterior.draw(state, rng).codes)
-        state = posterior.extend(state, *posterior.top(state, 32))
+            state = posterior.extend(state, posterior.draw(state, rng))
+        state = posterior.extend(state, posterior.top(state, 32))
         found.append(posterior.candidates(state))
     assert torch.equal(found[0].codes, found[1].codes.cpu())
     difference = found[0].log_evidence - found[1].log_evidence.cpu()

@@ -47,7 +47,7 @@ def test_what_is_not_finite_becomes_null(tmp_path):
 
 
 def test_every_field_is_documented():
-    page = Path(__file__).parents[2] / "docs" / "report.md"
+    page = Path(__file__).parents[3] / "docs" / "report.md"
     documented = page.read_text()
     data = report().to_dict()
     for name in [*data, *data["segments"][0], *data["input"]]:

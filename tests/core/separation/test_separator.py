@@ -2,6 +2,7 @@
 
 import json
 import logging
+import weakref
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import torch
 
 from lqsep.core.audio.files import write_audio
 from lqsep.core.audio.mono import is_mid_silent
-from lqsep.core.errors import AudioError, DeviceError, DeviceMemoryError
-from lqsep.core.interfaces.data import Mixture, Selection
+from lqsep.core.errors import AudioError, ConfigError, DeviceError, DeviceMemoryError
+from lqsep.core.interfaces.candidates import Selection
+from lqsep.core.interfaces.data import Mixture
 from lqsep.core.interfaces.refiner import Refiner
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.separation import run as separation_run
@@ -117,6 +119,46 @@ def test_the_report_says_where_candidates_differ():
     curves = alone.report.segments[0].disagreement.values()
     # One candidate agrees with itself, but for the rounding of squares in float32.
     assert all(value < 1e-6 for curve in curves for value in curve)
+
+
+def test_a_segments_timings_are_those_of_its_separation():
+    """Waves that are asked for later are decoded later, and not in that time."""
+    mixture, _ = example()
+    run = make(sampler=AncestralSampler(8)).stream((mixture, RATE))
+    _, result = next(run.segments())
+    kept = dict(result.timings)
+    assert result.decoded.chosen(torch.arange(8)).shape[1] == 8
+    assert result.timings == kept
+    (report,) = run.report().segments
+    assert report.timings_s.pop("compare") > 0
+    assert report.timings_s == kept
+
+
+def test_a_run_may_be_iterated_again():
+    mixture, _ = example()
+    run = make(sampler=AncestralSampler(2)).stream((np.tile(mixture, 2) * [[1], [-1]], RATE))
+    first, found = [block.stems for block in run], run.report()
+    again, same = [block.stems for block in run], run.report()
+    assert torch.equal(torch.cat(first, -1), torch.cat(again, -1))
+    assert found.warnings and same.warnings == found.warnings
+    assert [s.start_s for s in same.segments] == [s.start_s for s in found.segments]
+    next(iter(run))
+    assert len(run.report().segments) == 1
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "0", None])
+def test_a_seed_is_a_whole_number(seed):
+    mixture, _ = example()
+    with pytest.raises(ConfigError, match="seed: expected a whole number, 0 or more, got"):
+        make().separate((mixture, RATE), seed=seed)
+    with pytest.raises(ConfigError, match="seed: expected"):
+        separation_run.segment_generator(seed, 0)
+
+
+def test_seeds_of_numpy_are_seeds():
+    mixture, _ = example()
+    run = make(sampler=AncestralSampler(2)).stream((mixture, RATE), seed=np.int64(3))
+    assert json.loads(json.dumps(run.report().to_dict()))["seed"] == 3
 
 
 def test_segments_are_primed_with_the_codes_before_them():
@@ -265,11 +307,11 @@ def test_the_report_says_what_ran(tmp_path):
     assert all(a[0] <= total_s for a in seen)
     result.save(tmp_path / "out")
     report = json.loads((tmp_path / "out" / "lqsep.json").read_text())
-    assert report["schema_version"] == 1
+    assert report["schema_version"] == 2
     assert report["seed"] == 9
     assert report["input"]["n_samples"] == mixture.shape[1]
     assert report["sources"] == ["drums", "bass"]
-    assert {"encode", "sample", "decode", "select", "refine"} == set(
+    assert {"encode", "sample", "decode", "select", "refine", "compare"} == set(
         report["segments"][0]["timings_s"]
     )
     assert report["segments"][0]["scores"] == {"first": 1.0}
@@ -297,6 +339,8 @@ class Starved(BeamSampler):
 
     def sample(self, posterior, *, generator, on_frame=None):
         if posterior.n_frames > 50:
+            large = torch.zeros(10)
+            self.large = weakref.ref(large)
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB.")
         return super().sample(posterior, generator=generator, on_frame=on_frame)
 
@@ -311,7 +355,7 @@ def test_memory_that_runs_out_is_one_line_that_says_what_to_do():
     assert "\n" not in message
     # This input's fault alone: other inputs go on, and nothing keeps the failed call's tensors.
     assert isinstance(caught.value, DeviceMemoryError) and caught.value.exit_code == 1
-    assert caught.value.__context__ is None
+    assert separator.sampler.large() is None
     assert separator.separate((mixture[:, :160], RATE)).stems["drums"].shape == (1, 160)
 
 
@@ -338,3 +382,18 @@ def test_decoding_remembers_what_fits(caplog):
     assert len(caplog.records) == 2  # 8 to 4 to 2, in the first segment alone
     for name, stem in expected.stems.items():
         assert np.array_equal(found.stems[name], stem)
+
+
+def test_a_model_is_changed_from_python_as_by_the_flags(tiny_model):
+    made = Separator.from_pretrained(
+        tiny_model, device="cpu", sampler="smc", candidates=3, gains={"drums": 0.7}, refiners=[],
+        sigma=0.3, overrides=["sampler.n_islands=1"],
+    )  # fmt: skip
+    assert made.config["sampler"]["type"] == "smc" and made.config["sampler"]["n_islands"] == 1
+    assert made.sampler.n_candidates == 3
+    assert made.gains == (0.7, 0.5) and made.refiners == ()
+    assert made.likelihood.sigma == 0.3
+    with pytest.raises(ConfigError, match="no source named 'drum'; did you mean 'drums'"):
+        Separator.from_pretrained(tiny_model, gains={"drum": 0.7})
+    with pytest.raises(ConfigError, match=r"model.toml, with other settings: sampler.type: no"):
+        Separator.from_pretrained(tiny_model, sampler="smk")

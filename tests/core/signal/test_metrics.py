@@ -6,6 +6,7 @@ import torch
 
 from lqsep.core.errors import ShapeError
 from lqsep.core.signal.metrics import (
+    LIMIT_DB,
     WindowedScore,
     sdr,
     si_sdr,
@@ -29,6 +30,15 @@ def test_sdr_by_hand():
     assert sdr(reference, reference) == math.inf
     assert math.isnan(sdr(0 * reference, 0 * reference))
     assert sdr(0 * reference, reference) == -math.inf
+
+
+def test_si_sdr_of_silence():
+    """A silent estimate has nothing of the reference, and no scale makes it have."""
+    reference = np.random.default_rng(0).standard_normal((2, 999))
+    assert si_sdr(reference, 0 * reference) == -math.inf
+    assert si_sdr(reference, reference) == si_sdr(reference, 2 * reference) == math.inf
+    assert math.isnan(si_sdr(0 * reference, reference))
+    assert math.isnan(si_sdr(0 * reference, 0 * reference))
 
 
 @pytest.mark.parametrize("name", ["sdr", "sdr_est_tail_zeroed", "sdr_first_30000"])
@@ -98,6 +108,26 @@ def test_silent_windows_are_left_out_and_counted():
     nothing = windowed_sdr(0 * reference, estimate, 100)
     assert (nothing.values, nothing.n_silent) == ((), 4)
     assert math.isnan(nothing.median) and math.isnan(nothing.mean)
+
+
+def test_windows_are_within_a_limit():
+    """So that a perfect window, or one without anything of its source, leaves a mean."""
+    rng = np.random.default_rng(0)
+    reference, noise = rng.standard_normal((2, 300))
+    estimate = np.where(np.arange(300) < 100, reference, reference + 0.1 * noise)
+    estimate[200:] = 0
+    for windowed, metric, silent in (
+        (windowed_sdr, sdr, 0.0),
+        (windowed_si_sdr, si_sdr, -LIMIT_DB),
+    ):
+        found = windowed(reference, estimate, 100, window_s=1, hop_s=1)
+        between = metric(reference[100:200], estimate[100:200])
+        assert found.values == pytest.approx((LIMIT_DB, between, silent))
+        assert found.mean == pytest.approx((LIMIT_DB + between + silent) / 3)
+    # Finite ones, too: rounding, or nothing but rounding.
+    tiny = windowed_sdr(reference, reference * (1 + 1e-9), 100, window_s=3)
+    assert tiny.values == (LIMIT_DB,)
+    assert windowed_sdr(1e-3 * reference, 1e3 * noise, 100, window_s=3).values == (-LIMIT_DB,)
 
 
 def test_median_with_infinite_values():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lqsep.core.errors import ShapeError
-from lqsep.core.signal.metrics import sdr, si_sdr, windowed_sdr, windowed_si_sdr
+from lqsep.core.signal.metrics import LIMIT_DB, sdr, si_sdr, windowed_sdr, windowed_si_sdr
 from lqsep.core.signal.running_scores import RunningScore
 
 RATE = 100
@@ -40,11 +40,15 @@ def test_blocks_of_any_size_give_the_metrics_of_the_whole(n_samples, size):
 def test_extremes():
     wave, nothing = torch.ones(1, 300), torch.zeros(1, 300)
     equal = scored(wave, wave, 300)
-    assert equal.sdr == equal.sdr_median == equal.si_sdr == math.inf
+    assert equal.sdr == equal.sdr_median == equal.si_sdr == equal.si_sdr_median == LIMIT_DB
     silent_estimate = scored(wave, nothing, 300)
-    assert (silent_estimate.sdr, silent_estimate.si_sdr_median) == (0, -math.inf)
-    silent_reference = scored(nothing, wave, 300)
-    assert math.isnan(silent_reference.sdr_median) and silent_reference.n_silent == 3
+    assert (silent_estimate.sdr, silent_estimate.sdr_median) == (0, 0)
+    assert silent_estimate.si_sdr == silent_estimate.si_sdr_median == -LIMIT_DB
+    for estimate in (wave, nothing):
+        silent_reference = scored(nothing, estimate, 300)
+        assert silent_reference.n_silent == 3
+        assert math.isnan(silent_reference.sdr) and math.isnan(silent_reference.si_sdr)
+        assert math.isnan(silent_reference.sdr_median)
 
 
 def test_mistakes():

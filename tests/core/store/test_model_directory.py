@@ -1,22 +1,25 @@
 """Model directories: found, loaded, verified, updated; what does not fit is refused."""
 
+import resource
 import shutil
+from dataclasses import replace
 
 import pytest
+import tomli_w
 import torch
 
 from lqsep import Registry, load_model
-from lqsep.core.components.config import read_toml
+from lqsep.core.components.overrides import read_toml
 from lqsep.core.errors import (
     CheckpointError,
     ConfigError,
     DeviceError,
     IncompatibleComponentsError,
 )
+from lqsep.core.store.devices import resolve_device
 from lqsep.core.store.model_directory import (
     find_config,
     model_name,
-    resolve_device,
     update_model_toml,
     verify_model,
 )
@@ -171,15 +174,91 @@ def test_updating_keeps_what_is_there_and_hashes_files(model):
     assert after["sources"] == before["sources"]
 
 
-def test_a_new_directory_keeps_the_recipe_as_metadata(tmp_path):
-    config = {"codec": {"type": "x"}, "train": {"codec": {"steps": 3}}, "model": {"licence": "MIT"}}
+def test_a_new_directory_describes_what_is_used_only(tmp_path):
+    config = {"codec": {"type": "x"}, "train": {"codec": {"steps": 3}}, "data": {"train": {}}}
     update_model_toml(tmp_path / "new", config=config)
     written = read_toml(tmp_path / "new" / "model.toml")
-    assert written["model"]["recipe"]["train"] == {"codec": {"steps": 3}}
-    assert written["model"]["licence"] == "MIT"
-    assert "train" not in written
+    assert written == {"codec": {"type": "x"}, "model": {"files": {}}}
     with pytest.raises(ConfigError, match="not a model directory"):
         update_model_toml(tmp_path / "empty")
     with pytest.raises(CheckpointError, match="cannot read"):
         update_model_toml(tmp_path / "new", files=["absent.safetensors"])
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["model.toml"]
+
+
+def test_a_hash_is_checked_however_the_file_is_spelt(model):
+    setting = 'sources.drums.prior.checkpoint="./prior.drums.safetensors"'
+    assert load_model(model, overrides=[setting]).priors.keys() == {"drums", "bass"}
+    # Weights of another source: they load, but they are not what was declared.
+    shutil.copy(model / "prior.bass.safetensors", model / "prior.drums.safetensors")
+    with pytest.raises(CheckpointError, match="is not the file its model.toml describes"):
+        load_model(model, overrides=[setting])
+
+
+@pytest.mark.parametrize("name", ["../other/codec.safetensors", "{other}/codec.safetensors", "x/y"])
+def test_weights_are_files_of_the_model_alone(model, tiny_model, tmp_path, name):
+    other = shutil.copytree(tiny_model, tmp_path / "other")
+    setting = f"codec.checkpoint='{name.format(other=other)}'"
+    with pytest.raises(CheckpointError, match="expected the plain name of a file in"):
+        load_model(model, overrides=[setting])
+
+
+def test_a_link_out_of_the_model_is_refused(model, tiny_model):
+    (model / "codec.safetensors").unlink()
+    (model / "codec.safetensors").symlink_to(tiny_model / "codec.safetensors")
+    with pytest.raises(CheckpointError, match="is a link to .*; expected the file itself"):
+        load_model(model)
+
+
+def test_a_model_without_hashes_is_unverified(model, caplog):
+    data = read_toml(model / "model.toml")
+    del data["model"]["files"]
+    (model / "model.toml").write_text(tomli_w.dumps(data))
+    for _ in range(2):
+        load_model(model)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3 and all(text.startswith("unverified: ") for text in said)
+
+
+def test_a_configuration_elsewhere_uses_the_weights_of_a_model(model, tmp_path, caplog):
+    data = read_toml(model / "model.toml")
+    del data["model"]
+    for weights in (str(model), "copy"):  # relative to the configuration
+        (tmp_path / "mine.toml").write_text(tomli_w.dumps({**data, "weights": weights}))
+        found = load_model(tmp_path / "mine.toml")
+        assert found.codec.fingerprint == load_model(model).codec.fingerprint
+    assert not caplog.records
+    (model / "codec.safetensors").write_bytes(b"changed")
+    with pytest.raises(CheckpointError, match="is not the file its model.toml describes"):
+        load_model(tmp_path / "mine.toml")
+    (tmp_path / "mine.toml").write_text(tomli_w.dumps({**data, "weights": "nowhere"}))
+    with pytest.raises(CheckpointError, match="no model named 'nowhere'"):
+        load_model(tmp_path / "mine.toml")
+
+
+def test_a_name_in_the_place_of_a_source_index(tiny_model):
+    codec = load_model(tiny_model).codec
+    with pytest.raises(IncompatibleComponentsError, match="source 'bass': expected the index"):
+        codec.codebook_size("bass")
+    context = replace(load_model(tiny_model).context, source="bass")
+    assert context.source_index == 1
+    assert codec.codebook_size(context.source_index) > 0
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "codec.width=16384",
+        "codec.codebook_size=65536",
+        "sources.drums.prior.width=65536",
+        "sources.drums.prior.depth=64",
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_take_no_memory(tiny_model, setting):
+    """Gigabytes of network would be made before the weights are looked at."""
+    load_model(tiny_model)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match="expected|missing"):
+        load_model(tiny_model, overrides=[setting])
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 100_000  # kB

@@ -117,9 +117,37 @@ def test_codec_fingerprint_must_match_where_it_is_known():
 
 def test_what_cannot_be_written_is_named_alone(tmp_path):
     """Neither the temporary name nor what the tensors are for."""
-    for path in (Path("/proc/a.safetensors"), tmp_path / ("a" * 250)):
+    for path in (Path("/proc/a.safetensors"), tmp_path / ("a" * 256)):
         with pytest.raises(CheckpointError) as caught:
             save_weights(path, {"counts": torch.ones(2)}, {})
         assert str(caught.value).startswith(f"cannot write {path}: ")
-        assert ".part" not in str(caught.value) and "weights" not in str(caught.value)
+        assert ".lqsep-" not in str(caught.value) and "weights" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_tensors_are_the_same_bytes(tmp_path):
+    """safetensors orders metadata by chance, in every process anew."""
+    metadata = {f"key {n}": "ä" * n for n in range(12)}
+    tensors = {"b": torch.arange(3), "a": torch.ones(2, 2)}
+    save_weights(tmp_path / "one", tensors, metadata)
+    backwards = dict(reversed(metadata.items()))
+    save_weights(tmp_path / "two", dict(reversed(tensors.items())), backwards)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    found = load_weights(tmp_path / "one")
+    assert found.metadata == metadata
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_values_that_are_no_numbers_are_refused(tmp_path, value):
+    path = tmp_path / "weights"
+    save_weights(path, {"fine": torch.ones(3), "b": torch.tensor([1.0, value])}, {})
+    with pytest.raises(CheckpointError, match=r"'b' has values that are no numbers"):
+        load_weights(path)
+
+
+def test_integers_in_the_place_of_floats_are_refused():
+    module = torch.nn.Linear(2, 2)
+    tensors = {name: tensor.view(torch.int32) for name, tensor in module.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"holds torch.int32, expected torch.float32"):
+        load_module(module, tensors, "file")

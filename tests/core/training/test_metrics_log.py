@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from lqsep.core.errors import ConfigError, LqsepError
+from lqsep.core.training.events import say_nothing
 from lqsep.core.training.metrics_log import MetricsLog, _start_trackers
 
 
 def open_log(folder: Path, *, after_step: int = 0, trackers: tuple[str, ...] = ()) -> MetricsLog:
-    return MetricsLog(
-        folder, "run", after_step=after_step, report=lambda figures: None, trackers=trackers
-    )
+    return MetricsLog(folder, "run", after_step=after_step, report=say_nothing, trackers=trackers)
 
 
 def test_json_lines_always(tmp_path: Path) -> None:

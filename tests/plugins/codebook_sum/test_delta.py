@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
@@ -15,6 +15,7 @@ from lqsep.plugins.codebook_sum import plugin
 from lqsep.plugins.codebook_sum.config import DeltaConfig
 from lqsep.plugins.codebook_sum.delta import BoundDelta, DeltaLikelihood
 from lqsep.plugins.codebook_sum.table import SumTable, build_sum_table, save_table
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.toys import AddingCodec
 
@@ -31,7 +32,7 @@ def codebook(size: int = 12, dim: int = 3) -> torch.Tensor:
 
 def encoded(*codes: int) -> EncodedMixture:
     latents = torch.full((len(codes), 3), torch.nan)  # not to be looked at
-    return EncodedMixture(latents, torch.tensor(codes), 1.0, 64 * len(codes))
+    return EncodedMixture(torch.zeros(1, 64 * len(codes)), latents, torch.tensor(codes), 1.0)
 
 
 def values(bound: BoundDelta, frame: int, size: int) -> torch.Tensor:
@@ -93,7 +94,8 @@ def test_reference_values(golden) -> None:
     likelihood = DeltaLikelihood(vectors, table=SumTable(table, (0.5, 0.5), "golden"))
     codes = torch.from_numpy(recorded["mix_codes"][0]).long()
     bound = likelihood.bind(
-        EncodedMixture(torch.zeros(64, vectors.shape[1]), codes, 1.0, 4096), (0.5, 0.5)
+        EncodedMixture(torch.zeros(1, 4096), torch.zeros(64, vectors.shape[1]), codes, 1.0),
+        (0.5, 0.5),
     )
     for place, step in enumerate(recorded["delta_steps"].tolist()):
         found = values(bound, step, 64)
@@ -112,7 +114,8 @@ def test_reference_posterior(golden) -> None:
     likelihood = DeltaLikelihood(vectors, table=SumTable(table, (0.5, 0.5), "golden"))
     codes = torch.from_numpy(recorded["mix_codes"][0]).long()
     bound = likelihood.bind(
-        EncodedMixture(torch.zeros(64, vectors.shape[1]), codes, 1.0, 4096), (0.5, 0.5)
+        EncodedMixture(torch.zeros(1, 4096), torch.zeros(64, vectors.shape[1]), codes, 1.0),
+        (0.5, 0.5),
     )
     for place, step in enumerate(recorded["delta_steps"].tolist()):
         posterior = torch.from_numpy(recorded["delta_log_posterior_intended"][place]).double().T
@@ -141,7 +144,7 @@ def test_what_does_not_fit() -> None:
         IncompatibleComponentsError, match="'delta': separation works on 2 sources, got 3"
     ):
         likelihood.bind(encoded(0), (0.3, 0.3, 0.4))
-    without_codes = EncodedMixture(torch.zeros(4, 3), None, 1.0, 256)
+    without_codes = EncodedMixture(torch.zeros(1, 256), torch.zeros(4, 3), None, 1.0)
     with pytest.raises(IncompatibleComponentsError, match="'delta': the codec gives no codes"):
         likelihood.bind(without_codes, GAINS)
     table = SumTable(torch.zeros(11, 11, dtype=torch.int32), GAINS, "codec")
@@ -154,14 +157,7 @@ def test_what_does_not_fit() -> None:
 
 def test_build(tmp_path: Path) -> None:
     codec = AddingCodec((0.0, 0.25, 0.5))
-    context = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=codec,
-        base_dir=tmp_path,
-    )
+    context = build_context(tmp_path, gains=GAINS, codec=codec)
     registered = Registry.from_plugins(codebook_sum=plugin).find(Kind.LIKELIHOOD, "delta")
     built = build(registered, DeltaConfig(mass=0.5), context).bind(encoded(0, 1, 2), GAINS)
     assert built.at(0, NO_HISTORY).upper.isfinite()

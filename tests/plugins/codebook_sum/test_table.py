@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lqsep.core.errors import CheckpointError, ShapeError
+from lqsep.core.errors import CheckpointError, IncompatibleComponentsError, ShapeError
 from lqsep.core.store.weights import load_weights, save_weights
 from lqsep.plugins.codebook_sum.table import (
     build_sum_table,
@@ -229,3 +229,8 @@ def test_other_files_are_refused(
 def test_missing_table(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no weights file"):
         load_table(tmp_path / "sums.safetensors")
+
+
+def test_tables_are_of_two_sources() -> None:
+    with pytest.raises(IncompatibleComponentsError, match=r"the table of code sums: .* got 3"):
+        build_sum_table(random_codebook(4, 2), (0.3, 0.3, 0.4))

@@ -1,6 +1,8 @@
 """Counting triples: against a plain count, whatever the buffer, and on tracks of known codes."""
 
 from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,12 +137,14 @@ def test_the_seed_decides() -> None:
 class LoudCodec(AddingCodec):
     """Brings the mixture to an RMS of 0.2, as trained codecs do."""
 
-    level = 0.2
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.info = replace(self.info, level=0.2)
 
     def analyse(self, wave: torch.Tensor) -> EncodedMixture:
-        scale = self.level / float(wave.square().mean().sqrt())
+        scale = 0.2 / float(wave.square().mean().sqrt())
         found = super().analyse(wave * scale)
-        return EncodedMixture(found.latents, found.codes, scale, found.n_samples)
+        return EncodedMixture(found.wave, found.latents, found.codes, scale)
 
 
 def test_sources_stand_at_the_scale_of_the_mixture() -> None:
@@ -166,7 +170,7 @@ def test_progress_and_short_tracks() -> None:
 class SilentCodec(AddingCodec):
     def analyse(self, wave: torch.Tensor) -> EncodedMixture:
         found = super().analyse(wave)
-        return EncodedMixture(found.latents, None, 1.0, found.n_samples)
+        return EncodedMixture(found.wave, found.latents, None, 1.0)
 
 
 def test_what_cannot_be_counted() -> None:

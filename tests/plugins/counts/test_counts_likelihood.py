@@ -20,6 +20,7 @@ from lqsep.plugins.counts.likelihood import CountsLikelihood
 from lqsep.plugins.counts.store import TripleCounts, load_counts, save_counts
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.dense import dense_values
 from lqsep.testing.toys import AddingCodec, enumerate_posterior, random_markov_prior
@@ -39,7 +40,7 @@ def random_counts(size: int = SIZE, n: int = 60, seed: int = 0) -> TripleCounts:
 
 def encoded(codes: list[int]) -> EncodedMixture:
     latents = torch.full((len(codes), 2), torch.nan)  # not to be looked at
-    return EncodedMixture(latents, torch.tensor(codes), 1.0, 4 * len(codes))
+    return EncodedMixture(torch.zeros(1, 4 * len(codes)), latents, torch.tensor(codes), 1.0)
 
 
 def expected_values(
@@ -165,7 +166,7 @@ def test_what_does_not_fit() -> None:
     with pytest.raises(IncompatibleComponentsError, match="works on 2 sources, got 3"):
         likelihood.bind(encoded([0]), (0.3, 0.3, 0.4))
     with pytest.raises(IncompatibleComponentsError, match="no codes of the mixture"):
-        likelihood.bind(EncodedMixture(torch.zeros(1, 2), None, 1.0, 4), GAINS)
+        likelihood.bind(EncodedMixture(torch.zeros(1, 4), torch.zeros(1, 2), None, 1.0), GAINS)
 
 
 def test_settings_are_checked() -> None:
@@ -176,21 +177,14 @@ def test_settings_are_checked() -> None:
 
 
 def context(folder: Path, **changes: object) -> BuildContext:
-    facts = dict(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=AddingCodec([0.1 * k for k in range(SIZE)]),
-        base_dir=folder,
-    )
-    return BuildContext(**(facts | changes))
+    facts = {"gains": GAINS, "codec": AddingCodec([0.1 * k for k in range(SIZE)])}
+    return build_context(folder, **(facts | changes))
 
 
-def build_from(config: CountsConfig, build_context: BuildContext) -> CountsLikelihood:
+def build_from(config: CountsConfig, context: BuildContext) -> CountsLikelihood:
     registry = Registry.from_plugins(counts=plugin)
     assert not registry.problems
-    return build(registry.find(Kind.LIKELIHOOD, "counts"), config, build_context)
+    return build(registry.find(Kind.LIKELIHOOD, "counts"), config, context)
 
 
 def test_stored_counts(tmp_path: Path) -> None:
@@ -249,9 +243,10 @@ def test_build_with_what_does_not_fit(tmp_path: Path) -> None:
         ({}, {"n_frames": "many"}, "metadata"),
         ({}, {"gains": "[0.5]"}, "metadata"),
         ({}, {"gains": "half"}, "metadata"),
-        ({"triples": torch.zeros(2, 2)}, {}, "expected lists of triples"),
-        ({"counts": torch.ones(3)}, {}, "expected lists of triples"),
-        ({"triples": torch.zeros(0, 3), "counts": torch.zeros(0)}, {}, "is empty"),
+        ({"triples": torch.zeros(2, 2).int()}, {}, "expected lists of triples"),
+        ({"counts": torch.ones(3).int()}, {}, "expected lists of triples"),
+        ({"triples": torch.zeros(0, 3).int(), "counts": torch.zeros(0).int()}, {}, "is empty"),
+        ({"counts": torch.ones(2)}, {"codebook_size": "4"}, "no integers"),
         ({"triples": torch.full((2, 3), 4)}, {}, "not of codes below 4"),
         ({"triples": torch.full((2, 3), -1)}, {}, "not of codes below 4"),
         ({"counts": torch.tensor([1, 0])}, {}, "a count is below 1"),

@@ -5,33 +5,10 @@ import torch
 from lqsep.core.audio.files import audio_info, read_audio, write_audio
 from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import ConfigError
-from lqsep.plugins.datasets.flatten import FlattenSettings, flatten, resampled_blocks
+from lqsep.plugins.datasets.flatten import FlattenSettings, flatten
 from lqsep.plugins.datasets.folders import FolderDataset
 from lqsep.plugins.datasets.layouts import find_stem_folders, find_track_folders
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
-
-
-@pytest.mark.parametrize(
-    ("from_rate", "to_rate"),
-    [(44_100, 22_050), (22_050, 44_100), (48_000, 22_050), (16_000, 16_000), (1000, 1001)],
-)
-@pytest.mark.parametrize("n_samples", [1, 999, 20_000, 24_003])
-def test_blocks_are_the_whole_wave_resampled(from_rate, to_rate, n_samples):
-    wave = np.random.default_rng(0).standard_normal((2, n_samples), np.float32)
-    read = []
-
-    def part(start, stop):
-        read.append(stop - start)
-        return wave[:, start:stop]
-
-    blocks = list(resampled_blocks(part, n_samples, from_rate, to_rate, 5000))
-    whole = resample(torch.from_numpy(wave), from_rate, to_rate).numpy()
-    joined = np.concatenate(blocks, axis=1)
-    assert joined.shape == whole.shape
-    # float32 rounding of the filters' sums, whose order depends on the length
-    assert np.abs(joined - whole).max() < 1e-5
-    if n_samples > 20_000:
-        assert len(blocks) >= 4 and max(read) < 8000
 
 
 @pytest.fixture
@@ -52,13 +29,14 @@ def test_files_are_mono_resampled_and_paired(tracks, tmp_path):
     done = []
     results = flatten({"train": data, "": data}, settings, jobs=3, on_result=done.append)
     assert results == done and {result.status for result in results} == {"written"}
-    assert sorted(result.track for result in results) == [
-        "a",
-        "b",
-        "c",
+    # In the order of the tracks, whichever was done first.
+    assert [result.track for result in results] == [
         "train/a",
         "train/b",
         "train/c",
+        "a",
+        "b",
+        "c",
     ]
     flat = find_stem_folders(tmp_path / "out", "train")
     assert [(track.name, list(track.stems)) for track in flat] == [

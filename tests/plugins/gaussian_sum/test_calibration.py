@@ -1,5 +1,6 @@
 """The measured noise: its covariance, the mixtures it is measured on, its file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ class LoudCodec(AddingCodec):
 
     def analyse(self, wave: torch.Tensor) -> EncodedMixture:
         encoded = super().analyse(2 * wave)
-        return EncodedMixture(encoded.latents, encoded.codes, 2.0, encoded.n_samples)
+        return EncodedMixture(encoded.wave, encoded.latents, encoded.codes, 2.0)
 
 
 def measure(codec: AddingCodec, dataset: Dataset, gains=(0.5, 0.25), n_clips=3, clip_s=0.01):
@@ -131,7 +132,8 @@ def test_sources_are_scaled_as_the_mixture() -> None:
 
 def test_stems_are_brought_to_the_level_of_the_codecs_mixtures() -> None:
     codec = AddingCodec()
-    codec.level = 0.25 * float(np.hypot(0.5, 0.25))  # of mixtures: their stems stand at 0.25
+    # Of mixtures: their stems stand at 0.25.
+    codec.info = replace(codec.info, level=0.25 * float(np.hypot(0.5, 0.25)))
     noise = measure(codec, Constants((0.1, 0.9)))
     torch.testing.assert_close(noise, torch.zeros_like(noise), rtol=0, atol=1e-6)
 
@@ -175,7 +177,7 @@ def test_a_calibration_survives_storage(tmp_path: Path, covariance) -> None:
         ({"mean": torch.zeros(3, 3)}, {}, "do not fit"),
         ({"covariance": -torch.eye(3)}, {}, "not positive definite"),
         ({"covariance": torch.zeros(3)}, {}, "not positive definite"),
-        ({"mean": torch.full((3,), torch.nan)}, {}, "not positive definite"),
+        ({"mean": torch.zeros(3, dtype=torch.int32)}, {}, "are integers"),
         ({}, {"gains": "[0.5]"}, "not a calibration"),
         ({}, {"gains": "5"}, "not a calibration"),
         ({}, {"n_frames": "many"}, "not a calibration"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError
@@ -18,6 +18,7 @@ from lqsep.plugins.gaussian_sum.config import GaussianSumConfig
 from lqsep.plugins.gaussian_sum.likelihood import GaussianSumLikelihood
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.toys import AddingCodec, enumerate_posterior, random_markov_prior
 
@@ -38,7 +39,7 @@ def calibration(dim: int = 3, kind: str = "full", gains=GAINS) -> Calibration:
 
 
 def encoded(n_frames: int = 4, dim: int = 3) -> EncodedMixture:
-    return EncodedMixture(normal(1, n_frames, dim), None, 1.0, 64 * n_frames)
+    return EncodedMixture(torch.zeros(1, 64 * n_frames), normal(1, n_frames, dim), None, 1.0)
 
 
 class TestFull(LikelihoodContract):
@@ -93,7 +94,7 @@ def test_the_sum_with_the_least_noise_wins() -> None:
     first, second = normal(0, 12, 3), normal(5, 9, 3)
     noise = calibration()
     latent = GAINS[0] * first[4] + GAINS[1] * second[7] + noise.mean.float()
-    mixture = EncodedMixture(latent[None], None, 1.0, 64)
+    mixture = EncodedMixture(torch.zeros(1, 64), latent[None], None, 1.0)
     frame = GaussianSumLikelihood(first, second, noise).bind(mixture, GAINS).at(0, NO_HISTORY)
     i, j, value = frame.pairs(0, 1e-6)
     assert (i.tolist(), j.tolist()) == ([4], [7])
@@ -144,19 +145,12 @@ def test_what_does_not_fit() -> None:
 
 
 def build_from(folder: Path, codec: AddingCodec, **changes) -> GaussianSumLikelihood:
-    facts = dict(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=codec,
-        base_dir=folder,
-    )
     registry = Registry.from_plugins(gaussian_sum=plugin)
     assert not registry.problems
     config = GaussianSumConfig(temperature=1.5)
     registered = registry.find(Kind.LIKELIHOOD, "gaussian-sum")
-    return build(registered, config, BuildContext(**(facts | changes)))
+    facts = {"gains": GAINS, "codec": codec, **changes}
+    return build(registered, config, build_context(folder, **facts))
 
 
 def test_build(tmp_path: Path) -> None:
@@ -171,7 +165,7 @@ def test_build(tmp_path: Path) -> None:
     digest = save_calibration(tmp_path / "calibration.safetensors", noise)
     for hashes in (None, {}, {"calibration.safetensors": digest}):
         likelihood = build_from(tmp_path, codec, hashes=hashes)
-        mixture = EncodedMixture(torch.tensor([[0.5]]), None, 1.0, 4)
+        mixture = EncodedMixture(torch.zeros(1, 4), torch.tensor([[0.5]]), None, 1.0)
         frame = likelihood.bind(mixture, GAINS).at(0, NO_HISTORY)
         found = frame.at(torch.zeros(1, dtype=torch.int64), torch.tensor([[1, 2]]))
         rest = 0.5 - 0.7 * 0.25 - 0.3 * 0.5

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from lqsep.plugins.jukebox.codec_names import from_reference
 from lqsep.plugins.lqvae.model import LQVAE
-from lqsep.plugins.lqvae.reference_names import from_reference
 
 
 @pytest.fixture(scope="session")

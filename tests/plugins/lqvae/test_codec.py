@@ -13,6 +13,7 @@ from lqsep.plugins.lqvae.codec import LQVAECodec, inference_tensors
 from lqsep.plugins.lqvae.config import LQVAEConfig
 from lqsep.plugins.lqvae.factory import build_codec, build_model
 from lqsep.plugins.lqvae.model import LQVAE
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import CodecContract
 
 CONFIG = LQVAEConfig(
@@ -43,14 +44,7 @@ def make_codec(level: float | None = None) -> LQVAECodec:
 
 
 def context(folder: Path, hashes: dict[str, str] | None = None) -> BuildContext:
-    return BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=(0.5, 0.5),
-        base_dir=folder,
-        hashes=hashes,
-    )
+    return build_context(folder, hashes=hashes)
 
 
 def noise(n_samples: int, batch: int = 1, scale: float = 0.1) -> Tensor:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lqsep.core.errors import CheckpointError, ConfigError, ShapeError
+from lqsep.plugins.jukebox.codec_names import from_reference, to_reference
 from lqsep.plugins.lqvae.model import LQVAE
-from lqsep.plugins.lqvae.reference_names import from_reference, to_reference
 
 LEVELS = (0, 1, 2)
 SUM_TOLERANCE = {"rtol": 1e-5, "atol": 2e-5}

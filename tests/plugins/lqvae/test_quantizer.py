@@ -26,18 +26,6 @@ def test_nearest_takes_the_first_of_equal_entries():
     assert distances.tolist() == [1.0, 0.0, 4.0]
 
 
-def test_nearest_in_chunks_equals_an_exhaustive_search(monkeypatch):
-    monkeypatch.setattr("lqsep.plugins.lqvae.quantizer._ROWS_PER_CHUNK", 7)
-    quantizer = Quantizer(5, 3)
-    quantizer.start(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
-    vectors = torch.randn(30, 3, generator=torch.Generator().manual_seed(1))
-    exact = torch.cdist(vectors.double(), quantizer.codebook.double()).square()
-    codes, distances = quantizer.nearest(vectors)
-    assert torch.equal(codes, exact.argmin(dim=1))
-    # float32 differences of squares of size about 10
-    torch.testing.assert_close(distances.double(), exact.amin(dim=1), rtol=0, atol=1e-5)
-
-
 def test_encode_and_lookup_keep_the_axes():
     quantizer = started([[0.0, 0.0], [5.0, 5.0]])
     latents = torch.zeros(2, 2, 3)
@@ -87,14 +75,6 @@ def test_a_dead_code_is_replaced_until_it_is_used():
     assert quantizer.code_sum.tolist() == [[0.0], [5.0]]
     quantizer(latents_of([[0.0], [0.0]]), replacement=lambda _: torch.tensor([[7.0], [9.0]]))
     assert quantizer.codebook.tolist() == [[0.0], [9.0]]
-
-
-def test_a_dead_code_can_start_afresh():
-    quantizer = started([[0.0], [10.0]], decay=0.5, revival_threshold=0.6, reset_revived=True)
-    quantizer(latents_of([[0.0], [0.0]]), replacement=lambda _: torch.tensor([[7.0], [8.0]]))
-    assert quantizer.codebook.tolist() == [[0.0], [8.0]]
-    assert quantizer.code_count.tolist() == [1.5, 1.0]
-    assert quantizer.code_sum.tolist() == [[0.0], [8.0]]
 
 
 def test_a_zero_threshold_never_divides_by_zero():
@@ -156,15 +136,9 @@ def test_metrics_of_a_known_call():
     metrics = quantizer(
         latents_of([[0.0], [0.0], [1.0], [1.5]]), replacement=lambda _: torch.full((3, 1), 2.0)
     ).metrics
-    assert metrics.fit.item() == pytest.approx(0.25 / 4)
     assert metrics.latent_norm.item() == pytest.approx(math.sqrt(1.6875 / 4))
     assert metrics.entropy.item() == pytest.approx(math.log(2), abs=1e-6)
-    assert metrics.used_now.item() == 2
     assert metrics.kept.item() == 2
-    # entry 1: sum .5*1 + .5*2.5 over count .5 + 1; entry 2 revived at 2
-    changes = (0.0, 1.75 / 1.5 - 1.0, 48.0)
-    expected = math.sqrt(sum(change**2 for change in changes) / 3)
-    assert metrics.codebook_change.item() == pytest.approx(expected)
 
 
 def test_unasked_quantities_are_not_computed():

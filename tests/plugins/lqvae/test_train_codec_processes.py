@@ -13,6 +13,7 @@ from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.store.weights import load_weights
 from lqsep.core.training import processes
 from lqsep.core.training.checkpoints import CheckpointFolder
+from lqsep.core.training.events import say_nothing
 from lqsep.core.training.loop import fit
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.lqvae.config import LQVAEConfig
@@ -68,7 +69,7 @@ def train(folder: Path, device: torch.device) -> None:
         device=device,
         seed=4,
         resume=False,
-        report=lambda figures: None,
+        report=say_nothing,
     )
     train_codec(CONFIG, TRAIN, context)
 
@@ -128,7 +129,7 @@ def stop_early(folder: Path, device: torch.device) -> None:
         device=device,
         seed=4,
         resume=False,
-        report=lambda figures: None,
+        report=say_nothing,
     )
     kept = {"step": result.step, "model": model.state_dict()}
     torch.save(kept, folder / f"kept-{processes.rank()}.pt")

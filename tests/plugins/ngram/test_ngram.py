@@ -6,16 +6,18 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from lqsep.core.components.assemble import BuildContext, TrainContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError, ShapeError
 from lqsep.core.store.weights import load_weights, read_header, save_weights
+from lqsep.core.training.events import TrainValidation
 from lqsep.plugins.ngram import plugin
 from lqsep.plugins.ngram.config import NgramConfig, NgramTrainConfig
 from lqsep.plugins.ngram.counts import NgramCounts, count_ngrams
 from lqsep.plugins.ngram.factory import count_prior, save_counts
 from lqsep.plugins.ngram.train import bits_per_code, train_ngram
+from lqsep.testing.contexts import build_context, train_context
 from lqsep.testing.contracts import PriorContract
 from lqsep.testing.prior_contract import run_prior
 from lqsep.testing.toys import AddingCodec
@@ -192,15 +194,7 @@ def codec():
 
 @pytest.fixture
 def context(tmp_path, codec):
-    return BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=(0.5, 0.5),
-        base_dir=tmp_path,
-        source="bass",
-        codec=codec,
-    )
+    return build_context(tmp_path, source="bass", codec=codec)
 
 
 @pytest.fixture
@@ -297,6 +291,11 @@ def test_damaged_counts_are_refused(build_prior, saved, context):
     with pytest.raises(CheckpointError, match="'ngrams.2' of shape .* below 6") as info:
         build_prior()
     assert "\n" not in str(info.value)
+    for name, wrong in (("counts.1", -1), ("counts.2", 0.5)):
+        changed = {**weights.tensors, name: weights.tensors[name] * wrong}
+        save_weights(path, changed, weights.metadata)
+        with pytest.raises(CheckpointError, match=f"is damaged: '(counts|ngrams).{name[-1]}'"):
+            build_prior()
 
 
 def test_missing_parts(build_prior, saved, context):
@@ -320,46 +319,35 @@ def test_settings_out_of_range(settings):
 
 
 @pytest.fixture
-def train_context(tmp_path, codec, make_levels_dataset):
-    return TrainContext(
-        dataset=make_levels_dataset(0),
-        validation=make_levels_dataset(1),
-        sources=("drums", "bass"),
-        gains=(0.5, 0.5),
-        source="bass",
-        codec=codec,
-        output_dir=tmp_path,
-        device=torch.device("cpu"),
-        seed=0,
-        resume=False,
-        report=lambda figures: None,
-    )
+def training(tmp_path, codec, make_levels_dataset):
+    facts = {"validation": make_levels_dataset(1), "source": "bass", "codec": codec}
+    return train_context(make_levels_dataset(0), tmp_path, **facts)
 
 
-def test_training(train_context, build_prior):
+def test_training(training, build_prior):
     reports = []
-    context = replace(train_context, report=reports.append)
+    context = replace(training, report=reports.append)
     train_ngram(NgramConfig(), NgramTrainConfig(versions=1), context)
     prior = build_prior()
-    dataset = train_context.dataset
+    dataset = training.dataset
     expected = count_prior(dataset.codes, K)
     for found, wanted in zip(prior.transition_matrix(), expected.transition_matrix(), strict=True):
         assert torch.equal(found, wanted)
-    figures = next(r for r in reports if r["event"] == "validation")
-    held_out = train_context.validation.codes
+    figures = next(event for event in reports if isinstance(event, TrainValidation)).figures
+    held_out = training.validation.codes
     assert figures["bits"] == pytest.approx(bits_per_code(expected, held_out))
     unigram = count_prior(dataset.codes, K, order=1)
     assert figures["unigram_bits"] == pytest.approx(bits_per_code(unigram, held_out))
     # The data are a cycle with some slips: a context saves more than a bit.
     assert figures["bits"] < figures["unigram_bits"] - 1
     metadata = read_header(context.output_dir / "prior.bass.safetensors").metadata
-    assert metadata["codec_fingerprint"] == train_context.codec.fingerprint
+    assert metadata["codec_fingerprint"] == training.codec.fingerprint
     assert float(metadata["validation/bits"]) == pytest.approx(figures["bits"], abs=1e-4)
     assert metadata["source"] == "bass"
 
 
-def test_training_with_a_name_and_without_validation(train_context):
-    context = replace(train_context, validation=None)
+def test_training_with_a_name_and_without_validation(training):
+    context = replace(training, validation=None)
     config = NgramConfig(checkpoint="mine.safetensors", order=3)
     train_ngram(config, NgramTrainConfig(versions=2), context)
     weights = load_weights(context.output_dir / "mine.safetensors")
@@ -369,6 +357,6 @@ def test_training_with_a_name_and_without_validation(train_context):
     assert int(weights.tensors["counts.1"].sum()) == 2 * n_codes
 
 
-def test_training_needs_a_codec(train_context):
+def test_training_needs_a_codec(training):
     with pytest.raises(IncompatibleComponentsError, match="needs a trained codec"):
-        train_ngram(NgramConfig(), NgramTrainConfig(), replace(train_context, codec=None))
+        train_ngram(NgramConfig(), NgramTrainConfig(), replace(training, codec=None))

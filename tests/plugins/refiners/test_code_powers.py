@@ -2,19 +2,15 @@
 
 import torch
 
-from lqsep.core.interfaces.data import (
-    Candidates,
-    DecodedCandidates,
-    EncodedMixture,
-    Mixture,
-    Selection,
-)
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
+from lqsep.core.interfaces.data import EncodedMixture, Mixture
 from lqsep.core.interfaces.refiner import RefineContext
 from lqsep.plugins.refiners.code_powers import CodeSpectra, code_spectra, fitted
 from lqsep.plugins.refiners.wiener import WienerRefiner
 from lqsep.plugins.spectral.book import SpectralBook
 from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.features import SpectralFeatures
+from lqsep.plugins.spectral.log_sum import LogSumLikelihood
 
 FEATURES = SpectralFeatures(8000, n_fft=256, hop_length=64, n_bands=40)
 
@@ -26,14 +22,18 @@ def make_book(*log_powers):
     return SpectralBook(mean, torch.ones_like(mean), log_power, torch.ones(len(mean)).long())
 
 
-def make_context(codec, codes, weights, wave, *, scale=1.0, gains=(0.5, 0.5), shift=None):
+def make_context(codec, codes, weights, wave, *, scale=1.0, gains=(0.5, 0.5), equaliser=None):
     zeros = torch.zeros(codes.shape[1])
-    candidates = Candidates(codes, torch.zeros(2, len(zeros)), zeros, zeros, shift=shift)
+    candidates = Candidates(codes, torch.zeros(2, len(zeros)), zeros, zeros)
     waves = torch.zeros(2, len(zeros), *wave.shape)
     decoded = DecodedCandidates(candidates, waves, wave, gains)
-    encoded = EncodedMixture(torch.zeros(codes.shape[2], 40), None, scale, wave.shape[1])
+    encoded = EncodedMixture(wave, torch.zeros(codes.shape[2], 40), None, scale)
     mixture = Mixture(wave, 8000)
-    return RefineContext(mixture, encoded, candidates, decoded, Selection(weights), codec, gains)
+    bound = LogSumLikelihood(codec.books, FEATURES).bind(encoded, gains)
+    if equaliser is not None:
+        bound.equaliser = equaliser
+    selection = Selection(weights)
+    return RefineContext(mixture, encoded, bound, candidates, decoded, selection, codec, gains)
 
 
 def test_presence_is_the_weight_of_the_candidates():
@@ -52,9 +52,9 @@ def test_presence_is_the_weight_of_the_candidates():
 def test_equalisers_are_in_the_spectra():
     codec = SpectralCodec(FEATURES, [make_book(torch.zeros(129))] * 2)
     codes, weights = torch.ones(2, 1, 4, dtype=torch.int64), torch.ones(2, 1)
-    shift = torch.tensor([[1.0], [-1.0]]).expand(2, 40)
+    equaliser = torch.tensor([[1.0], [-1.0]]).expand(2, 40)
     first, second = code_spectra(
-        make_context(codec, codes, weights, torch.zeros(1, 256), shift=shift)
+        make_context(codec, codes, weights, torch.zeros(1, 256), equaliser=equaliser)
     )
     assert torch.allclose(first.power, torch.tensor(torch.e / 4))
     assert torch.allclose(second.power, torch.tensor(1 / torch.e / 4))

@@ -4,23 +4,19 @@ import pytest
 import torch
 
 from lqsep.core.audio.resampling import resample
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
-from lqsep.core.interfaces.data import (
-    Candidates,
-    DecodedCandidates,
-    EncodedMixture,
-    Mixture,
-    Selection,
-)
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
+from lqsep.core.interfaces.data import EncodedMixture, Mixture
 from lqsep.core.interfaces.refiner import RefineContext
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.refiners import plugin
 from lqsep.plugins.refiners.consistency import ConsistencyRefiner
 from lqsep.plugins.refiners.wiener import WienerRefiner
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import RefinerContract
-from lqsep.testing.toys import AddingCodec
+from lqsep.testing.toys import AddingCodec, DenseBound
 
 CODEC_RATE = 8000
 
@@ -45,16 +41,19 @@ class TestConsistencyByEnergy(RefinerContract):
         return ConsistencyRefiner("energy")
 
 
-class PowerCodec(AddingCodec):
-    """Has power spectra of its own: code ``k`` is noise below (0) or above (1) half of Nyquist."""
+class PowerBound(DenseBound):
+    """Codes stand for spectra: code ``k`` is noise below (0) or above (1) half of Nyquist."""
 
-    def power(self, codes, source, shift=None):
+    def __init__(self):
+        super().__init__(torch.zeros(1, 2, 2))
+
+    def source_power(self, source, codes):
         n_bins = 101
         low = torch.arange(n_bins)[None, :, None] < n_bins // 2
         return (low == (codes[:, None] == 0)).float()
 
 
-def make_context(mixture, rate, waves, gains, *, weights=None, codec=None, codes=None):
+def make_context(mixture, rate, waves, gains, *, weights=None, codec=None, bound=None, codes=None):
     """Candidates that decode to given waves."""
     n_sources, n_candidates, _, n_samples = waves.shape
     codec = codec or AddingCodec(sample_rate=CODEC_RATE)
@@ -65,9 +64,16 @@ def make_context(mixture, rate, waves, gains, *, weights=None, codec=None, codes
     decoded = DecodedCandidates(candidates, waves, waves[:, 0].sum(0), gains)
     if weights is None:
         weights = torch.full((n_sources, n_candidates), 1 / n_candidates)
-    encoded = EncodedMixture(torch.zeros(1, 1), None, 1.0, n_samples)
+    encoded = EncodedMixture(torch.zeros(1, n_samples), torch.zeros(1, 1), None, 1.0)
     return RefineContext(
-        Mixture(mixture, rate), encoded, candidates, decoded, Selection(weights), codec, gains
+        Mixture(mixture, rate),
+        encoded,
+        bound or DenseBound(torch.zeros(1, 2, 2)),
+        candidates,
+        decoded,
+        Selection(weights),
+        codec,
+        gains,
     )
 
 
@@ -213,19 +219,18 @@ def test_above_the_codec_the_mask_repeats_its_top_octave():
 def test_what_the_codec_has_at_its_very_top_counts_for_nothing():
     """Where a resampling filter left nothing the powers are equal, whatever the sources are."""
 
-    class RolledOff(PowerCodec):
-        def power(self, codes, source, shift=None):
+    class RolledOff(PowerBound):
+        def source_power(self, source, codes):
             power = torch.full((1, 101, codes.shape[1]), 0.9 if source == 0 else 0.1)
             power[:, 97:] = 1e-9
             return power
 
-    codec = RolledOff(sample_rate=CODEC_RATE)
     rate = 2 * CODEC_RATE
     waves = torch.zeros(2, 1, 1, CODEC_RATE)
     for share_of_nyquist in (0.98, 1.5):
         hz = share_of_nyquist * CODEC_RATE / 2
         mixture = torch.sin(2 * torch.pi * hz * torch.arange(rate) / rate)[None]
-        context = make_context(mixture, rate, waves, (1.0, 1.0), codec=codec)
+        context = make_context(mixture, rate, waves, (1.0, 1.0), bound=RolledOff())
         refined = WienerRefiner().refine(torch.zeros(2, 1, rate), context)
         middle = slice(4000, -4000)
         ratio = refined[0, 0, middle].norm() / mixture[0, middle].norm()
@@ -265,13 +270,14 @@ def test_powers_are_averaged_by_weight():
 @pytest.mark.parametrize("rate", [CODEC_RATE, 44_100])
 def test_powers_of_the_codec_are_used_where_it_has_them(rate):
     # The first source is the low half, then the high half; the second the other way round.
-    codec = PowerCodec((0.0, 0.0), hop_length=800, sample_rate=CODEC_RATE)
+    codec = AddingCodec((0.0, 0.0), hop_length=800, sample_rate=CODEC_RATE)
     half = torch.zeros(1, 10, dtype=torch.int64), torch.ones(1, 10, dtype=torch.int64)
     codes = torch.stack([torch.cat(half, 1), torch.cat(half[::-1], 1)])
     time = torch.arange(2 * rate) / rate
     low, high = (a * torch.sin(2 * torch.pi * hz * time) for a, hz in ((0.3, 500), (0.1, 3000)))
+    waves = torch.zeros(2, 1, 1, 16_000)
     context = make_context(
-        (low + high)[None], rate, torch.zeros(2, 1, 1, 16_000), (0.5, 0.5), codec=codec, codes=codes
+        (low + high)[None], rate, waves, (0.5, 0.5), codec=codec, bound=PowerBound(), codes=codes
     )
     refined = WienerRefiner().refine(torch.zeros(2, 1, 2 * rate), context)[:, 0]
     truth = torch.stack([torch.where(time < 1, a, b) for a, b in ((low, high), (high, low))])
@@ -317,14 +323,8 @@ def test_consistency():
 )
 def test_built_from_settings(tmp_path, name, settings, component):
     registered = Registry.from_plugins(lqsep=plugin).find(Kind.REFINER, name)
-    context = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("a", "b"),
-        gains=(0.5, 0.5),
-        base_dir=tmp_path,
-    )
-    built = build(registered, registered.spec.config(**settings), context)
+    config = registered.spec.config(**settings)
+    built = build(registered, config, build_context(tmp_path))
     assert isinstance(built, component)
     for field, value in settings.items():
         assert getattr(built, f"_{field}") == value

@@ -223,6 +223,53 @@ class TestMidi:
         with pytest.raises(LqsepError, match="bad.mid: cannot be read as a MIDI file"):
             midi.read_midi(tmp_path / "bad.mid")
 
+    @pytest.mark.parametrize(
+        ("kind", "division", "message"),
+        [
+            (1, -25 * 256 + 40, "SMPTE frames"),
+            (0, 0, "no time at all"),
+            (2, 480, "type 2, independent sequences"),
+        ],
+    )
+    def test_other_ways_to_count_time(
+        self, tmp_path: Path, kind: int, division: int, message: str
+    ) -> None:
+        self.save(tmp_path / "song.mid", kind, division)
+        with pytest.raises(LqsepError, match=f"song.mid: cannot be read .*{message}"):
+            midi.read_midi(tmp_path / "song.mid")
+
+    def test_gaps_of_years(self, tmp_path: Path) -> None:
+        self.save(tmp_path / "song.mid", 1, 1, gap=100_000_000)
+        with pytest.raises(LqsepError, match="may last a day, this one has 5e.07 s"):
+            midi.read_midi(tmp_path / "song.mid")
+
+    @staticmethod
+    def save(path: Path, kind: int, division: int, gap: int = 10) -> None:
+        track = mido.MidiTrack([mido.Message("note_on", channel=9, note=38, time=gap)])
+        mido.MidiFile(type=kind, ticks_per_beat=480, tracks=[track]).save(str(path))
+        content = path.read_bytes()
+        header = (division & 0xFFFF).to_bytes(2, "big")
+        path.write_bytes(content[:12] + header + content[14:])
+
+    def test_damage_is_told_whatever_the_parser_meets(self, tmp_path: Path) -> None:
+        """Bytes changed at random, as a damaged disk or download leaves them."""
+        piece = compose.compose(0, 8.0)
+        midi.write_midi(tmp_path / "good.mid", piece.drums, 8.0)
+        good = (tmp_path / "good.mid").read_bytes()
+        rng = random.Random(0)
+        n_refused = 0
+        for _ in range(300):
+            content = bytearray(good)
+            for _ in range(rng.randint(1, 8)):
+                content[rng.randrange(len(content))] = rng.randrange(256)
+            (tmp_path / "bad.mid").write_bytes(bytes(content[: rng.randint(10, len(content))]))
+            try:
+                midi.read_midi(tmp_path / "bad.mid")
+            except LqsepError as error:
+                assert "\n" not in str(error)
+                n_refused += 1
+        assert n_refused > 50
+
 
 class TestAugment:
     wave = np.random.default_rng(0).standard_normal((2, 8000)) * 0.2
@@ -547,6 +594,23 @@ class TestRenderDataset:
         assert len(seeds) == 27
         assert render.track_seed(0, "train", "0000") == render.track_seed(0, "train", "0000")
 
+    def test_no_two_generators_of_a_track_start_from_one_number(
+        self, soundfont: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seeds: list[object] = []
+
+        class Recorded(random.Random):
+            def __init__(self, seed: int) -> None:
+                seeds.append(seed)
+                super().__init__(seed)
+
+        monkeypatch.setattr(random, "Random", Recorded)
+        render.render_dataset(
+            tmp_path, n_tracks={"train": 1}, soundfonts=(soundfont,), **self.options
+        )
+        # Of the composition, and of how it sounds.
+        assert len(seeds) == len(set(seeds)) == 2
+
     def test_layout_and_levels(self, soundfont: Path, tmp_path: Path) -> None:
         counts = {"train": 2, "validation": 1, "test": 1}
         seen: list[tuple[int, int]] = []
@@ -591,8 +655,7 @@ class TestRenderDataset:
         run("whole", 3, jobs=2)
         run("grown", 1)
         before = (tmp_path / "grown/train/0000/bass.wav").stat().st_mtime_ns
-        (tmp_path / "grown/train/0001").mkdir()  # an incomplete track
-        (tmp_path / "grown/train/0001/bass.wav").write_bytes(b"half")
+        (tmp_path / "grown/train/0001").mkdir()  # as nothing of a track is seen until it is whole
         assert run("grown", 3) == render.RenderSummary(2, 1, 6.0)
         assert (tmp_path / "grown/train/0000/bass.wav").stat().st_mtime_ns == before
         assert hashes(tmp_path / "grown") == hashes(tmp_path / "whole")
@@ -670,8 +733,9 @@ class TestRenderDataset:
                 midi.write_midi(tmp_path / f"{index}.mid", part, 8.0)
                 file.tracks += mido.MidiFile(str(tmp_path / f"{index}.mid")).tracks
             file.save(str(songs / f"song{seed}.mid"))
-        # One without a bass is left out.
+        # One without a bass is left out, and so is one that is damaged.
         shutil.copy(tmp_path / "0.mid", songs / "drums-only.mid")
+        (songs / "damaged.mid").write_bytes(b"MThd")
         summary = render.render_dataset(
             tmp_path / "out",
             n_tracks={"train": 80, "validation": 25, "test": 25},
@@ -683,6 +747,19 @@ class TestRenderDataset:
         found = [json.loads(p.read_text()) for p in (tmp_path / "out").rglob("track.json")]
         assert sorted(facts["midi"] for facts in found) == [f"song{i}.mid" for i in range(4)]
         assert {facts["bass"]["program"] for facts in found} == {34}
+
+    def test_folders_of_something_else_are_left_as_they_are(
+        self, soundfont: Path, tmp_path: Path
+    ) -> None:
+        own = tmp_path / "out" / "train" / "0000" / "takes.wav"
+        own.parent.mkdir(parents=True)
+        own.write_text("mine")
+        with pytest.raises(ConfigError, match="holds files that were not rendered here"):
+            render.render_dataset(
+                tmp_path / "out", n_tracks={"train": 1}, soundfonts=(soundfont,), **self.options
+            )
+        assert own.read_text() == "mine"
+        assert not (tmp_path / "out" / "render.json").exists()
 
     def test_nothing_is_held_out_of_midi_files(self, soundfont: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="out of compositions only"):

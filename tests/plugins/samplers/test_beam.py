@@ -1,28 +1,18 @@
-from pathlib import Path
-
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.inference.filters import Filters
-from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.plugins.samplers import plugin
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.samplers.config import BeamConfig
 from lqsep.plugins.samplers.factory import build_beam
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import SamplerContract
 from lqsep.testing.dense import dense_greedy
-from lqsep.testing.toys import EchoBound, LongMemoryPrior, enumerate_posterior, random_posterior
-
-CONTEXT = BuildContext(
-    device=torch.device("cpu"),
-    dtype=torch.float32,
-    sources=("a", "b"),
-    gains=(0.5, 0.5),
-    base_dir=Path(),
-)
+from lqsep.testing.posteriors import long_memory_posterior
+from lqsep.testing.toys import enumerate_posterior, random_posterior
 
 
 class TestBeam(SamplerContract):
@@ -39,14 +29,11 @@ def sample(width, posterior, filters=None):
     return BeamSampler(width, filters=filters).sample(posterior, generator=torch.Generator())
 
 
-def long_memory_posterior(seed, sizes=(2, 3), n_frames=4):
-    rng = torch.Generator().manual_seed(seed)
-    priors = [LongMemoryPrior(torch.randn(k, k, generator=rng) * 2) for k in sizes]
-    values = torch.randn(n_frames, *sizes, generator=rng) * 2
-    return SequencePosterior(priors, EchoBound(values))
+def small_posterior(seed, n_codes=(2, 3), n_frames=4):
+    return long_memory_posterior(seed, n_codes=n_codes, n_frames=n_frames, prior_scale=2, scale=2)
 
 
-@pytest.mark.parametrize("make", [random_posterior, long_memory_posterior])
+@pytest.mark.parametrize("make", [random_posterior, small_posterior])
 def test_wide_beam_lists_the_whole_posterior_in_order(make):
     posterior = make(0)
     exact = enumerate_posterior(posterior)
@@ -61,7 +48,7 @@ def test_wide_beam_lists_the_whole_posterior_in_order(make):
 def test_width_one_is_greedy_and_sometimes_wrong():
     wrong = 0
     for seed in range(30):
-        posterior = long_memory_posterior(seed)
+        posterior = small_posterior(seed)
         greedy = sample(1, posterior)
         run = dense_greedy(posterior.priors, posterior.bound)
         assert torch.equal(greedy.codes[:, 0], run.codes)
@@ -100,7 +87,7 @@ def prefix_score(posterior, codes):
 @pytest.mark.parametrize("width", [1, 2, 5])
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_a_search_by_hand(width, seed):
-    posterior = long_memory_posterior(seed, n_frames=3)
+    posterior = small_posterior(seed, n_frames=3)
     found = sample(width, posterior)
     expected = search_by_hand(posterior, width)
     assert torch.equal(found.codes.transpose(0, 1), torch.stack(expected))
@@ -109,7 +96,7 @@ def test_equals_a_search_by_hand(width, seed):
 def test_wider_is_never_worse_at_the_end_of_the_widening():
     """Over many random cases: the widest finds the maximum, the narrow ones never exceed it."""
     for seed in range(40):
-        posterior = long_memory_posterior(seed, sizes=(2, 2), n_frames=3)
+        posterior = small_posterior(seed, n_codes=(2, 2), n_frames=3)
         best = float(enumerate_posterior(posterior).log_joint.max())
         for width in (1, 3, 64):
             top = float(sample(width, posterior).log_posterior[0])
@@ -132,7 +119,7 @@ def test_evidence_is_that_of_the_path():
     for candidate in range(6):
         state, codes = posterior.start(1), found.codes[:, candidate]
         for frame in range(4):
-            state = posterior.extend(state, None, codes[None, :, frame])
+            state = posterior.extend(state, posterior.chosen(state, codes[None, :, frame]))
         evidence = float(state.log_evidence)
         assert float(found.log_evidence[candidate]) == pytest.approx(evidence, abs=1e-6)
 
@@ -154,13 +141,15 @@ def test_does_not_use_the_generator():
     assert torch.equal(before, rng.get_state())
 
 
-def test_is_built_from_its_configuration():
+def test_is_built_from_its_configuration(tmp_path):
     spec = Registry.from_plugins(samplers=plugin).find(Kind.SAMPLER, "beam").spec
     assert spec.config is BeamConfig
-    sampler = build_beam(BeamConfig(beam_width=3, top_p=0.5, joint_top_p=0.25), CONTEXT)
+    sampler = build_beam(
+        BeamConfig(beam_width=3, top_p=0.5, joint_top_p=0.25), build_context(tmp_path)
+    )
     assert sampler.beam_width == 3
     assert sampler.filters == Filters(top_p=0.5, joint_top_p=0.25)
-    assert build_beam(BeamConfig(), CONTEXT).beam_width == 16
+    assert build_beam(BeamConfig(), build_context(tmp_path)).beam_width == 16
 
 
 def test_width_below_one_is_refused():

@@ -1,38 +1,30 @@
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.inference.forward_backward import smooth
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import DecodedCandidates
+from lqsep.core.interfaces.candidates import DecodedCandidates
 from lqsep.plugins.samplers import forward_backward, plugin
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.config import ForwardBackwardConfig
 from lqsep.plugins.samplers.factory import build_forward_backward
 from lqsep.plugins.samplers.forward_backward import ForwardBackwardSampler
 from lqsep.plugins.selectors.mean import MeanSelector
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import SamplerContract
 from lqsep.testing.enumeration import enumerate_posterior
+from lqsep.testing.posteriors import draw
 from lqsep.testing.toys import (
     DenseBound,
     EchoBound,
     LongMemoryPrior,
     random_markov_prior,
     random_posterior,
-)
-
-CONTEXT = BuildContext(
-    device=torch.device("cpu"),
-    dtype=torch.float32,
-    sources=("a", "b"),
-    gains=(0.5, 0.5),
-    base_dir=Path(),
 )
 
 # One run in a thousand has a smaller probability of its statistic by chance; the seed is fixed.
@@ -54,15 +46,13 @@ class TestForwardBackwardOneCandidate(SamplerContract):
         return ForwardBackwardSampler(1, adapt_rounds=0)
 
 
-def sample(sampler, posterior, seed=0, **kwargs):
-    return sampler.sample(posterior, generator=torch.Generator().manual_seed(seed), **kwargs)
-
-
 class LevelBound(DenseBound):
     """Adapts: the likelihood of the marginals' most probable codes rises by ``step`` nats.
 
     Every round lowers the adaptation's log prior by ``cost``.
     """
+
+    can_adapt = True
 
     def __init__(self, log_likelihood, step, cost=0.0, n_rounds=0):
         super().__init__(log_likelihood)
@@ -76,9 +66,6 @@ class LevelBound(DenseBound):
             values[frame, i, j] += self.step
         self.adapted = LevelBound(values, self.step, self.cost, self.n_rounds + 1)
         return self.adapted
-
-    def shift(self):
-        return torch.full((2, 1), float(self.n_rounds))
 
     def adaptation_log_prior(self):
         return -self.cost * self.n_rounds
@@ -94,7 +81,7 @@ def adaptive(step, seed=0, cost=0.0):
 def test_marginals_and_evidence_against_enumeration(n_codes, n_frames):
     posterior = random_posterior(3, n_codes=n_codes, n_frames=n_frames)
     exact = enumerate_posterior(posterior)
-    found = sample(ForwardBackwardSampler(3), posterior)
+    found = draw(ForwardBackwardSampler(3), posterior)
     log_evidence = float(exact.log_joint.logsumexp(0))
     # Float32 products.
     assert (found.log_evidence - log_evidence).abs().max() < 1e-5
@@ -127,10 +114,10 @@ def test_draws_follow_the_posterior_of_whole_sequences(block_frames):
     posterior = random_posterior(0, n_codes=(2, 3), n_frames=3, scale=1.0)
     exact = enumerate_posterior(posterior)
     probability = exact.log_joint.softmax(0)
-    found = sample(ForwardBackwardSampler(4000, block_frames=block_frames), posterior)
+    found = draw(ForwardBackwardSampler(4000, block_frames=block_frames), posterior)
     assert chi_square_tail(counts_of(found, exact), probability) > P_VALUE
     # Draws that do not look ahead are something else: the test can tell.
-    ancestral = sample(AncestralSampler(4000), posterior)
+    ancestral = draw(AncestralSampler(4000), posterior)
     assert chi_square_tail(counts_of(ancestral, exact), probability) < 1e-6
 
 
@@ -145,7 +132,7 @@ def test_draws_of_careful_products_follow_the_posterior():
     posterior = SequencePosterior(priors, DenseBound(torch.randn(3, 3, 4, generator=rng)))
     exact = enumerate_posterior(posterior)
     probability = exact.log_joint.softmax(0)
-    found = sample(ForwardBackwardSampler(4000), posterior)
+    found = draw(ForwardBackwardSampler(4000), posterior)
     counts = counts_of(found, exact)
     assert (counts[probability == 0] == 0).all() and (probability == 0).sum() > 100
     assert chi_square_tail(counts, probability) > P_VALUE
@@ -155,14 +142,14 @@ def test_draws_of_careful_products_follow_the_posterior():
 def test_scores_are_those_of_extend(rounds):
     """Walking the posterior, the adapted one where it was, along the candidates' codes."""
     posterior = adaptive(0.5)
-    found = sample(ForwardBackwardSampler(6, adapt_rounds=rounds), posterior)
+    found = draw(ForwardBackwardSampler(6, adapt_rounds=rounds), posterior)
     for _ in range(rounds):
         posterior = posterior.adapt(
             [enumerate_posterior(posterior).marginals(s, n) for s, n in enumerate((3, 4))]
         )
     state = posterior.start(6)
     for frame in range(3):
-        state = posterior.extend(state, None, found.codes[:, :, frame].T)
+        state = posterior.extend(state, posterior.chosen(state, found.codes[:, :, frame].T))
     expected = posterior.candidates(state)
     # Float32 tables and products.
     torch.testing.assert_close(found.log_prior, expected.log_prior, atol=1e-5, rtol=0)
@@ -180,8 +167,8 @@ def test_scores_are_those_of_extend(rounds):
 
 
 def test_adaptation_raises_the_evidence():
-    plain = sample(ForwardBackwardSampler(adapt_rounds=0), adaptive(0.5))
-    found = sample(ForwardBackwardSampler(), adaptive(0.5))
+    plain = draw(ForwardBackwardSampler(adapt_rounds=0), adaptive(0.5))
+    found = draw(ForwardBackwardSampler(), adaptive(0.5))
     rise = found.diagnostics["log_evidence"] - plain.diagnostics["log_evidence"]
     assert rise > 0.1
     assert found.diagnostics["adaptation_gain"] == pytest.approx(rise / 3, rel=1e-6)
@@ -194,7 +181,7 @@ def test_long_sequences_adapt_by_some_of_their_frames():
     plain = random_posterior(5, n_codes=(3, 4), n_frames=40)
     posterior = SequencePosterior(plain.priors, LevelBound(plain.bound.log_likelihood, 0.7))
     seen = []
-    found = sample(
+    found = draw(
         ForwardBackwardSampler(3, adapt_rounds=2, adapt_frames=9),
         posterior,
         on_frame=lambda *call: seen.append(call),
@@ -207,21 +194,21 @@ def test_long_sequences_adapt_by_some_of_their_frames():
     expected[stretches] = 1.4
     torch.testing.assert_close(changed, expected)
     assert found.diagnostics["adaptation_gain"] > 0.01
-    assert torch.equal(found.shift, adapted.shift())
+    assert found.bound is adapted and adapted.n_rounds == 2
     again = SequencePosterior(plain.priors, adapted)
-    same = sample(ForwardBackwardSampler(3, adapt_rounds=0), again)
+    same = draw(ForwardBackwardSampler(3, adapt_rounds=0), again)
     assert torch.equal(found.codes, same.codes)
     assert found.log_evidence[0] == same.log_evidence[0]
     assert seen == sorted(seen) and seen[-1] == (40, 40)
 
 
 def test_adaptation_that_lowers_the_evidence_is_undone():
-    plain = sample(ForwardBackwardSampler(adapt_rounds=0), adaptive(-0.5))
-    found = sample(ForwardBackwardSampler(adapt_rounds=2), adaptive(-0.5))
+    plain = draw(ForwardBackwardSampler(adapt_rounds=0), adaptive(-0.5))
+    found = draw(ForwardBackwardSampler(adapt_rounds=2), adaptive(-0.5))
     assert torch.equal(found.codes, plain.codes)
     assert torch.equal(found.log_proposal, plain.log_proposal)
     assert found.diagnostics["adapt_rounds"] == 0
-    assert torch.equal(found.shift, torch.zeros(2, 1))
+    assert found.bound.n_rounds == 0
     (warning,) = found.warnings
     assert "was undone" in warning and "\n" not in warning
 
@@ -229,8 +216,8 @@ def test_adaptation_that_lowers_the_evidence_is_undone():
 def test_an_adaptation_that_its_prior_makes_unlikely_is_undone():
     """A round raises the evidence by at most half a nat in each of 3 frames."""
     sampler = ForwardBackwardSampler(adapt_rounds=2)
-    assert sample(sampler, adaptive(0.5, cost=0.01)).diagnostics["adapt_rounds"] == 2
-    undone = sample(sampler, adaptive(0.5, cost=2.0))
+    assert draw(sampler, adaptive(0.5, cost=0.01)).diagnostics["adapt_rounds"] == 2
+    undone = draw(sampler, adaptive(0.5, cost=2.0))
     assert undone.diagnostics["adapt_rounds"] == 0
     (warning,) = undone.warnings
     assert "log prior of the adaptation by -2.0" in warning
@@ -256,12 +243,12 @@ def long_adaptive(step, n_frames=640, cost=0.0):
 
 def test_the_last_round_needs_no_pass_of_its_own(passes):
     """The pass over all frames says whether it was any good."""
-    found = sample(ForwardBackwardSampler(3, adapt_rounds=2, adapt_frames=512), long_adaptive(0.3))
+    found = draw(ForwardBackwardSampler(3, adapt_rounds=2, adapt_frames=512), long_adaptive(0.3))
     assert passes == [(128, 0)] * 8 + [(640, 3)]
     assert found.diagnostics["adapt_rounds"] == 2 and not found.warnings
     passes.clear()
     short = ForwardBackwardSampler(3, adapt_rounds=2, adapt_frames=508)
-    other = sample(short, long_adaptive(0.3))
+    other = draw(short, long_adaptive(0.3))
     # Too short to forget what came before them.
     assert passes == [(127, 0)] * 12 + [(640, 3)]
     gains = [one.diagnostics["adaptation_gain"] for one in (found, other)]
@@ -275,16 +262,16 @@ def test_an_adaptation_that_changes_nothing_is_the_last(passes):
 
     plain = random_posterior(2, n_codes=(3, 4), n_frames=6)
     posterior = SequencePosterior(plain.priors, Content(plain.bound.log_likelihood))
-    found = sample(ForwardBackwardSampler(3, adapt_rounds=4), posterior)
+    found = draw(ForwardBackwardSampler(3, adapt_rounds=4), posterior)
     assert passes == [(6, 0), (6, 3)] and found.diagnostics["adapt_rounds"] == 0
 
 
 @pytest.mark.parametrize(("step", "cost"), [(-0.3, 0.0), (0.3, 1000.0)])
 def test_a_bad_last_round_is_undone_after_all(passes, step, cost):
     posterior = long_adaptive(step, cost=cost)
-    plain = sample(ForwardBackwardSampler(3, adapt_rounds=0), posterior)
+    plain = draw(ForwardBackwardSampler(3, adapt_rounds=0), posterior)
     passes.clear()
-    found = sample(ForwardBackwardSampler(3, adapt_rounds=1, adapt_frames=512), posterior)
+    found = draw(ForwardBackwardSampler(3, adapt_rounds=1, adapt_frames=512), posterior)
     assert passes == [(128, 0)] * 4 + [(640, 3)] * 2
     assert torch.equal(found.codes, plain.codes)
     assert found.log_evidence[0] == plain.log_evidence[0]
@@ -304,14 +291,14 @@ def test_pruned_passes_are_compared_as_whole_ones_are(passes):
 
 def test_a_likelihood_that_cannot_adapt_takes_one_pass():
     posterior = random_posterior(0, n_frames=3)
-    found = sample(ForwardBackwardSampler(adapt_rounds=2), posterior)
-    plain = sample(ForwardBackwardSampler(adapt_rounds=0), posterior)
+    found = draw(ForwardBackwardSampler(adapt_rounds=2), posterior)
+    plain = draw(ForwardBackwardSampler(adapt_rounds=0), posterior)
     assert torch.equal(found.codes, plain.codes) and found.diagnostics == plain.diagnostics
 
 
 def test_diagnostics():
     posterior = random_posterior(0, n_codes=(3, 4), n_frames=4)
-    found = sample(ForwardBackwardSampler(7), posterior)
+    found = draw(ForwardBackwardSampler(7), posterior)
     exact = enumerate_posterior(posterior)
     for source, n in enumerate((3, 4)):
         p = exact.marginals(source, n)
@@ -322,8 +309,8 @@ def test_diagnostics():
 
 def test_diagnostics_of_pruning():
     posterior = random_posterior(0, n_codes=(6, 7), n_frames=40, scale=3.0)
-    exact = sample(ForwardBackwardSampler(3, prune=0.0), posterior)
-    found = sample(ForwardBackwardSampler(3, prune=1e-4), posterior)
+    exact = draw(ForwardBackwardSampler(3, prune=0.0), posterior)
+    found = draw(ForwardBackwardSampler(3, prune=1e-4), posterior)
     assert 0.1 < found.diagnostics["pairs_kept"] < 0.95
     assert 0 < found.diagnostics["most_lost"] < 0.05
     assert found.diagnostics["whole_frames"] == 0
@@ -338,7 +325,7 @@ def test_the_first_row_of_a_prompt_conditions_the_first_frame(n_rows):
     prompt = torch.tensor([[[0, 2], [1, 3]], [[2, 0], [1, 1]], [[1, 1], [0, 0]]])[:n_rows]
     posterior = SequencePosterior(plain.priors, plain.bound, prompt=prompt)
     first = SequencePosterior(plain.priors, plain.bound, prompt=prompt[:1])
-    found = sample(ForwardBackwardSampler(4), posterior)
+    found = draw(ForwardBackwardSampler(4), posterior)
     exact = enumerate_posterior(first)
     assert float(found.log_evidence[0]) == pytest.approx(
         float(exact.log_joint.logsumexp(0)), abs=1e-5
@@ -347,18 +334,18 @@ def test_the_first_row_of_a_prompt_conditions_the_first_frame(n_rows):
         torch.testing.assert_close(
             found.marginals[source].double(), exact.marginals(source, n), atol=1e-6, rtol=0
         )
-    without = sample(ForwardBackwardSampler(4), plain)
+    without = draw(ForwardBackwardSampler(4), plain)
     assert not torch.allclose(found.marginals[0][0], without.marginals[0][0], atol=1e-3)
 
 
 def test_progress_is_in_frames_of_all_rounds():
     calls = []
     sampler = ForwardBackwardSampler(2, adapt_rounds=1, block_frames=2)
-    sample(sampler, adaptive(0.5), on_frame=lambda *call: calls.append(call))
+    draw(sampler, adaptive(0.5), on_frame=lambda *call: calls.append(call))
     assert calls == [(1, 3), (2, 3), (3, 3)]
     calls.clear()
     # One pass is enough for a likelihood that is fixed.
-    sample(sampler, random_posterior(0, n_frames=8), on_frame=lambda *call: calls.append(call))
+    draw(sampler, random_posterior(0, n_frames=8), on_frame=lambda *call: calls.append(call))
     assert calls == [(frame + 1, 8) for frame in range(8)]
 
 
@@ -391,7 +378,7 @@ def test_what_is_not_markov_is_named(changed, said):
     else:
         bound = Unlisted(bound.log_likelihood)
     with pytest.raises(IncompatibleComponentsError, match=said) as caught:
-        sample(ForwardBackwardSampler(), SequencePosterior(priors, bound))
+        draw(ForwardBackwardSampler(), SequencePosterior(priors, bound))
     message = str(caught.value)
     assert "\n" not in message and "'ngram'" in message and "'smc'" in message
     assert message.count("is no first-order") + message.count("the likelihood (") == 1
@@ -400,16 +387,16 @@ def test_what_is_not_markov_is_named(changed, said):
 def test_a_context_of_two_frames_is_still_a_chain():
     posterior = random_posterior(0, n_codes=(3, 3), n_frames=3)
     short = random_posterior(0, n_codes=(3, 3), n_frames=3, max_frames=2)
-    one, other = (sample(ForwardBackwardSampler(), which) for which in (posterior, short))
+    one, other = (draw(ForwardBackwardSampler(), which) for which in (posterior, short))
     assert torch.equal(one.codes, other.codes)
     state = short.start(32)
     for frame in range(3):
-        state = short.extend(state, None, one.codes[:, :, frame].T)
+        state = short.extend(state, short.chosen(state, one.codes[:, :, frame].T))
     torch.testing.assert_close(one.log_prior, state.log_prior, atol=1e-5, rtol=0)
 
 
 def test_selector_mean_weighs_the_draws_equally():
-    found = sample(ForwardBackwardSampler(4), random_posterior(0, n_frames=3))
+    found = draw(ForwardBackwardSampler(4), random_posterior(0, n_frames=3))
     decoded = DecodedCandidates(found, torch.zeros(2, 4, 1, 8), torch.zeros(1, 8), (0.5, 0.5))
     for weighting in ("uniform", "evidence"):
         weights = MeanSelector(weighting).select(decoded, torch.zeros(1, 8)).weights
@@ -433,14 +420,14 @@ def test_settings_out_of_range(arguments, said):
         ForwardBackwardSampler(**arguments)
 
 
-def test_the_plugin_builds_it():
+def test_the_plugin_builds_it(tmp_path):
     registry = Registry.from_plugins(samplers=plugin)
     spec = registry.find(Kind.SAMPLER, "forward-backward").spec
     assert spec.config is ForwardBackwardConfig
     config = ForwardBackwardConfig(n_candidates=3, adapt_rounds=2, block_frames=9, prune=1e-3)
-    sampler = build_forward_backward(config, CONTEXT)
+    sampler = build_forward_backward(config, build_context(tmp_path))
     assert (sampler.n_candidates, sampler.adapt_rounds, sampler.block_frames) == (3, 2, 9)
     assert sampler.prune == 1e-3
-    default = build_forward_backward(ForwardBackwardConfig(), CONTEXT)
+    default = build_forward_backward(ForwardBackwardConfig(), build_context(tmp_path))
     assert vars(default) == vars(ForwardBackwardSampler())
     assert "temperature" not in ForwardBackwardConfig.model_fields

@@ -1,39 +1,28 @@
 import logging
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.bounds import log_evidence_bound
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import DecodedCandidates
+from lqsep.core.interfaces.candidates import DecodedCandidates
 from lqsep.plugins.samplers import plugin
 from lqsep.plugins.samplers.config import RejectionConfig
 from lqsep.plugins.samplers.factory import build_rejection
 from lqsep.plugins.samplers.rejection import RejectionSampler
 from lqsep.plugins.selectors.mean import MeanSelector
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import SamplerContract
 from lqsep.testing.enumeration import enumerate_sampling
+from lqsep.testing.posteriors import dead_end_posterior, draw, long_memory_posterior
 from lqsep.testing.toys import (
     DenseBound,
-    EchoBound,
-    LongMemoryPrior,
-    MarkovPrior,
     random_posterior,
-)
-
-CONTEXT = BuildContext(
-    device=torch.device("cpu"),
-    dtype=torch.float32,
-    sources=("a", "b"),
-    gains=(0.5, 0.5),
-    base_dir=Path(),
 )
 
 
@@ -52,23 +41,12 @@ class TestRejectionFiltered(SamplerContract):
         return RejectionSampler(5, filters=Filters(0.8, top_k=2, joint_top_p=0.9))
 
 
-def sample(sampler, posterior, seed=0, **kwargs):
-    return sampler.sample(posterior, generator=torch.Generator().manual_seed(seed), **kwargs)
-
-
 def easy_posterior(**kwargs):
     return random_posterior(0, n_codes=(3, 4), n_frames=3, scale=0.7, **kwargs)
 
 
-def long_memory_posterior(prompt=None, n_frames=6):
-    rng = torch.Generator().manual_seed(0)
-    priors = [LongMemoryPrior(torch.randn(k, k, generator=rng)) for k in (5, 6)]
-    values = torch.randn(n_frames, 5, 6, generator=rng)
-    return SequencePosterior(priors, EchoBound(values), prompt=prompt)
-
-
 def test_reports_what_it_did():
-    found = sample(RejectionSampler(10, batch_size=20, max_rounds=50), easy_posterior())
+    found = draw(RejectionSampler(10, batch_size=20, max_rounds=50), easy_posterior())
     told = found.diagnostics
     assert told["effective_sample_size"] == found.n_candidates == 10
     assert told["proposals"] == 20 * told["rounds"] and told["rounds"] < 50
@@ -78,7 +56,7 @@ def test_reports_what_it_did():
 
 def test_too_few_accepted_are_resampled_and_said():
     posterior = random_posterior(0, n_codes=(3, 4), n_frames=40)
-    found = sample(RejectionSampler(7, batch_size=5, max_rounds=3), posterior)
+    found = draw(RejectionSampler(7, batch_size=5, max_rounds=3), posterior)
     told = found.diagnostics
     assert found.n_candidates == 7
     assert (told["rounds"], told["proposals"]) == (3, 15) and told["acceptance"] < 7 / 15
@@ -89,47 +67,40 @@ def test_too_few_accepted_are_resampled_and_said():
 
 
 def test_without_a_bound_it_resamples_at_once_and_says_why():
-    found = sample(RejectionSampler(4), long_memory_posterior())
+    found = draw(RejectionSampler(4), long_memory_posterior(n_frames=6))
     assert found.diagnostics["acceptance"] == 0 and found.n_candidates == 4
     assert "no bound" in found.warnings[0]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_accepted_candidates_do_not_depend_on_the_rounds(batch_size):
-    whole = sample(RejectionSampler(6, batch_size=600, max_rounds=1), easy_posterior())
-    parts = sample(RejectionSampler(6, batch_size=batch_size, max_rounds=600), easy_posterior())
+    whole = draw(RejectionSampler(6, batch_size=600, max_rounds=1), easy_posterior())
+    parts = draw(RejectionSampler(6, batch_size=batch_size, max_rounds=600), easy_posterior())
     assert not whole.warnings and not parts.warnings
     assert torch.equal(whole.codes, parts.codes)
 
 
 @pytest.mark.parametrize("n_prompts", [0, 1, 3, 20])
 def test_memory_that_runs_out_changes_nothing(n_prompts, caplog):
-    class Greedy(LongMemoryPrior):
-        def start(self, n_rows, prompt=None):
-            if n_rows > 3:
-                raise torch.cuda.OutOfMemoryError("out of memory")
-            return super().start(n_rows, prompt)
-
     prompt = None
     if n_prompts:
         rng = torch.Generator().manual_seed(1)
         prompt = torch.randint(5, (n_prompts, 2, 4), generator=rng)
-    plain = long_memory_posterior(prompt)
-    priors = [Greedy(prior.votes) for prior in plain.priors]
-    greedy = SequencePosterior(priors, plain.bound, prompt=prompt)
+    plain = long_memory_posterior(n_frames=6, prompt=prompt)
+    hungry = long_memory_posterior(n_frames=6, prompt=prompt, most_rows=3)
     calls = []
     with caplog.at_level(logging.WARNING, logger="lqsep"):
-        found = sample(RejectionSampler(8), greedy, on_frame=lambda done, n: calls.append(done))
+        found = draw(RejectionSampler(8), hungry, on_frame=lambda done, n: calls.append(done))
     assert "out of device memory" in caplog.text
     assert calls == sorted(calls) and calls[-1] == 6
-    expected = sample(RejectionSampler(8), plain)
+    expected = draw(RejectionSampler(8), plain)
     assert torch.equal(found.codes, expected.codes)
     torch.testing.assert_close(found.log_evidence, expected.log_evidence, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("max_rounds", [1, 100])
 def test_weighing_by_evidence_does_not_weigh_twice(max_rounds):
-    found = sample(RejectionSampler(5, max_rounds=max_rounds), easy_posterior())
+    found = draw(RejectionSampler(5, max_rounds=max_rounds), easy_posterior())
     assert torch.equal(found.log_evidence, found.log_evidence[:1].expand(5))
     assert float(found.log_evidence[0]) == found.diagnostics["log_evidence"]
     waves = torch.zeros(2, 5, 1, 8)
@@ -138,25 +109,15 @@ def test_weighing_by_evidence_does_not_weigh_twice(max_rounds):
     torch.testing.assert_close(weights, torch.full((2, 5), 0.2))
 
 
-def half_dead_posterior(living=0.1):
-    """Whoever starts with code 0 of source 0 has no way on; ``living`` start with the other."""
-    log_initial = torch.tensor([1 - living, living]).log()
-    stay = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).log()
-    flat = MarkovPrior(torch.zeros(2) - math.log(2), torch.zeros(2, 2) - math.log(2))
-    values = torch.zeros(3, 2, 2)
-    values[1, 0] = -math.inf
-    return SequencePosterior([MarkovPrior(log_initial, stay), flat], DenseBound(values))
-
-
 def test_draws_that_cannot_go_on_are_left_out():
     for max_rounds in (1, 1000):
         sampler = RejectionSampler(8, batch_size=200, max_rounds=max_rounds)
-        found = sample(sampler, half_dead_posterior())
+        found = draw(sampler, dead_end_posterior())
         assert (found.codes[0] == 1).all() and found.n_candidates == 8
         # A tenth of the draws live, each of evidence one. Four standard errors of 200 draws.
         assert math.exp(found.diagnostics["log_evidence"]) == pytest.approx(0.1, abs=0.085)
     with pytest.raises(EmptySupportError, match="none of 6 draws"):
-        sample(RejectionSampler(2, max_rounds=3), half_dead_posterior(living=0.0))
+        draw(RejectionSampler(2, max_rounds=3), dead_end_posterior(living=0.0))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +156,7 @@ def test_bound_of_all_rows_of_a_prompt():
 
 
 def test_bound_without_chains_is_the_likelihoods():
-    memory = long_memory_posterior()
+    memory = long_memory_posterior(n_frames=6)
     assert log_evidence_bound(memory, Filters()) == math.inf
     posterior = SequencePosterior(memory.priors, DenseBound(memory.bound.log_likelihood))
     assert log_evidence_bound(posterior, Filters()) == posterior.log_upper()
@@ -212,11 +173,11 @@ def test_counts_below_one_are_refused(wrong):
         RejectionConfig(**wrong)
 
 
-def test_is_built_from_its_configuration():
+def test_is_built_from_its_configuration(tmp_path):
     spec = Registry.from_plugins(samplers=plugin).find(Kind.SAMPLER, "rejection").spec
     assert spec.config is RejectionConfig
     config = RejectionConfig(n_candidates=3, max_rounds=2, batch_size=9, joint_top_k=5)
-    sampler = build_rejection(config, CONTEXT)
+    sampler = build_rejection(config, build_context(tmp_path))
     assert (sampler.n_candidates, sampler.max_rounds, sampler.batch_size) == (3, 2, 9)
     assert sampler.filters == Filters(joint_top_k=5)
-    assert build_rejection(RejectionConfig(), CONTEXT).n_candidates == 16
+    assert build_rejection(RejectionConfig(), build_context(tmp_path)).n_candidates == 16

@@ -1,17 +1,14 @@
 import logging
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.filters import Filters
-from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.interfaces.data import DecodedCandidates
+from lqsep.core.interfaces.candidates import DecodedCandidates
 from lqsep.plugins.samplers import plugin
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.config import SMCConfig
@@ -19,21 +16,9 @@ from lqsep.plugins.samplers.factory import build_smc
 from lqsep.plugins.samplers.smc import SMCSampler
 from lqsep.plugins.samplers.weights import effective_sample_size, systematic
 from lqsep.plugins.selectors.mean import MeanSelector
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import SamplerContract
-from lqsep.testing.toys import (
-    DenseBound,
-    EchoBound,
-    LongMemoryPrior,
-    MarkovPrior,
-)
-
-CONTEXT = BuildContext(
-    device=torch.device("cpu"),
-    dtype=torch.float32,
-    sources=("a", "b"),
-    gains=(0.5, 0.5),
-    base_dir=Path(),
-)
+from lqsep.testing.posteriors import dead_end_posterior, draw, long_memory_posterior
 
 
 class TestSMC(SamplerContract):
@@ -49,17 +34,6 @@ class TestSMCAlwaysResampling(SamplerContract):
 class TestSMCFiltered(SamplerContract):
     def make(self):
         return SMCSampler(5, filters=Filters(0.8, top_k=2, joint_top_p=0.9))
-
-
-def sample(sampler, posterior, seed=0, **kwargs):
-    return sampler.sample(posterior, generator=torch.Generator().manual_seed(seed), **kwargs)
-
-
-def long_memory_posterior(prompt=None, n_frames=12):
-    rng = torch.Generator().manual_seed(0)
-    priors = [LongMemoryPrior(torch.randn(k, k, generator=rng)) for k in (5, 6)]
-    values = torch.randn(n_frames, 5, 6, generator=rng) * 2
-    return SequencePosterior(priors, EchoBound(values), prompt=prompt)
 
 
 def test_effective_sample_size():
@@ -94,9 +68,9 @@ def test_systematic_resampling_at_the_ends():
 
 def test_without_resampling_particles_are_ancestral_draws():
     """One island that never resamples is importance sampling with the proposals of `ancestral`."""
-    posterior = long_memory_posterior()
+    posterior = long_memory_posterior(scale=2)
     sampler = SMCSampler(4, n_particles=50, n_islands=1, resample_below=0.0)
-    found = sample(sampler, posterior)
+    found = draw(sampler, posterior)
     assert found.diagnostics["resampled"] == 0
     # The same numbers: the sampler keeps one more per frame for resampling.
     rng = torch.Generator().manual_seed(0)
@@ -104,7 +78,7 @@ def test_without_resampling_particles_are_ancestral_draws():
     state = posterior.start(50)
     for frame in range(12):
         codes = posterior.draw(state, uniform=uniform[frame]).codes
-        state = posterior.extend(state, None, codes)
+        state = posterior.extend(state, posterior.chosen(state, codes))
     expected = float(state.log_evidence.logsumexp(0)) - math.log(50)
     assert found.diagnostics["log_evidence"] == pytest.approx(expected, abs=1e-5)
     effective = float(effective_sample_size(state.log_evidence))
@@ -114,14 +88,14 @@ def test_without_resampling_particles_are_ancestral_draws():
 
 
 def test_resampling_keeps_the_weights_even():
-    posterior = long_memory_posterior(n_frames=30)
-    never = sample(SMCSampler(n_particles=64, n_islands=1, resample_below=0.0), posterior)
-    often = sample(SMCSampler(n_particles=64, n_islands=1), posterior)
+    posterior = long_memory_posterior(n_frames=30, scale=2)
+    never = draw(SMCSampler(n_particles=64, n_islands=1, resample_below=0.0), posterior)
+    often = draw(SMCSampler(n_particles=64, n_islands=1), posterior)
     assert often.diagnostics["resampled"] > 2
     assert often.diagnostics["effective_sample_size"] > 0.4 * 64
     assert never.diagnostics["effective_sample_size"] < 0.2 * 64
     assert 1 <= often.diagnostics["unique_ancestors"] <= 16
-    assert often.log_posterior.mean() > sample(AncestralSampler(64), posterior).log_posterior.mean()
+    assert often.log_posterior.mean() > draw(AncestralSampler(64), posterior).log_posterior.mean()
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
@@ -131,10 +105,10 @@ def test_batches_do_not_matter(batch_size, n_prompts):
     if n_prompts:
         rng = torch.Generator().manual_seed(1)
         prompt = torch.randint(5, (n_prompts, 2, 4), generator=rng)
-    posterior = long_memory_posterior(prompt)
+    posterior = long_memory_posterior(scale=2, prompt=prompt)
     settings = {"n_particles": 7, "n_islands": 5, "resample_below": 0.9}
-    whole = sample(SMCSampler(16, **settings), posterior)
-    parts = sample(SMCSampler(16, **settings, batch_size=batch_size), posterior)
+    whole = draw(SMCSampler(16, **settings), posterior)
+    parts = draw(SMCSampler(16, **settings, batch_size=batch_size), posterior)
     assert torch.equal(whole.codes, parts.codes)
     assert whole.diagnostics["resampled"] == parts.diagnostics["resampled"] > 0
     assert whole.diagnostics["unique_ancestors"] == parts.diagnostics["unique_ancestors"]
@@ -142,24 +116,18 @@ def test_batches_do_not_matter(batch_size, n_prompts):
 
 
 def test_memory_that_runs_out_halves_the_islands(caplog):
-    class Greedy(LongMemoryPrior):
-        def start(self, n_rows, prompt=None):
-            if n_rows > 10:
-                raise torch.cuda.OutOfMemoryError("out of memory")
-            return super().start(n_rows, prompt)
-
-    plain = long_memory_posterior()
-    greedy = SequencePosterior([Greedy(prior.votes) for prior in plain.priors], plain.bound)
+    plain = long_memory_posterior(scale=2)
+    hungry = long_memory_posterior(scale=2, most_rows=10)
     sampler, calls = SMCSampler(8, n_particles=5, n_islands=6), []
     with caplog.at_level(logging.WARNING, logger="lqsep"):
-        found = sample(sampler, greedy, on_frame=lambda done, n: calls.append((done, n)))
-    assert torch.equal(found.codes, sample(sampler, plain).codes)
+        found = draw(sampler, hungry, on_frame=lambda done, n: calls.append((done, n)))
+    assert torch.equal(found.codes, draw(sampler, plain).codes)
     assert "out of device memory with 6 at once" in caplog.text
     assert calls == sorted(calls) and calls[-1] == (12, 12)
 
 
 def test_weighing_by_evidence_does_not_weigh_twice():
-    found = sample(SMCSampler(5), long_memory_posterior())
+    found = draw(SMCSampler(5), long_memory_posterior(scale=2))
     assert found.log_proposal is None
     assert torch.equal(found.log_evidence, found.log_evidence[:1].expand(5))
     assert float(found.log_evidence[0]) == found.diagnostics["log_evidence"]
@@ -169,23 +137,13 @@ def test_weighing_by_evidence_does_not_weigh_twice():
     torch.testing.assert_close(weights, torch.full((2, 5), 0.2))
 
 
-def half_dead_posterior(living):
-    """Whoever starts with code 0 of source 0 has no way on; ``living`` start with the other."""
-    log_initial = torch.tensor([1 - living, living]).log()
-    stay = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).log()
-    flat = MarkovPrior(torch.zeros(2) - math.log(2), torch.zeros(2, 2) - math.log(2))
-    values = torch.zeros(3, 2, 2)
-    values[1, 0] = -math.inf
-    return SequencePosterior([MarkovPrior(log_initial, stay), flat], DenseBound(values))
-
-
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_particles_and_islands_without_a_way_on_are_dropped(batch_size):
     """With 4 particles two islands in three die out; the estimate counts them as zero."""
     sampler = SMCSampler(
         8, n_particles=4, n_islands=1000, resample_below=0.0, batch_size=batch_size
     )
-    found = sample(sampler, half_dead_posterior(0.1))
+    found = draw(sampler, dead_end_posterior(0.1))
     assert (found.codes[0] == 1).all() and found.n_candidates == 8
     # An island is resampled when some, but not all, of its particles die.
     assert 250 < found.diagnostics["resampled"] < 450
@@ -195,7 +153,7 @@ def test_particles_and_islands_without_a_way_on_are_dropped(batch_size):
 
 def test_no_particle_left_is_an_error():
     with pytest.raises(EmptySupportError, match="2 particles on 3 islands"):
-        sample(SMCSampler(n_particles=2, n_islands=3), half_dead_posterior(0.0))
+        draw(SMCSampler(n_particles=2, n_islands=3), dead_end_posterior(0.0))
 
 
 @pytest.mark.parametrize(
@@ -216,14 +174,14 @@ def test_values_out_of_range_are_refused(wrong):
         SMCConfig(**wrong)
 
 
-def test_is_built_from_its_configuration():
+def test_is_built_from_its_configuration(tmp_path):
     spec = Registry.from_plugins(samplers=plugin).find(Kind.SAMPLER, "smc").spec
     assert spec.config is SMCConfig
     config = SMCConfig(
         n_candidates=3, n_particles=4, n_islands=5, resample_below=0.25, batch_size=2, top_k=6
     )
-    sampler = build_smc(config, CONTEXT)
+    sampler = build_smc(config, build_context(tmp_path))
     assert (sampler.n_candidates, sampler.n_particles, sampler.n_islands) == (3, 4, 5)
     assert (sampler.resample_below, sampler.batch_size) == (0.25, 2)
     assert sampler.filters == Filters(top_k=6)
-    assert build_smc(SMCConfig(), CONTEXT).n_candidates == 16
+    assert build_smc(SMCConfig(), build_context(tmp_path)).n_candidates == 16

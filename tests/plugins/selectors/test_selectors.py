@@ -5,15 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.interfaces.data import Candidates, DecodedCandidates
+from lqsep.core.inference.joint_scores import joint_scores
+from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates
 from lqsep.plugins.selectors import plugin
 from lqsep.plugins.selectors.best import BestSelector
 from lqsep.plugins.selectors.mean import MeanSelector
-from lqsep.plugins.selectors.rejection import RejectionSelector, joint_scores
+from lqsep.plugins.selectors.rejection import RejectionSelector
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import SelectorContract
 
 
@@ -166,6 +168,9 @@ def test_reported_scores():
         "probability_0": float(scores.marginal(0)[i]),
         "probability_1": float(scores.marginal(1)[j]),
     }
+    assert selection.joint is not None
+    assert torch.equal(selection.joint.log_posterior, scores.log_posterior)
+    assert torch.equal(selection.joint.error, scores.error)
 
 
 def test_without_any_error_the_prior_decides():
@@ -236,6 +241,7 @@ def test_best():
     selection = BestSelector().select(decoded, decoded.mixture)
     assert selection.weights.tolist() == [[0, 1, 0], [0, 1, 0]]
     assert selection.scores == {"log_posterior": -5.5}
+    assert selection.joint is None
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
@@ -274,14 +280,8 @@ def test_mean():
 )
 def test_built_from_settings(tmp_path, name, settings, component):
     registered = Registry.from_plugins(lqsep=plugin).find(Kind.SELECTOR, name)
-    context = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("a", "b"),
-        gains=(0.5, 0.5),
-        base_dir=tmp_path,
-    )
-    built = build(registered, registered.spec.config(**settings), context)
+    config = registered.spec.config(**settings)
+    built = build(registered, config, build_context(tmp_path))
     assert isinstance(built, component)
     for field, value in settings.items():
         assert getattr(built, f"_{field}") == value

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lqsep.plugins.spectral.kmeans import assign, kmeans
+from lqsep.core.signal.nearest_codes import nearest_codes
+from lqsep.plugins.spectral.kmeans import kmeans
 
 NONE = torch.zeros(0, 2)
 
@@ -24,16 +25,6 @@ def run(
     generator = torch.Generator().manual_seed(seed)
     settings = {"iterations": 20, **more}
     return kmeans(points, n_clusters, fixed=fixed, generator=generator, **settings)
-
-
-def test_nearest_by_definition() -> None:
-    generator = torch.Generator().manual_seed(0)
-    points, centres = (torch.randn(n, 5, generator=generator) for n in (40_000, 7))
-    nearest, distance = assign(points, centres)
-    expected = torch.cdist(points.double(), centres.double()).square()
-    # Float32 rounding of squares of up to a hundred.
-    torch.testing.assert_close(distance.double(), expected.min(1).values, rtol=0, atol=1e-4)
-    assert float((nearest == expected.argmin(1)).float().mean()) > 0.9999
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -71,7 +62,7 @@ def test_the_distance_never_rises() -> None:
 def test_centres_are_the_means_of_their_points() -> None:
     points = torch.randn(300, 2, generator=torch.Generator().manual_seed(3))
     centres = run(points, 5, iterations=200)
-    nearest, _ = assign(points, centres)
+    nearest, _ = nearest_codes(points, centres)
     means = torch.stack([points[nearest == code].mean(0) for code in range(5)])
     torch.testing.assert_close(centres, means)
 
@@ -89,7 +80,7 @@ def test_empty_clusters_move_to_far_points() -> None:
     from lqsep.plugins.spectral.kmeans import _moved
 
     centres = torch.tensor([[0.0, 0.0], [-500.0, 0.0]])
-    nearest, distance = assign(points, centres)
+    nearest, distance = nearest_codes(points, centres)
     moved = _moved(points, centres, nearest, distance)
     assert torch.equal(moved[1], points[distance.argmax()])
     torch.testing.assert_close(moved[0], points.mean(0))
@@ -99,4 +90,4 @@ def test_fewer_different_points_than_clusters() -> None:
     points = torch.tensor([[0.0, 0.0], [1.0, 0.0]]).repeat(20, 1)
     centres = run(points, 4)
     assert centres.shape == (4, 2) and centres.isfinite().all()
-    assert float(assign(points, centres)[1].max()) == 0
+    assert float(nearest_codes(points, centres)[1].max()) == 0

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError, ShapeError
@@ -22,6 +22,7 @@ from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.features import SpectralFeatures
 from lqsep.plugins.spectral.log_sum import BoundLogSum, LogSumLikelihood
 from lqsep.plugins.spectral.log_sum_config import LogSumConfig
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.toys import AddingCodec, random_markov_prior
 
@@ -45,7 +46,7 @@ def book(seed: int, size: int, n_bands: int = 17) -> SpectralBook:
 def encoded(n_frames: int = 4, n_bands: int = 17) -> EncodedMixture:
     generator = torch.Generator().manual_seed(1)
     latents = torch.randn(n_frames, n_bands, generator=generator) * 3 - 3
-    return EncodedMixture(latents, None, 1.0, 32 * n_frames)
+    return EncodedMixture(torch.zeros(1, 32 * n_frames), latents, None, 1.0)
 
 
 def likelihood(n_codes=(12, 9), n_bands: int = 17, **settings) -> LogSumLikelihood:
@@ -155,7 +156,9 @@ def test_loudness_costs_no_digits(offset: float) -> None:
     louder = features()
     louder.floor = louder.floor * math.exp(offset)
     latents = (GAINS[0] ** 2 * loud[0].mean.double().exp()[3]).log().float()[None]
-    bound = LogSumLikelihood(loud, louder).bind(EncodedMixture(latents, None, 1.0, 32), GAINS)
+    bound = LogSumLikelihood(loud, louder).bind(
+        EncodedMixture(torch.zeros(1, 32), latents, None, 1.0), GAINS
+    )
     expected = written_out(loud, louder.floor, latents[0], GAINS)
     best = expected.flatten().topk(20).indices
     found = bound.frames(0, 1)[0].flatten()[best].double()
@@ -219,7 +222,7 @@ def test_some_pairs_of_every_frame(monkeypatch) -> None:
 def test_the_pair_that_was_mixed_wins() -> None:
     books = [book(0, 12), book(1, 9)]
     power = GAINS[0] ** 2 * books[0].mean[4].exp() + GAINS[1] ** 2 * books[1].mean[7].exp()
-    mixture = EncodedMixture((power + features().floor).log()[None], None, 1.0, 32)
+    mixture = EncodedMixture(torch.zeros(1, 32), (power + features().floor).log()[None], None, 1.0)
     bound = LogSumLikelihood(books, features(), temper=1.0).bind(mixture, GAINS)
     assert int(bound.frames(0, 1).argmax()) == 4 * 9 + 7
 
@@ -293,19 +296,12 @@ def test_what_does_not_fit() -> None:
 
 
 def build_with(codec: object, **changes) -> LogSumLikelihood:
-    facts = dict(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=codec,
-        base_dir=Path(),
-    )
     registry = Registry.from_plugins(spectral=plugin)
     assert not registry.problems
     config = LogSumConfig(temper=0.2, residual_variance=0.3, equaliser_smooth_db=0.0)
     registered = registry.find(Kind.LIKELIHOOD, "log-sum")
-    return build(registered, config, BuildContext(**(facts | changes)))
+    facts = {"gains": GAINS, "codec": codec, **changes}
+    return build(registered, config, build_context(Path(), **facts))
 
 
 def test_build() -> None:

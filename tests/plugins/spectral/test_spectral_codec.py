@@ -11,10 +11,12 @@ from lqsep.core.components.assemble import BuildContext
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError, ShapeError
 from lqsep.core.store.weights import load_weights, save_weights
 from lqsep.plugins.spectral.book import SpectralBook
+from lqsep.plugins.spectral.code_spectra import CodeSpectra
 from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.config import SpectralConfig
 from lqsep.plugins.spectral.factory import build_codec, build_features
 from lqsep.plugins.spectral.store import save_books
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import CodecContract
 
 CONFIG = SpectralConfig(
@@ -40,8 +42,7 @@ def make_codec(level: float | None = None) -> SpectralCodec:
 
 
 def context(folder: Path, **changes: object) -> BuildContext:
-    settings = {"sources": SOURCES, "gains": (0.5, 0.5), "base_dir": folder, **changes}
-    return BuildContext(device=torch.device("cpu"), dtype=torch.float32, **settings)  # type: ignore[arg-type]
+    return build_context(folder, **{"sources": SOURCES, **changes})
 
 
 def noise(n_samples: int, batch: int = 1, scale: float = 0.1) -> Tensor:
@@ -103,6 +104,15 @@ def test_a_mixture_has_no_codes() -> None:
             call()
 
 
+def power_of(
+    codec: SpectralCodec, codes: Tensor, source: int, equaliser: Tensor | None = None
+) -> Tensor:
+    """Of codes at a gain of one."""
+    spectra = CodeSpectra(codec.books, codec.features, (1.0, 1.0))
+    flat = torch.zeros(codec.info.embedding_dim)
+    return spectra.power(source, codes, flat if equaliser is None else equaliser)
+
+
 def level_db(codec: SpectralCodec, wave: Tensor) -> Tensor:
     """Mean level of the bins of each inner frame, dB."""
     power = codec.features.stft(wave[:, 0]).abs().square()[..., 4:-4]
@@ -113,7 +123,7 @@ def test_decoded_powers_are_those_of_the_codes() -> None:
     codec = make_codec()
     n_samples = 64 * 60
     codes = torch.tensor([[7] * 60, [4] * 60])
-    expected = 10 * codec.power(codes, 0).mean(1).log10()[:, 4:-4]
+    expected = 10 * power_of(codec, codes, 0).mean(1).log10()[:, 4:-4]
     # A mixture of the codes' colour: its phase fits, its own level and fading do not matter.
     mixture = 0.01 * noise(n_samples)[0]
     with_phase = level_db(codec, codec.decode(codes, n_samples, 0, mixture))
@@ -188,7 +198,7 @@ def save(folder: Path) -> str:
 def test_a_saved_codec_is_the_same(tmp_path: Path) -> None:
     expected, digest = make_codec(level=0.0707), save(tmp_path)
     codec = build_codec(CONFIG, context(tmp_path, hashes={"codec.safetensors": digest}))
-    assert codec.fingerprint == expected.fingerprint and codec.level == 0.0707
+    assert codec.fingerprint == expected.fingerprint and codec.info.level == 0.0707
     wave = noise(500)
     assert torch.equal(codec.analyse(wave).latents, expected.analyse(wave).latents)
     assert torch.equal(codec.encode(wave, 1), expected.encode(wave, 1))
@@ -227,6 +237,8 @@ def test_a_file_for_other_sources(tmp_path: Path) -> None:
         ({"1.mean": None}, {}, "missing '1.mean'"),
         ({"2.mean": torch.zeros(1)}, {}, "unexpected '2.mean'"),
         ({"0.mean": torch.full((8, 40), torch.nan)}, {}, "'0.mean' has values that are no numbers"),
+        ({"0.mean": torch.zeros(8, 40).int()}, {}, "'0.mean' holds torch.int32, expected"),
+        ({"1.variance": torch.full((8, 40), -1.0)}, {}, "'1.variance' has values below 0"),
         ({}, {"sources": "{"}, "does not say for which sources"),
     ],
 )
@@ -259,12 +271,11 @@ def test_windows_of_a_configuration_overlap() -> None:
 def test_everything_stays_on_the_device(tmp_path: Path) -> None:
     save(tmp_path)
     device = torch.device("cuda:0")
-    building = context(tmp_path)
-    codec = build_codec(CONFIG, BuildContext(**{**vars(building), "device": device}))
+    codec = build_codec(CONFIG, context(tmp_path, device=device))
     wave = noise(500).to(device)
     codes = codec.encode(wave, 0)
     decoded = [codec.decode(codes, 500, 0, mixture) for mixture in (wave[0], None)]
-    results = [codec.analyse(wave).latents, codes, *decoded, codec.power(codes, 0)]
+    results = [codec.analyse(wave).latents, codes, *decoded, power_of(codec, codes, 0)]
     assert {result.device for result in results} == {device}
 
 
@@ -278,9 +289,9 @@ def test_powers_of_waves_and_codes_have_one_unit() -> None:
     assert torch.allclose(bands, codec.features.log_bands(wave[:, 0])[0], atol=1e-4)
 
 
-def test_a_shift_of_bands_moves_their_bins() -> None:
+def test_an_equaliser_of_bands_moves_their_bins() -> None:
     codec, codes = make_codec(), torch.tensor([[3, 0, 5]])
     shift = torch.linspace(-1, 1, 40)
-    plain, moved = codec.power(codes, 1), codec.power(codes, 1, shift)
+    plain, moved = power_of(codec, codes, 1), power_of(codec, codes, 1, shift)
     difference = (moved / plain).log().transpose(1, 2)
     assert torch.allclose(difference, codec.features.spread(shift).expand_as(difference), atol=1e-5)

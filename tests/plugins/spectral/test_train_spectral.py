@@ -2,10 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,15 +11,18 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from lqsep.cli.main import cli
-from lqsep.core.components.assemble import BuildContext, TrainContext
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.errors import AudioError
+from lqsep.core.signal.nearest_codes import nearest_codes
 from lqsep.core.store.model_directory import load_model, verify_model
 from lqsep.core.store.weights import load_weights
+from lqsep.core.training.events import TrainEvent, TrainStep, TrainValidation, say_nothing
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
-from lqsep.plugins.spectral.codec import SpectralCodec, nearest_codes
+from lqsep.plugins.spectral.codec import SpectralCodec
 from lqsep.plugins.spectral.config import SpectralConfig, SpectralTrainConfig
 from lqsep.plugins.spectral.factory import build_codec, build_features
 from lqsep.plugins.spectral.train import Clips, count_frames, make_book, measure, train_spectral
+from lqsep.testing.contexts import build_context, train_context
 
 RATE = 4000
 CONFIG = SpectralConfig(
@@ -38,31 +39,13 @@ def dataset(seed: int = 0, duration_s: float = 2.0, n_tracks: int = 3) -> Synthe
     )
 
 
-def context(folder: Path, reports: list[Mapping[str, Any]] | None = None) -> TrainContext:
-    return TrainContext(
-        dataset=dataset(0),
-        validation=dataset(9),
-        sources=SOURCES,
-        gains=(0.5, 0.5),
-        source=None,
-        codec=None,
-        output_dir=folder,
-        device=torch.device("cpu"),
-        seed=4,
-        resume=False,
-        report=(lambda figures: None) if reports is None else reports.append,
-    )
+def context(folder: Path, reports: list[TrainEvent] | None = None) -> TrainContext:
+    report = say_nothing if reports is None else reports.append
+    return train_context(dataset(0), folder, validation=dataset(9), seed=4, report=report)
 
 
 def build(folder: Path, config: SpectralConfig = CONFIG) -> SpectralCodec:
-    building = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=SOURCES,
-        gains=(0.5, 0.5),
-        base_dir=folder,
-    )
-    return build_codec(config, building)
+    return build_codec(config, build_context(folder))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -81,25 +64,27 @@ def clips(found: list[Tensor], **changes: float) -> Clips:
 
 
 def test_writes_a_codec_that_loads(tmp_path: Path) -> None:
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     train_spectral(CONFIG, TRAIN, context(tmp_path, reports))
     weights = load_weights(tmp_path / "codec.safetensors")
     assert weights.metadata["component"] == "spectral-vq" and weights.metadata["seed"] == "4"
     codec = build(tmp_path)
     assert [book.size for book in codec.books] == [12, 12]
     assert not torch.equal(codec.books[0].mean, codec.books[1].mean)
-    progress = [report for report in reports if report.get("event") == "progress"]
-    keys = {"name", "step", "steps", "done", "eta_s", "steps_per_s", "loss"}
-    assert all(keys <= report.keys() for report in progress)
-    steps = [report["step"] for report in progress]
+    told = [report for report in reports if isinstance(report, TrainStep)]
+    steps = [report.progress.step for report in told]
     assert steps[0] == 1 and steps == sorted(set(steps)) and 8 < steps[-1] <= 16
-    assert all(report["steps"] == 16 for report in progress)
-    validation = [report for report in reports if report.get("event") == "validation"]
-    assert len(validation) == 1 and validation[0]["name"] == "codec"
+    for report in told:
+        progress = report.progress
+        assert report.name == "codec" and report.loss is not None
+        assert progress.steps == 16 and progress.done == progress.step / 16
+        assert progress.eta_s == pytest.approx((16 - progress.step) / progress.steps_per_s)
+    (validation,) = [report for report in reports if isinstance(report, TrainValidation)]
+    assert validation.name == "codec" and validation.step is None
     stored = {k for k in weights.metadata if k.startswith("validation/")}
     expected = {f"{figure}_{s}" for figure in ("distortion", "snr", "codes_used") for s in SOURCES}
     assert stored == {f"validation/{name}" for name in expected}
-    assert expected == validation[0].keys() - {"event", "name"}
+    assert expected == validation.figures.keys()
 
 
 def test_the_same_seed_gives_the_same_codec(tmp_path: Path) -> None:
@@ -172,7 +157,7 @@ def test_statistics_are_those_of_the_frames() -> None:
     book = count_frames(FEATURES, clips(found), centres, 8.0)
     bands = torch.cat([FEATURES.log_bands(wave[None])[0] for wave in found]).double()
     full = torch.cat([FEATURES.log_power(wave[None])[0] for wave in found]).double()
-    codes = nearest_codes(bands.float(), centres)
+    codes = nearest_codes(bands.float(), centres)[0]
     assert book.count.tolist() == torch.bincount(codes, minlength=5).tolist()
     assert int(book.count[1:].min()) > 1
     within = torch.zeros(60, dtype=torch.float64)
@@ -197,7 +182,7 @@ def test_code_zero_is_silence() -> None:
     floor = torch.full((129,), math.log(FEATURES.bin_floor))
     torch.testing.assert_close(book.log_power[0], floor)
     silent = FEATURES.log_bands(torch.zeros(1, 100))[0]
-    assert nearest_codes(silent, book.mean).tolist() == [0, 0]
+    assert nearest_codes(silent, book.mean)[0].tolist() == [0, 0]
 
 
 def test_codes_without_frames_stand_for_their_centres() -> None:
@@ -226,7 +211,7 @@ def test_a_book_explains_its_own_codes() -> None:
     coarse, fine = (measure(FEATURES, book, found) for book in (few, many))
     assert fine["distortion"] < coarse["distortion"] and fine["snr"] > coarse["snr"]
     bands = torch.cat([FEATURES.log_bands(wave[None])[0] for wave in found])
-    codes = nearest_codes(bands, few.mean)
+    codes = nearest_codes(bands, few.mean)[0]
     error = bands - few.mean[codes]
     rms = float(error.double().square().mean().sqrt())
     assert coarse["distortion"] == pytest.approx(10 / math.log(10) * rms, rel=1e-4)

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from lqsep.core.errors import CheckpointError
-from lqsep.plugins.transformer.config import TransformerConfig
-from lqsep.plugins.transformer.factory import build_model
-from lqsep.plugins.transformer.prior import TransformerPrior
-from lqsep.plugins.transformer.reference_names import (
+from lqsep.plugins.jukebox.prior_names import (
     config_from_reference,
     from_reference,
     to_reference,
 )
+from lqsep.plugins.transformer.config import TransformerConfig
+from lqsep.plugins.transformer.factory import build_model
+from lqsep.plugins.transformer.prior import TransformerPrior
 
 # The reference's own cached and uncached logits differ by 1e-6; ours differ from them by up to
 # 1.5e-6 (logits) and 3e-6 (after normalising), all float32 sums in another order.

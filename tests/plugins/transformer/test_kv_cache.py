@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from lqsep.plugins.transformer.attention import Pattern, attend, patterns
+from lqsep.plugins.transformer.attention import attend
 from lqsep.plugins.transformer.kv_cache import KVCache
+from lqsep.plugins.transformer.patterns import Pattern, patterns
 
 BLOCK, MAX_FRAMES, ROWS, HEADS, HEAD_DIM = 4, 20, 3, 2, 5
 ALL = tuple(Pattern)

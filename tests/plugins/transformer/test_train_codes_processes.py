@@ -11,6 +11,7 @@ import torch
 from lqsep.core.components.assemble import TrainContext
 from lqsep.core.interfaces.dataset import Track
 from lqsep.core.training import processes
+from lqsep.core.training.events import say_nothing
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.transformer.train_codes import make_windows
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
@@ -43,7 +44,7 @@ def main(folder: Path) -> None:
             device=device,
             seed=4,
             resume=False,
-            report=lambda figures: None,
+            report=say_nothing,
         )
         settings = TransformerTrainConfig(codes="memory", versions=2)
         windows = make_windows(context, codec, "bass", 16, settings)

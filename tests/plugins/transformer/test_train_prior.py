@@ -1,7 +1,6 @@
 """The transformer prior's trainer."""
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-from lqsep.core.components.assemble import BuildContext, TrainContext
+from lqsep.core.components.assemble import TrainContext
 from lqsep.core.corpus.audio_pool import AudioPool
 from lqsep.core.errors import AudioError, CheckpointError, IncompatibleComponentsError
 from lqsep.core.store.weights import load_weights
+from lqsep.core.training.events import (
+    Report,
+    TrainEvent,
+    TrainNote,
+    TrainStep,
+    TrainValidation,
+    say_nothing,
+)
 from lqsep.plugins.datasets.synthetic import SyntheticDataset
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_prior
@@ -20,6 +27,7 @@ from lqsep.plugins.transformer.model import TransformerModel
 from lqsep.plugins.transformer.train import PriorTask, draw_codes, train_prior
 from lqsep.plugins.transformer.train_codes import ClipWindows, StoredWindows
 from lqsep.plugins.transformer.train_config import TransformerTrainConfig
+from lqsep.testing.contexts import build_context, train_context
 from lqsep.testing.toys import AddingCodec
 
 CPU = torch.device("cpu")
@@ -42,20 +50,17 @@ def context(
     folder: Path,
     *,
     resume: bool = False,
-    report: Callable[[Mapping[str, Any]], None] = lambda figures: None,
+    report: Report = say_nothing,
 ) -> TrainContext:
     def dataset(seed: int) -> SyntheticDataset:
         return SyntheticDataset(n_tracks=2, duration_s=0.1, sample_rate=8000, seed=seed)
 
-    return TrainContext(
-        dataset=dataset(0),
+    return train_context(
+        dataset(0),
+        folder,
         validation=dataset(9),
-        sources=("drums", "bass"),
-        gains=(0.5, 0.5),
         source="bass",
         codec=AddingCodec(),
-        output_dir=folder,
-        device=CPU,
         seed=4,
         resume=resume,
         report=report,
@@ -76,32 +81,24 @@ def task(codes: list[torch.Tensor], held_out: list[torch.Tensor] | None = None) 
 
 
 def test_writes_a_prior_that_loads(tmp_path: Path) -> None:
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     made = context(tmp_path, report=reports.append)
     train_prior(CONFIG, TRAIN, made)
     weights = load_weights(tmp_path / "prior.bass.safetensors")
     assert made.codec is not None
     assert weights.metadata["codec_fingerprint"] == made.codec.fingerprint
     assert weights.metadata["source"] == "bass" and weights.metadata["steps"] == "12"
-    build = BuildContext(
-        device=CPU,
-        dtype=torch.float32,
-        sources=made.sources,
-        gains=made.gains,
-        base_dir=tmp_path,
-        source="bass",
-        codec=made.codec,
-    )
+    build = build_context(tmp_path, source="bass", codec=made.codec)
     prior = build_prior(CONFIG, build)
     assert prior.info.codebook_size == made.codec.codebook_size(1)
     other = AddingCodec()
     other.fingerprint = "0" * 64
     with pytest.raises(CheckpointError, match="another codec"):
         build_prior(CONFIG, replace(build, codec=other))
-    validation = [report for report in reports if report.get("event") == "validation"]
-    assert [report["step"] for report in validation] == [4, 8, 12]
+    validation = [report for report in reports if isinstance(report, TrainValidation)]
+    assert [report.step for report in validation] == [4, 8, 12]
     # The weights that are kept are the best, and say how good they were.
-    best = min(report["bits"] for report in validation)
+    best = min(report.figures["bits"] for report in validation)
     assert float(weights.metadata["validation/bits"]) == pytest.approx(best, abs=1e-4)
 
 
@@ -115,8 +112,8 @@ def test_resuming_gives_the_same_weights(tmp_path: Path) -> None:
     class Crash(Exception):
         pass
 
-    def crash(figures: Mapping[str, Any]) -> None:
-        if figures.get("step") == 7:
+    def crash(event: TrainEvent) -> None:
+        if isinstance(event, TrainStep) and event.progress.step == 7:
             raise Crash
 
     train_prior(CONFIG, TRAIN, context(tmp_path / "whole"))
@@ -138,8 +135,8 @@ def test_a_checkpoint_on_another_codec_is_an_error(tmp_path: Path) -> None:
         train_prior(CONFIG, TRAIN, replace(context(tmp_path, resume=True), codec=codec))
 
 
-def notes(reports: list[Mapping[str, Any]]) -> list[str]:
-    return [report["text"] for report in reports if report.get("event") == "note"]
+def notes(reports: list[TrainEvent]) -> list[str]:
+    return [report.text for report in reports if isinstance(report, TrainNote)]
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -147,7 +144,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_codes_are_encoded_once(tmp_path: Path) -> None:
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     made = context(tmp_path / "disk", report=reports.append)
     train_prior(CONFIG, TRAIN, made)
     encoded = ["encoding the validation tracks of 'bass'", "encoding the train tracks of 'bass'"]
@@ -176,7 +173,7 @@ def test_codes_are_encoded_once(tmp_path: Path) -> None:
 )
 def test_stale_codes_are_encoded_again(tmp_path: Path, change: str, split: str) -> None:
     train_prior(CONFIG, TRAIN, context(tmp_path))
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     made, settings = context(tmp_path, report=reports.append), TRAIN
     if change == "codec":
         codec = AddingCodec()
@@ -196,7 +193,7 @@ def test_stale_codes_are_encoded_again(tmp_path: Path, change: str, split: str) 
 
 def test_codes_from_audio_at_every_step(tmp_path: Path) -> None:
     settings = TRAIN.model_copy(update={"codes": "audio"})
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     train_prior(CONFIG, settings, context(tmp_path, report=reports.append))
     assert notes(reports) == ["encoding the validation tracks of 'bass'"]
     assert not (tmp_path / "codes").exists()
@@ -331,15 +328,19 @@ def test_recomputing_keeps_less_and_changes_nothing() -> None:
     assert kept_less < kept / 3
 
 
+def step_bits(reports: list[TrainEvent]) -> list[float]:
+    return [report.figures["bits"] for report in reports if isinstance(report, TrainStep)]
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_reduced_precision(tmp_path: Path, precision: str) -> None:
     changes = {"precision": precision, "recompute": True}
-    reports: list[Mapping[str, Any]] = []
+    reports: list[TrainEvent] = []
     train_prior(CONFIG, TRAIN.model_copy(update=changes), context(tmp_path, report=reports.append))
-    bits = [report["bits"] for report in reports if report.get("event") == "progress"]
+    bits = step_bits(reports)
     exact = tmp_path / "exact"
     train_prior(CONFIG, TRAIN, context(exact, report=reports.append))
-    expected = [report["bits"] for report in reports if report.get("event") == "progress"][-12:]
+    expected = step_bits(reports)[-12:]
     # bfloat16 keeps 8 bits.
     assert bits == pytest.approx(expected, rel=0.02) and bits != expected
 

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from pydantic import ValidationError
 
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import CheckpointError, IncompatibleComponentsError, ShapeError
@@ -11,6 +13,7 @@ from lqsep.plugins.transformer import plugin
 from lqsep.plugins.transformer.config import TransformerConfig
 from lqsep.plugins.transformer.factory import build_model
 from lqsep.plugins.transformer.prior import TransformerPrior
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import PriorContract
 from lqsep.testing.prior_contract import run_prior
 from lqsep.testing.toys import AddingCodec
@@ -207,15 +210,7 @@ def codec():
 
 @pytest.fixture
 def context(tmp_path, codec):
-    return BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=(0.5, 0.5),
-        base_dir=tmp_path,
-        source="bass",
-        codec=codec,
-    )
+    return build_context(tmp_path, source="bass", codec=codec)
 
 
 @pytest.fixture
@@ -271,21 +266,19 @@ def test_half_precision_weights_are_upcast(build_prior, saved, codec, codes, con
 
 
 def test_dtype_of_the_context_is_that_of_the_layers(build_prior, saved, codes, context):
-    fields = {name: getattr(context, name) for name in context.__dataclass_fields__}
-    half = build_prior(BuildContext(**fields | {"dtype": torch.bfloat16}))
+    half = build_prior(replace(context, dtype=torch.bfloat16))
     assert half.model.block_dtype == torch.bfloat16
     assert half.model.output.weight.dtype == torch.float32
     assert half.log_prob(codes).dtype == torch.float32
 
 
 def test_another_codec_is_refused(build_prior, saved, context):
-    fields = {name: getattr(context, name) for name in context.__dataclass_fields__}
     other = AddingCodec([0.5 * level for level in range(11)])
     with pytest.raises(CheckpointError, match="trained on another codec") as info:
-        build_prior(BuildContext(**fields | {"codec": other}))
+        build_prior(replace(context, codec=other))
     assert "\n" not in str(info.value)
     save_weights(context.path("unmarked.safetensors"), saved.state_dict(), {})
-    build_prior(BuildContext(**fields | {"codec": other}), checkpoint="unmarked.safetensors")
+    build_prior(replace(context, codec=other), checkpoint="unmarked.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -299,16 +292,14 @@ def test_other_sizes_are_refused(build_prior, saved, settings, name):
 
 
 def test_a_wrong_hash_is_refused(build_prior, saved, context):
-    fields = {name: getattr(context, name) for name in context.__dataclass_fields__}
     hashes = {"prior.bass.safetensors": "0" * 64}
     with pytest.raises(CheckpointError, match="expected sha256 0000000000000000"):
-        build_prior(BuildContext(**fields | {"hashes": hashes}))
+        build_prior(replace(context, hashes=hashes))
 
 
 def test_a_codec_is_needed(build_prior, saved, context):
-    fields = {name: getattr(context, name) for name in context.__dataclass_fields__}
     with pytest.raises(IncompatibleComponentsError, match="code vectors"):
-        build_prior(BuildContext(**fields | {"codec": None}))
+        build_prior(replace(context, codec=None))
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,22 @@ import torch
 
 from lqsep.cli.main import run
 from lqsep.core.audio.files import read_audio, write_audio
-from lqsep.core.components.assemble import BuildContext, build
+from lqsep.core.components.assemble import build
 from lqsep.core.components.config import parse_settings
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError, IncompatibleComponentsError
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.data import EncodedMixture
+from lqsep.plugins.jukebox.codec_names import from_reference
 from lqsep.plugins.lqvae.codec import LQVAECodec
 from lqsep.plugins.lqvae.model import LQVAE
-from lqsep.plugins.lqvae.reference_names import from_reference
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.beam import BeamSampler
 from lqsep.plugins.waveform import plugin
 from lqsep.plugins.waveform.config import WaveformConfig
 from lqsep.plugins.waveform.likelihood import WaveformLikelihood
+from lqsep.testing.contexts import build_context
 from lqsep.testing.contracts import LikelihoodContract
 from lqsep.testing.dense import dense_values
 from lqsep.testing.toys import LongMemoryPrior, enumerate_posterior
@@ -36,7 +37,7 @@ REFERENCE_TOLERANCE = 2e-3
 def encoded(codes: list[int], n_samples: int | None = None, scale: float = 1.0) -> EncodedMixture:
     latents = torch.full((len(codes), 1), torch.nan)  # not to be looked at
     n_samples = 4 * len(codes) if n_samples is None else n_samples
-    return EncodedMixture(latents, torch.tensor(codes), scale, n_samples)
+    return EncodedMixture(torch.zeros(1, n_samples), latents, torch.tensor(codes), scale)
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +171,7 @@ def golden_bound(golden, *, gains=(0.5, 0.5), window="constant"):
         window=window,
     )
     codes = torch.from_numpy(recorded["mix_codes"][0]).long()
-    mixture = EncodedMixture(torch.full((64, 16), torch.nan), codes, 1.0, 4096)
+    mixture = EncodedMixture(torch.zeros(1, 4096), torch.full((64, 16), torch.nan), codes, 1.0)
     return likelihood.bind(mixture, gains)
 
 
@@ -235,7 +236,7 @@ def test_what_does_not_fit(make_codec) -> None:
     with pytest.raises(IncompatibleComponentsError, match="works on 2 sources, got 3"):
         likelihood.bind(encoded([0]), (0.3, 0.3, 0.4))
     with pytest.raises(IncompatibleComponentsError, match="no codes of the mixture"):
-        likelihood.bind(EncodedMixture(torch.zeros(1, 1), None, 1.0, 4), GAINS)
+        likelihood.bind(EncodedMixture(torch.zeros(1, 4), torch.zeros(1, 1), None, 1.0), GAINS)
 
 
 def test_settings() -> None:
@@ -247,14 +248,7 @@ def test_settings() -> None:
 def test_build(make_codec, tmp_path: Path) -> None:
     registry = Registry.from_plugins(waveform=plugin)
     assert not registry.problems
-    context = BuildContext(
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        sources=("drums", "bass"),
-        gains=GAINS,
-        codec=make_codec(),
-        base_dir=tmp_path,
-    )
+    context = build_context(tmp_path, gains=GAINS, codec=make_codec())
     config = WaveformConfig(sigma=0.3, window="increment", context=7, batch_size=2)
     built = build(registry.find(Kind.LIKELIHOOD, "waveform"), config, context)
     assert (built.sigma, built.window, built.context) == (0.3, "increment", 7)

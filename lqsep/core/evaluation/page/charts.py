@@ -1,23 +1,22 @@
-"""Box plots as SVG text that stands in a page: colours come from the page's style sheet."""
+"""Box plots: where the marks lie. How they look is the template's and the style sheet's."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 from typing import NamedTuple
 
 # In units of the picture, which the page scales to its width.
-_WIDTH = 720.0
-_LABELS = 130.0
-_RIGHT = 16.0
-_ROW = 34.0
-_AXIS = 40.0
-_BOX = 14.0
+_WIDTH = 720
+_LABELS = 130
+_RIGHT = 16
+_ROW = 34
+_AXIS = 40
 
 # Points lie on so many lines within a row, in turn, so that equal values stay apart.
-_LANES = (0.0, 5.0, -5.0, 9.0, -9.0)
+_LANES = (0, 5, -5, 9, -9)
 
 _N_TICKS = 7
 
@@ -32,6 +31,71 @@ class Box(NamedTuple):
     high: float
 
 
+class Point(NamedTuple):
+    """One value: where it lies, ``y`` from the middle of its row, and what it is of."""
+
+    x: float
+    y: float
+    name: str
+    value: float
+
+
+class Tick(NamedTuple):
+    """A line of the grid and its number, as text."""
+
+    x: float
+    text: str
+    is_zero: bool
+
+
+@dataclass(frozen=True)
+class ChartRow:
+    """One lying box.
+
+    Args:
+        label: At its left end.
+        y: Of its middle.
+        points: All values.
+        box: Places of the five numbers; None without values. ``mean`` likewise.
+    """
+
+    label: str
+    y: float
+    points: Sequence[Point]
+    box: Box | None
+    mean: float | None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lying boxes, one below the other, over one axis.
+
+    Args:
+        title: What is drawn.
+        unit: Of the axis.
+        ticks: Of the axis.
+        rows: From top to bottom.
+    """
+
+    title: str
+    unit: str
+    ticks: Sequence[Tick]
+    rows: Sequence[ChartRow]
+
+    width = _WIDTH
+    label_x = _LABELS - 10
+    unit_x = (_LABELS + _WIDTH - _RIGHT) / 2
+
+    @property
+    def bottom(self) -> int:
+        """Where the axis is."""
+        return _ROW * len(self.rows)
+
+    @property
+    def height(self) -> int:
+        return self.bottom + _AXIS
+
+
 def box(values: Sequence[float]) -> Box:
     """Quartiles by linear interpolation, and Tukey's whiskers. At least one value, all finite."""
     if len(values) == 1:
@@ -43,87 +107,45 @@ def box(values: Sequence[float]) -> Box:
     return Box(low, first, median, third, high)
 
 
-def box_plot(
-    rows: Mapping[str, Mapping[str, float]],
-    title: str,
-    unit: str,
-    classes: Mapping[str, str] | None = None,
-) -> str:
-    """One lying box per row, with every value as a point and the mean as a diamond.
+def box_plot(rows: Mapping[str, Mapping[str, float]], title: str, unit: str) -> Chart:
+    """One lying box per row, with every value as a point, and the mean.
 
     Args:
-        rows: By label: the values by what they belong to, which a point shows under the mouse.
-            Rows without a finite value are drawn empty.
-        title: What is drawn, for those who cannot see it.
+        rows: By label: the values by what they belong to. Rows without a finite value are empty.
+        title: What is drawn.
         unit: Of the axis.
-        classes: Of rows in the style sheet, by label.
-
-    Returns:
-        An ``<svg>`` element; the same arguments give the same text.
     """
     finite = {
         label: {name: value for name, value in row.items() if math.isfinite(value)}
         for label, row in rows.items()
     }
-    ticks = _ticks([value for row in finite.values() for value in row.values()])
-    height = _ROW * len(rows) + _AXIS
-    parts = [
-        f'<svg viewBox="0 0 {_WIDTH:.0f} {height:.0f}" role="img" aria-label="{escape(title)}">',
-        *_axis(ticks, _ROW * len(rows), unit),
-    ]
-    for index, (label, row) in enumerate(finite.items()):
-        middle = _ROW * (index + 0.5)
-        kind = (classes or {}).get(label, "")
-        parts.append(f'<g class="{escape(kind)}">')
-        place = f'x="{_LABELS - 10:.0f}" y="{middle + 4:.1f}"'
-        parts.append(f'<text class="label" {place}>{escape(label)}</text>')
-        parts += _row(row, ticks, middle, unit)
-        parts.append("</g>")
-    return "\n".join([*parts, "</svg>"])
-
-
-def _row(row: Mapping[str, float], ticks: Sequence[float], middle: float, unit: str) -> list[str]:
-    if not row:
-        return []
-    values = list(row.values())
-    low, first, median, third, high = (_place(value, ticks) for value in box(values))
-    top, half = middle - _BOX / 2, _BOX / 2
-    parts = [
-        f'<path class="whisker" d="M{low:.1f} {middle:.1f}H{first:.1f}M{third:.1f} {middle:.1f}'
-        f"H{high:.1f}M{low:.1f} {middle - half / 2:.1f}v{half:.1f}"
-        f'M{high:.1f} {middle - half / 2:.1f}v{half:.1f}"/>',
-        f'<rect class="box" x="{first:.1f}" y="{top:.1f}" width="{max(third - first, 1):.1f}" '
-        f'height="{_BOX:.0f}"/>',
-    ]
-    for index, (name, value) in enumerate(row.items()):
-        offset = _LANES[index % len(_LANES)]
-        parts.append(
-            f'<circle class="point" cx="{_place(value, ticks):.1f}" cy="{middle + offset:.1f}" '
-            f'r="2"><title>{escape(name)}: {value:.2f} {escape(unit)}</title></circle>'
-        )
-    mean = _place(statistics.fmean(values), ticks)
-    parts.append(f'<path class="median" d="M{median:.1f} {top:.1f}v{_BOX:.0f}"/>')
-    parts.append(f'<path class="mean" d="M{mean:.1f} {middle - 5:.1f}l5 5l-5 5l-5 -5z"/>')
-    return parts
-
-
-def _axis(ticks: Sequence[float], bottom: float, unit: str) -> list[str]:
-    step = ticks[1] - ticks[0]
+    marks = _marks([value for row in finite.values() for value in row.values()])
+    step = marks[1] - marks[0]
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    parts = []
-    for tick in ticks:
-        x = _place(tick, ticks)
-        kind = "zero" if abs(tick) < step / 2 else "grid"
-        parts.append(f'<path class="{kind}" d="M{x:.1f} 0V{bottom:.0f}"/>')
-        parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{bottom + 16:.0f}">{tick + 0.0:.{digits}f}</text>'
-        )
-    center = (_LABELS + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text class="tick" x="{center:.1f}" y="{bottom + 33:.0f}">{escape(unit)}</text>')
-    return parts
+    ticks = [
+        Tick(_place(mark, marks), f"{mark + 0.0:.{digits}f}", abs(mark) < step / 2)
+        for mark in marks
+    ]
+    drawn = [_row(number, label, row, marks) for number, (label, row) in enumerate(finite.items())]
+    return Chart(title, unit, ticks, drawn)
 
 
-def _ticks(values: Sequence[float]) -> list[float]:
+def _row(number: int, label: str, row: Mapping[str, float], marks: Sequence[float]) -> ChartRow:
+    values = list(row.values())
+    points = [
+        Point(_place(value, marks), _LANES[place % len(_LANES)], name, value)
+        for place, (name, value) in enumerate(row.items())
+    ]
+    return ChartRow(
+        label=label,
+        y=_ROW * (number + 0.5),
+        points=points,
+        box=Box(*(_place(value, marks) for value in box(values))) if values else None,
+        mean=_place(statistics.fmean(values), marks) if values else None,
+    )
+
+
+def _marks(values: Sequence[float]) -> list[float]:
     """Round numbers, evenly spaced, that embrace the values."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span = max(high - low, 1e-3 * max(abs(low), abs(high), 1.0))
@@ -134,6 +156,6 @@ def _ticks(values: Sequence[float]) -> list[float]:
     return [index * step for index in range(start, max(stop, start + 1) + 1)]
 
 
-def _place(value: float, ticks: Sequence[float]) -> float:
-    share = (value - ticks[0]) / (ticks[-1] - ticks[0])
+def _place(value: float, marks: Sequence[float]) -> float:
+    share = (value - marks[0]) / (marks[-1] - marks[0])
     return _LABELS + share * (_WIDTH - _LABELS - _RIGHT)

@@ -7,27 +7,63 @@ the same results give the same page.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from lqsep.core.evaluation.page.charts import box_plot
+from lqsep.core.evaluation.page.charts import Chart, box_plot
+from lqsep.core.evaluation.page.environment import page_environment
 from lqsep.core.evaluation.page.sounds import (
     Example,
+    excerpt_data,
     excerpt_seconds,
-    read_excerpt,
-    sound_data,
     spectrogram_data,
 )
-from lqsep.core.evaluation.page.style import STYLE
-from lqsep.core.evaluation.protocols import find_protocol
-from lqsep.core.evaluation.summary import ALL_SOURCES, METRIC_NAMES, Summary, SummaryRow
+from lqsep.core.evaluation.protocols import Protocol, find_protocol
+from lqsep.core.evaluation.summary import ALL_SOURCES, Summary, SummaryRow
+from lqsep.core.evaluation.tables import METRIC_NAMES, heading
 
-REFERENCES = {"original": "the original stems", "decoded": "the stems after the codec's round trip"}
-
+# What the pipeline finds by itself.
 _OWN = ("lqsep", "marginal", "pair")
-_BOUNDS = ("codec", "oracle-mask")
+
+# What knows the true stems, by the first letters of its name, and what it bounds.
+_BOUNDS = {
+    "best-of-": "each source's best candidate as decoded; no choice among the candidates beats it",
+    "codec": "the true stems through the codec; what is decoded can hardly beat it",
+    "oracle-mask": "the mixture under masks made of the true stems; against the original stems "
+    "other masks can hardly beat it",
+}
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One metric against one kind of reference.
+
+    Args:
+        title: In words.
+        sources: Columns of the table, all sources last.
+        rows: By estimate and source; where there is none, there is no figure.
+        windows: How many have a value, in words.
+        charts: One per source.
+    """
+
+    title: str
+    sources: Sequence[str]
+    rows: Mapping[str, Mapping[str, SummaryRow]]
+    windows: str
+    charts: Sequence[Chart]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """An example as data; ``stems`` by source, each the pipeline's and the true one."""
+
+    title: str
+    name: str
+    picture: str
+    mixture: str
+    stems: Mapping[str, tuple[str, str]]
 
 
 def render_page(
@@ -48,33 +84,30 @@ def render_page(
 
     Raises:
         AudioError: A file of an example cannot be read.
-        ConfigError: There are examples, and matplotlib is not installed.
+        ConfigError: jinja2 is not installed, or there are examples and matplotlib is not.
     """
-    title = f"{summary.model} under {summary.protocol}"
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">{escape(find_protocol(summary.protocol).summary)}.</p>',
-        _facts(settings, summary),
-        _failures(failures or {}),
-        *_scores(results, summary),
-        *_examples(examples, results),
-        _items(results, summary),
-        _notes(summary),
-        f"<details><summary>Settings</summary><pre>{escape(json.dumps(settings, indent=2))}</pre>"
-        "</details>",
-    ]
-    return "\n".join(
-        [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n<main>",
-            *(part for part in body if part),
-            "</main>\n</body>\n</html>\n",
-        ]
+    protocol = find_protocol(summary.protocol)
+    template = page_environment().get_template("report.html.jinja")
+    seconds = excerpt_seconds(examples)
+    estimates = list(dict.fromkeys(row.estimate for row in summary.rows))
+    return template.render(
+        title=f"{summary.model} under {summary.protocol}",
+        protocol=protocol,
+        facts=_facts(settings, summary),
+        failures=failures or {},
+        summary=summary,
+        other_statistic="median" if summary.statistic == "mean" else "mean",
+        sections=list(_sections(results, summary)),
+        roles={estimate: _role(estimate) for estimate in estimates},
+        bounds={e: text for e in estimates if (text := _bound(e)) is not None},
+        excerpt_s=seconds,
+        examples=list(_examples(examples, results, seconds)),
+        by_item=_by_item(results, summary, protocol),
+        settings=json.dumps(settings, indent=2),
     )
 
 
-def _facts(settings: Mapping[str, Any], summary: Summary) -> str:
+def _facts(settings: Mapping[str, Any], summary: Summary) -> dict[str, str]:
     dataset = settings.get("dataset", {})
     speed = summary.seconds_per_second
     facts = {
@@ -87,128 +120,89 @@ def _facts(settings: Mapping[str, Any], summary: Summary) -> str:
         "Computation": "" if speed is None else f"{speed:.2f} s per second of audio",
         "Versions": ", ".join(f"{k} {v}" for k, v in settings.get("versions", {}).items()),
     }
-    lines = [f"<dt>{k}</dt><dd>{escape(v)}</dd>" for k, v in facts.items() if v.strip()]
-    return f'<dl class="facts">{"".join(lines)}</dl>'
+    return {name: fact for name, fact in facts.items() if fact.strip()}
 
 
-def _failures(failures: Mapping[str, str]) -> str:
-    if not failures:
-        return ""
-    lines = "".join(f"<li>{escape(f'{k}: {v}')}</li>" for k, v in failures.items())
-    return (
-        f'<div class="failed"><p>{len(failures)} items failed and are missing below:</p>'
-        f"<ul>{lines}</ul></div>"
-    )
-
-
-def _scores(results: Sequence[Mapping[str, Any]], summary: Summary) -> Iterator[str]:
-    """For every metric and reference a table, and a box plot for every source."""
-    yield "<h2>Scores</h2>"
-    yield (
-        f'<p class="soft">The {summary.statistic} over items and its 95 % interval (bootstrap over '
-        "tracks), in dB; higher is better. Blue: lqsep. Orange, dashed: upper bounds that know the "
-        "true stems. Grey: baselines that need no model. In the box plots a box holds the middle "
-        "half of the items, its line is the median, the diamond the mean.</p>"
-    )
+def _sections(results: Sequence[Mapping[str, Any]], summary: Summary) -> Iterator[_Section]:
     for metric, reference in dict.fromkeys((row.metric, row.reference) for row in summary.rows):
-        rows = [r for r in summary.rows if (r.metric, r.reference) == (metric, reference)]
-        name = METRIC_NAMES.get(metric, metric)
-        yield f"<h3>{escape(f'{name} against {REFERENCES.get(reference, reference)}')}</h3>"
-        yield _table(rows, summary.statistic)
-        for source in dict.fromkeys(row.source for row in rows if row.source != ALL_SOURCES):
-            values = _values(results, metric, reference, source)
-            caption = f"{name} of {source}, {summary.n_items} items"
-            chart = box_plot(values, caption, "dB", {label: _role(label) for label in values})
-            yield f"<figure>{chart}<figcaption>{escape(caption)}</figcaption></figure>"
+        table: dict[str, dict[str, SummaryRow]] = {}
+        for row in summary.rows:
+            if (row.metric, row.reference) == (metric, reference):
+                table.setdefault(row.estimate, {})[row.source] = row
+        sources = list(dict.fromkeys(source for rows in table.values() for source in rows))
+        charts = [
+            box_plot(
+                _values(results, metric, reference, source),
+                f"{METRIC_NAMES.get(metric, metric)} of {source}, {summary.n_items} items",
+                "dB",
+            )
+            for source in sources
+            if source != ALL_SOURCES
+        ]
+        title = heading(metric, reference)
+        yield _Section(title, sources, table, _windows(table, sources), charts)
 
 
-def _table(rows: Sequence[SummaryRow], statistic: str) -> str:
-    sources = list(dict.fromkeys(row.source for row in rows))
-    other = "median" if statistic == "mean" else "mean"
-    groups = "".join(
-        f'<th scope="colgroup" colspan="3">{escape(source)}</th>' for source in sources
-    )
-    columns = "".join(
-        f'<th scope="col">{text}</th>' for text in (f"{statistic} [95 %]", other, "n")
-    )
-    lines = []
-    for estimate in dict.fromkeys(row.estimate for row in rows):
-        cells = []
-        for source in sources:
-            row = next((r for r in rows if (r.estimate, r.source) == (estimate, source)), None)
-            cells.append(_cells(row, statistic, other))
-        lines.append(
-            f'<tr class="{_role(estimate)}"><th scope="row">{escape(estimate)}</th>'
-            f"{''.join(cells)}</tr>"
-        )
-    return (
-        f'<div class="scroll"><table><thead><tr><td></td>{groups}</tr>'
-        f'<tr><th scope="col">estimate</th>{columns * len(sources)}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
+def _windows(table: Mapping[str, Mapping[str, SummaryRow]], sources: Sequence[str]) -> str:
+    """How many windows have a value, by source; estimates of which there are others by name."""
+    parts = []
+    for source in sources:
+        if source == ALL_SOURCES:
+            continue
+        counts = {
+            estimate: (
+                row[source].n_windows - row[source].n_undefined_windows,
+                row[source].n_windows,
+            )
+            for estimate, row in table.items()
+            if source in row
+        }
+        usual = Counter(counts.values()).most_common(1)[0][0]
+        parts.append(f"{source} {usual[0]} of {usual[1]}")
+        parts += [
+            f"{source} of {estimate} {count[0]} of {count[1]}"
+            for estimate, count in counts.items()
+            if count != usual
+        ]
+    return f"Windows with a value: {', '.join(parts)}."
 
 
-def _cells(row: SummaryRow | None, statistic: str, other: str) -> str:
-    if row is None:
-        return "<td>-</td><td>-</td><td>-</td>"
-    quoted = _number(getattr(row, statistic))
-    if row.ci_low is not None and row.ci_high is not None:
-        quoted += f' <span class="soft">[{_number(row.ci_low)}, {_number(row.ci_high)}]</span>'
-    n = f"{row.n}" + (f" (+{row.n_undefined} undefined)" if row.n_undefined else "")
-    return f"<td>{quoted}</td><td>{_number(getattr(row, other))}</td><td>{n}</td>"
-
-
-def _examples(examples: Sequence[Example], results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if not examples:
-        return
-    seconds = excerpt_seconds(examples)
-    yield "<h2>Examples</h2>"
-    yield (
-        '<p class="soft">The first items, whatever they sound like; of long ones '
-        f"{seconds:.0f} s from the middle. Stems are as loud as in the mixture.</p>"
-    )
+def _examples(
+    examples: Sequence[Example], results: Sequence[Mapping[str, Any]], seconds: float
+) -> Iterator[_Shown]:
     known = {result["item"]: result for result in results}
     for example in examples:
-        yield f'<section class="example"><h3>{escape(_describe(known[example.name]))}</h3>'
-        picture = spectrogram_data(example, seconds)
-        yield f'<img src="{picture}" alt="Spectrograms of {escape(example.name)}">'
-        yield f"<p>mixture {_player(example.mixture, seconds, 'mixture')}</p>"
-        for source, path in example.estimates.items():
-            truth = _player(example.references[source], seconds, f"true {source}")
-            yield f"<p>{escape(source)} {_player(path, seconds, source)} true {truth}</p>"
-        yield "</section>"
+        yield _Shown(
+            title=_describe(known[example.name]),
+            name=example.name,
+            picture=spectrogram_data(example, seconds),
+            mixture=excerpt_data(example.mixture, seconds),
+            stems={
+                source: (
+                    excerpt_data(path, seconds),
+                    excerpt_data(example.references[source], seconds),
+                )
+                for source, path in example.estimates.items()
+            },
+        )
 
 
-def _player(path: Path, seconds: float, label: str) -> str:
-    data = sound_data(*read_excerpt(path, seconds))
-    return f'<audio controls preload="none" aria-label="{escape(label)}" src="{data}"></audio>'
-
-
-def _items(results: Sequence[Mapping[str, Any]], summary: Summary) -> str:
-    """The most important metric of every item."""
-    protocol = find_protocol(summary.protocol)
+def _by_item(
+    results: Sequence[Mapping[str, Any]], summary: Summary, protocol: Protocol
+) -> dict[str, Any]:
+    """The most important metric of every item: its name, columns, and values by item."""
     metric, reference = protocol.metrics[0], protocol.references[0]
     columns = [
         (row.estimate, row.source)
         for row in summary.rows
         if (row.metric, row.reference) == (metric, reference) and row.source != ALL_SOURCES
     ]
-    head = "".join(f'<th scope="col">{escape(e)}<br>{escape(s)}</th>' for e, s in columns)
-    lines = []
-    for result in results:
-        scores = _scores_of(result, metric, reference)
-        cells = "".join(f"<td>{_number(scores.get(column))}</td>" for column in columns)
-        lines.append(f'<tr><th scope="row">{escape(_describe(result))}</th>{cells}</tr>')
-    return (
-        f"<details><summary>{METRIC_NAMES[metric]} of every item</summary>"
-        f'<div class="scroll"><table><thead><tr><th scope="col">item</th>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div></details>"
-    )
-
-
-def _notes(summary: Summary) -> str:
-    lines = "".join(f"<li>{escape(note)}</li>" for note in summary.notes)
-    return f"<h2>Notes</h2><ul>{lines}</ul>" if lines else ""
+    scores = [_scores_of(result, metric, reference) for result in results]
+    rows = [
+        (_describe(result), [values.get(column) for column in columns])
+        for result, values in zip(results, scores, strict=True)
+    ]
+    return {"metric": METRIC_NAMES[metric], "columns": columns, "rows": rows}
 
 
 def _values(
@@ -240,11 +234,12 @@ def _describe(result: Mapping[str, Any]) -> str:
     return f"{result['track']} from {start:.1f} s" if start else str(result["track"])
 
 
+def _bound(estimate: str) -> str | None:
+    return next((text for name, text in _BOUNDS.items() if estimate.startswith(name)), None)
+
+
 def _role(estimate: str) -> str:
+    """What it is called in the style sheet."""
     if estimate in _OWN:
         return "own"
-    return "bound" if estimate in _BOUNDS or estimate.startswith("best-of-") else "base"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "base" if _bound(estimate) is None else "bound"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import soundfile
 from lqsep.core.audio.files import audio_info, read_audio, write_audio
 from lqsep.core.errors import AudioError
 from lqsep.core.evaluation.evaluate import Media
+from lqsep.core.files.staging import temporary
 from lqsep.core.plotting.spectrograms import plot_spectrograms
 
 # Of an excerpt at most; and of all excerpts of a page together, as 16-bit samples before coding.
@@ -103,6 +103,15 @@ def sound_data(wave: npt.NDArray[np.float32], sample_rate: int) -> str:
     return _data("audio/flac", buffer.getvalue())
 
 
+def excerpt_data(path: Path, seconds: float) -> str:
+    """`sound_data` of the middle of a file.
+
+    Raises:
+        AudioError: The file cannot be read.
+    """
+    return sound_data(*read_excerpt(path, seconds))
+
+
 def spectrogram_data(example: Example, seconds: float) -> str:
     """A ``data:`` address of a PNG: the mixture, and each stem beside its reference.
 
@@ -111,12 +120,12 @@ def spectrogram_data(example: Example, seconds: float) -> str:
         ConfigError: matplotlib is not installed.
     """
     mixture, sample_rate = read_excerpt(example.mixture, seconds)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary() as staging:
         path = plot_spectrograms(
             mixture,
             _read_all(example.estimates, seconds),
             sample_rate,
-            Path(folder) / "spectrograms.png",
+            staging.folder / "spectrograms.png",
             _read_all(example.references, seconds),
         )
         return _data("image/png", path.read_bytes())

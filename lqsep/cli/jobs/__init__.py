@@ -1,0 +1,1 @@
+"""Work on several tasks, here or in worker processes."""

@@ -1,0 +1,1 @@
+"""``lqsep data slakh`` and ``lqsep data check``."""
