@@ -9,9 +9,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.inference.forward_backward import smooth
 from lqsep.core.inference.posterior import SequencePosterior
-from lqsep.core.inference.smoothed import Pruning, Smoothed
+from lqsep.core.inference.smoothing.forward_backward import smooth
+from lqsep.core.inference.smoothing.smoothed import Pruning, Smoothed
 from lqsep.core.inference.state import MarkovPosterior
 from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.sampler import OnFrame, Sampler
@@ -35,10 +35,10 @@ class ForwardBackwardSampler(Sampler):
     """Independent draws from the posterior of whole sequences, with its marginals and evidence.
 
     With ``prune`` the likely pairs of codes of every frame are looked at, else every pair, see
-    `lqsep.core.inference.forward_backward`. After a pass the likelihood may adapt to the mixture by
-    the marginals, and a pass with the adapted one follows. A round that lowers the sum of log
-    evidence and log prior of the adaptation is undone, with a warning. Of a prompt with several
-    rows the first one counts, for all candidates. Codes are drawn in the last pass only.
+    `lqsep.core.inference.smoothing.forward_backward`. After a pass the likelihood may adapt to the
+    mixture by the marginals, and a pass with the adapted one follows. A round that lowers the sum
+    of log evidence and log prior of the adaptation is undone, with a warning. Of a prompt with
+    several rows the first one counts, for all candidates. Codes are drawn in the last pass only.
 
     Time and memory allow sequences of many minutes, so that a whole input is sampled at once, as if
     it were not cut into segments.
@@ -51,8 +51,8 @@ class ForwardBackwardSampler(Sampler):
     adapted by), ``adapt_rounds`` (made and
     kept), ``entropy_0`` and ``entropy_1`` (of a source's marginals, mean over frames, in nats).
     Of a pruned last pass also ``pairs_kept`` (share of all pairs that were looked at),
-    ``most_lost`` (of any frame, see `lqsep.core.inference.smoothed.Pruning`) and ``whole_frames``
-    (of which every pair was looked at as too much was lost).
+    ``most_lost`` (of any frame, see `lqsep.core.inference.smoothing.smoothed.Pruning`) and
+    ``whole_frames`` (of which every pair was looked at as too much was lost).
 
     Args:
         n_candidates: Number of draws.

@@ -6,8 +6,8 @@ import torch
 from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
-from lqsep.core.inference.forward_backward import smooth
 from lqsep.core.inference.posterior import SequencePosterior
+from lqsep.core.inference.smoothing.forward_backward import smooth
 from lqsep.core.interfaces.candidates import DecodedCandidates
 from lqsep.plugins.samplers import forward_backward, plugin
 from lqsep.plugins.samplers.ancestral import AncestralSampler
@@ -285,7 +285,7 @@ def test_pruned_passes_are_compared_as_whole_ones_are(passes):
     gains = []
     for prune in (0.0, 1e-5):
         sampler = ForwardBackwardSampler(3, adapt_rounds=1, adapt_frames=512, prune=prune)
-        gains.append(sample(sampler, long_adaptive(0.3)).diagnostics["adaptation_gain"])
+        gains.append(draw(sampler, long_adaptive(0.3)).diagnostics["adaptation_gain"])
     assert gains[0] == pytest.approx(gains[1], abs=1e-3) and gains[0] > 0.1
 
 

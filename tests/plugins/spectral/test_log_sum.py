@@ -194,7 +194,9 @@ def test_the_last_block_is_padded_no_more_than_needed(n_frames, monkeypatch) -> 
         return compute(self, targets)
 
     latents = encoded(128).latents
-    bound = likelihood().bind(EncodedMixture(latents[:n_frames], None, 1.0, 1), GAINS)
+    bound = likelihood().bind(
+        EncodedMixture(torch.zeros(1, 32 * n_frames), latents[:n_frames], None, 1.0), GAINS
+    )
     monkeypatch.setattr(pair_model.PairTable, "log_likelihood", noted)
     first = bound.frames(0, 1)
     for start in range(0, n_frames, 64):

@@ -24,9 +24,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lqsep.core.inference.markov_steps import MarkovSteps, markov_steps
-from lqsep.core.inference.pruned import PrunedSmoother
-from lqsep.core.inference.smoothed import Smoothed, check_support, frame_scores
+from lqsep.core.inference.smoothing.markov_steps import MarkovSteps, markov_steps
+from lqsep.core.inference.smoothing.pruned import PrunedSmoother
+from lqsep.core.inference.smoothing.smoothed import Smoothed, check_support, frame_scores
 from lqsep.core.inference.state import MarkovPosterior
 
 # Bytes of messages and likelihoods up to which all frames are one block.
@@ -54,8 +54,8 @@ def smooth(
         markov: Priors and likelihood.
         uniform: Numbers in [0, 1), two per draw and frame; no draws are allowed.
         prune: Codes below this share of the heaviest one's weight are left out of a frame, see
-            `lqsep.core.inference.pruned`; 0 keeps all. Only on CPUs: elsewhere a product of all
-            pairs is the fastest.
+            `lqsep.core.inference.smoothing.pruned`; 0 keeps all. Only on CPUs: elsewhere a product
+            of all pairs is the fastest.
         block_frames: Frames whose messages are kept at a time. None takes all of them when that
             needs no more than 256 MB, else blocks that need the least.
         on_share: Told how much is done, 0 to 1.

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.inference.kept_products import Kept, Row
+from lqsep.core.inference.smoothing.kept_products import Kept, Row
 
 HORIZON = 16
 """Frames to come, at least, that decide with a frame's own. More change little."""

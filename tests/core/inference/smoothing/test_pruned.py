@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lqsep.core.errors import EmptySupportError
-from lqsep.core.inference import keeping, pruned
-from lqsep.core.inference.forward_backward import smooth
+from lqsep.core.inference.smoothing import keeping, pruned
+from lqsep.core.inference.smoothing.forward_backward import smooth
 from lqsep.core.inference.state import MarkovPosterior
 from lqsep.testing.smoothing import textbook_smoother
 from lqsep.testing.toys import random_posterior

@@ -1,9 +1,10 @@
 """Smoothing that looks at the likely pairs of every frame only.
 
 A frame keeps some codes of each source, its rows and columns, by their weight (see
-`lqsep.core.inference.keeping`) relative to the heaviest: first those of a small part of the share
-that was asked for, by a bound of what they have in view of the frame, then those of that share, by
-what they have in fact. Likelihoods, messages, products, marginals and draws are of their pairs.
+`lqsep.core.inference.smoothing.keeping`) relative to the heaviest: first those of a small part of
+the share that was asked for, by a bound of what they have in view of the frame, then those of that
+share, by what they have in fact. Likelihoods, messages, products, marginals and draws are of their
+pairs.
 What comes out is exact for another posterior, that of the sequences whose codes are kept at every
 frame: evidence, marginals and draws agree with each other, and the evidence is a lower bound of the
 whole one.
@@ -44,10 +45,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from lqsep.core.inference.keeping import HORIZON, Chunk, Peaks, Reach, heaviest
-from lqsep.core.inference.kept_products import Chains, Part, Row, likelihoods_of
-from lqsep.core.inference.markov_steps import Logs, Scaled
-from lqsep.core.inference.smoothed import Pruning, Smoothed, frame_scores
+from lqsep.core.inference.smoothing.keeping import HORIZON, Chunk, Peaks, Reach, heaviest
+from lqsep.core.inference.smoothing.kept_products import Chains, Part, Row, likelihoods_of
+from lqsep.core.inference.smoothing.markov_steps import Logs, Scaled
+from lqsep.core.inference.smoothing.smoothed import Pruning, Smoothed, frame_scores
 from lqsep.core.inference.state import MarkovPosterior
 
 # Of the share asked for, the part below which codes are left out beforehand.
@@ -115,7 +116,7 @@ class _Block:
 
 
 class PrunedSmoother:
-    """See `lqsep.core.inference.forward_backward.smooth`.
+    """See `lqsep.core.inference.smoothing.forward_backward.smooth`.
 
     Args:
         markov: Priors and likelihood.
