@@ -23,9 +23,9 @@ import torch
 from _timing import arguments, machine, ratios, time_in_turn, write
 from torch import Tensor
 
-from lqsep.core.inference import forward_backward
-from lqsep.core.inference.forward_backward import Smoothed, smooth
-from lqsep.core.inference.markov_steps import Logs, MarkovSteps, markov_steps
+from lqsep.core.inference.smoothing import forward_backward
+from lqsep.core.inference.smoothing.forward_backward import Smoothed, smooth
+from lqsep.core.inference.smoothing.markov_steps import Logs, MarkovSteps, markov_steps
 from lqsep.core.inference.state import MarkovPosterior
 
 _INNER = 192

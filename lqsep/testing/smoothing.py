@@ -1,7 +1,7 @@
 """Smoothing as a textbook has it: one chain whose states are the pairs, sums in logs.
 
-`lqsep.core.inference.forward_backward` computes the same in a fraction of the time. Nothing here is
-shared with it.
+`lqsep.core.inference.smoothing.forward_backward` computes the same in a fraction of the time.
+Nothing here is shared with it.
 
 Reference: Rabiner 1989, "A tutorial on hidden Markov models", Proceedings of the IEEE 77(2),
 section III.

@@ -13,7 +13,7 @@ import pytest
 from lqsep import Separator
 from lqsep.cli.main import run
 from lqsep.core.audio.files import read_audio
-from lqsep.core.inference.markov_steps import Scaled, markov_steps
+from lqsep.core.inference.smoothing.markov_steps import Scaled, markov_steps
 from lqsep.core.separation.run import WHOLE_S
 from lqsep.core.signal.metrics import windowed_sdr
 from lqsep.core.store.model_directory import shipped_models

@@ -78,6 +78,14 @@ class ForwardBackwardConfig(ComponentConfig):
         le=MOST_FRAMES,
         description="Frames at most that it adapts by; of longer inputs four stretches",
     )
+    prune: float = Field(
+        1e-7,
+        ge=0,
+        le=1e-2,
+        allow_inf_nan=False,
+        description="Share of the heaviest code's weight below which codes are left out of a "
+        "frame, on CPUs; 0 leaves out none",
+    )
     block_frames: int | None = Field(
         None,
         ge=1,

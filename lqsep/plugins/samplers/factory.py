@@ -41,6 +41,7 @@ def build_forward_backward(
         n_candidates=config.n_candidates,
         adapt_rounds=config.adapt_rounds,
         adapt_frames=config.adapt_frames,
+        prune=config.prune,
         block_frames=config.block_frames,
     )
 

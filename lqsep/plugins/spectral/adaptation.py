@@ -70,6 +70,13 @@ class EqualiserPrior:
         return inverse
 
 
+LogLikelihood = Callable[
+    [Int64[Tensor, "frames rows"], Int64[Tensor, "frames columns"]],
+    Float[Tensor, "frames rows columns"],
+]
+"""Of the pairs of some codes of every frame, given per source."""
+
+
 @dataclass(frozen=True)
 class TopPairs:
     """The likeliest pairs of every frame, and their posterior, which sums to one."""
@@ -88,7 +95,7 @@ def band_octaves(features: SpectralFeatures) -> Float64[Tensor, " bands"]:
 
 def top_pairs(
     marginals: tuple[Float[Tensor, "frames K0"], Float[Tensor, "frames K1"]],
-    log_likelihood: Float[Tensor, "frames K0 K1"],
+    log_likelihood: LogLikelihood,
 ) -> TopPairs:
     """A joint posterior that has the given marginals, cut to its likeliest pairs.
 
@@ -101,8 +108,7 @@ def top_pairs(
     """
     rows, columns = (table.topk(min(_TOP_CODES, table.shape[1]), dim=1) for table in marginals)
     i, j = rows.indices, columns.indices
-    frame = torch.arange(len(i), device=i.device)[:, None, None]
-    values = log_likelihood[frame, i[:, :, None], j[:, None]].double()
+    values = log_likelihood(i, j).double()
     log_rows, log_columns = (
         (part.double() / part.double().sum(1, keepdim=True)).clamp_min(1e-30).log()
         for part in (rows.values, columns.values)
@@ -126,7 +132,7 @@ def fit_equaliser(
     model: PairModel,
     targets: Float64[Tensor, "frames bands"],
     marginals: tuple[Float[Tensor, "frames K0"], Float[Tensor, "frames K1"]],
-    log_likelihood: Callable[[int, int], Float[Tensor, "frames K0 K1"]],
+    log_likelihood: Callable[[int, int], LogLikelihood],
     *,
     equaliser: Float64[Tensor, "sources bands"],
     temper: float,
@@ -138,7 +144,7 @@ def fit_equaliser(
         model: The codes without equaliser.
         targets: Log band powers of the mixture.
         marginals: Posterior of each source's codes, met with ``equaliser``.
-        log_likelihood: ``(start, stop)`` gives the frames' pairs with ``equaliser``.
+        log_likelihood: ``(start, stop)`` gives that of some frames' pairs with ``equaliser``.
         equaliser: Where to start.
         temper: Factor of the log-likelihood.
         precision: Of the prior of each source's equaliser.

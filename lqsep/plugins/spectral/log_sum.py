@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
@@ -30,9 +30,11 @@ from lqsep.plugins.spectral.pair_model import PairModel, PairTable
 # Most pairs: the table of 96 bands then takes 800 MB.
 _MOST_PAIRS = 1024**2
 
-# Frames of a matrix product. They are always taken from multiples of it, padded at the end: the
-# values of a frame then do not depend on which frames are asked for with it.
+# Frames of a matrix product. They are always taken from multiples of it: the values of a frame then
+# do not depend on which frames are asked for with it. The last ones are padded to a multiple of the
+# smaller number, as products of few rows are summed in another order.
 _BLOCK_FRAMES = 64
+_PADDED_FRAMES = 16
 
 
 class LogSumLikelihood(Likelihood):
@@ -131,7 +133,10 @@ class BoundLogSum(BoundLikelihood):
     def frames(self, start: int, stop: int) -> Float32[Tensor, "frames K0 K1"]:
         """Log-likelihood of every pair, tempered, less a constant that all pairs share."""
         if start % _BLOCK_FRAMES == 0 and stop == min(start + _BLOCK_FRAMES, self.n_frames):
-            return self._compute(start)[: stop - start]
+            # Not kept: a caller who goes from block to block does not come back.
+            last, self._last = self._last, None
+            values = last[1] if last is not None and last[0] == start else self._compute(start)
+            return values[: stop - start]
         result = torch.empty(stop - start, *self._model.n_codes, device=self._targets.device)
         for first in range(start - start % _BLOCK_FRAMES, stop, _BLOCK_FRAMES):
             low, high = max(start, first), min(stop, first + _BLOCK_FRAMES)
@@ -181,11 +186,13 @@ class BoundLogSum(BoundLikelihood):
             self._model,
             targets,
             (marginals[0], marginals[1]),
-            lambda start, stop: self._table.log_likelihood(targets[start:stop]),
+            lambda start, stop: partial(self._table.at, targets[start:stop]),
             equaliser=self.equaliser,
             temper=self._temper,
             precision=self._precision,
         )
+        if torch.equal(equaliser, self.equaliser):
+            return self
         self._forget_pairs()
         return BoundLogSum(
             self._model,
@@ -220,9 +227,8 @@ class BoundLogSum(BoundLikelihood):
 
     def _compute(self, first: int) -> Float32[Tensor, "frames K0 K1"]:
         targets = self._targets[first : first + _BLOCK_FRAMES]
-        padded = targets.new_zeros(_BLOCK_FRAMES, targets.shape[1])
-        padded[: len(targets)] = targets
-        return self._table.log_likelihood(padded)
+        missing = targets.new_zeros(-len(targets) % _PADDED_FRAMES, targets.shape[1])
+        return self._table.log_likelihood(torch.cat([targets, missing]))
 
 
 def _check_books(books: Sequence[SpectralBook]) -> None:

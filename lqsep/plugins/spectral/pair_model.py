@@ -21,6 +21,9 @@ _BLOCK = 1 << 18
 # Pairs of a matrix product.
 _COLUMNS = 2048
 
+# Numbers of the table looked up at a time: 4 MB.
+_LOOKED_UP = 1 << 20
+
 
 @dataclass(frozen=True)
 class PairGaussian:
@@ -124,14 +127,34 @@ class PairTable:
         self, targets: Float[Tensor, "frames bands"]
     ) -> Float32[Tensor, "frames K0 K1"]:
         """Of every pair for every frame."""
-        x = targets.double() - self._centre
-        terms = torch.cat([x.square(), x, torch.ones_like(x[:, :1])], 1).float()
+        terms = self._terms(targets)
         result = torch.empty(len(terms), len(self._factors), device=terms.device)
         # A product as wide as all pairs takes a third longer.
         parts = torch.split(result, _COLUMNS, 1)
         for part, factors in zip(parts, torch.split(self._factors, _COLUMNS), strict=True):
             torch.mm(terms, factors.T, out=part)
         return result.view(-1, *self.n_codes)
+
+    def at(
+        self,
+        targets: Float[Tensor, "frames bands"],
+        i: Int64[Tensor, "frames rows"],
+        j: Int64[Tensor, "frames columns"],
+    ) -> Float32[Tensor, "frames rows columns"]:
+        """Of the pairs of some codes of every frame."""
+        terms = self._terms(targets)
+        pairs = (i[:, :, None] * self.n_codes[1] + j[:, None]).flatten(1)
+        step = max(1, _LOOKED_UP // (pairs.shape[1] * terms.shape[1]))
+        parts = [
+            torch.bmm(self._factors[some], term[:, :, None])
+            for some, term in zip(torch.split(pairs, step), torch.split(terms, step), strict=True)
+        ]
+        return torch.cat(parts).view(len(i), i.shape[1], j.shape[1])
+
+    def _terms(self, targets: Float[Tensor, "frames bands"]) -> Float32[Tensor, "frames factors"]:
+        """What a pair's factors are multiplied with."""
+        x = targets.double() - self._centre
+        return torch.cat([x.square(), x, torch.ones_like(x[:, :1])], 1).float()
 
 
 def _blocks(n_rows: int, row_size: int, device: torch.device) -> Iterator[Int64[Tensor, " rows"]]:

@@ -7,8 +7,9 @@ from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.inference.posterior import SequencePosterior
+from lqsep.core.inference.smoothing.forward_backward import smooth
 from lqsep.core.interfaces.candidates import DecodedCandidates
-from lqsep.plugins.samplers import plugin
+from lqsep.plugins.samplers import forward_backward, plugin
 from lqsep.plugins.samplers.ancestral import AncestralSampler
 from lqsep.plugins.samplers.config import ForwardBackwardConfig
 from lqsep.plugins.samplers.factory import build_forward_backward
@@ -222,6 +223,72 @@ def test_an_adaptation_that_its_prior_makes_unlikely_is_undone():
     assert "log prior of the adaptation by -2.0" in warning
 
 
+@pytest.fixture
+def passes(monkeypatch):
+    """Lengths and numbers of draws of all passes, in order."""
+    made = []
+
+    def recording(markov, uniform, **kwargs):
+        made.append((markov.n_frames, len(uniform)))
+        return smooth(markov, uniform, **kwargs)
+
+    monkeypatch.setattr(forward_backward, "smooth", recording)
+    return made
+
+
+def long_adaptive(step, n_frames=640, cost=0.0):
+    plain = random_posterior(2, n_codes=(3, 4), n_frames=n_frames)
+    return SequencePosterior(plain.priors, LevelBound(plain.bound.log_likelihood, step, cost))
+
+
+def test_the_last_round_needs_no_pass_of_its_own(passes):
+    """The pass over all frames says whether it was any good."""
+    found = draw(ForwardBackwardSampler(3, adapt_rounds=2, adapt_frames=512), long_adaptive(0.3))
+    assert passes == [(128, 0)] * 8 + [(640, 3)]
+    assert found.diagnostics["adapt_rounds"] == 2 and not found.warnings
+    passes.clear()
+    short = ForwardBackwardSampler(3, adapt_rounds=2, adapt_frames=508)
+    other = draw(short, long_adaptive(0.3))
+    # Too short to forget what came before them.
+    assert passes == [(127, 0)] * 12 + [(640, 3)]
+    gains = [one.diagnostics["adaptation_gain"] for one in (found, other)]
+    assert gains[0] == pytest.approx(gains[1], rel=0.05) and gains[0] > 0.1
+
+
+def test_an_adaptation_that_changes_nothing_is_the_last(passes):
+    class Content(DenseBound):
+        def adapt(self, marginals, frames=None):
+            return self
+
+    plain = random_posterior(2, n_codes=(3, 4), n_frames=6)
+    posterior = SequencePosterior(plain.priors, Content(plain.bound.log_likelihood))
+    found = draw(ForwardBackwardSampler(3, adapt_rounds=4), posterior)
+    assert passes == [(6, 0), (6, 3)] and found.diagnostics["adapt_rounds"] == 0
+
+
+@pytest.mark.parametrize(("step", "cost"), [(-0.3, 0.0), (0.3, 1000.0)])
+def test_a_bad_last_round_is_undone_after_all(passes, step, cost):
+    posterior = long_adaptive(step, cost=cost)
+    plain = draw(ForwardBackwardSampler(3, adapt_rounds=0), posterior)
+    passes.clear()
+    found = draw(ForwardBackwardSampler(3, adapt_rounds=1, adapt_frames=512), posterior)
+    assert passes == [(128, 0)] * 4 + [(640, 3)] * 2
+    assert torch.equal(found.codes, plain.codes)
+    assert found.log_evidence[0] == plain.log_evidence[0]
+    assert found.diagnostics["adapt_rounds"] == found.diagnostics["adaptation_gain"] == 0
+    (warning,) = found.warnings
+    assert "was undone" in warning
+
+
+def test_pruned_passes_are_compared_as_whole_ones_are(passes):
+    """What came before a stretch is forgotten after 64 frames: the gain is that of a third pass."""
+    gains = []
+    for prune in (0.0, 1e-5):
+        sampler = ForwardBackwardSampler(3, adapt_rounds=1, adapt_frames=512, prune=prune)
+        gains.append(draw(sampler, long_adaptive(0.3)).diagnostics["adaptation_gain"])
+    assert gains[0] == pytest.approx(gains[1], abs=1e-3) and gains[0] > 0.1
+
+
 def test_a_likelihood_that_cannot_adapt_takes_one_pass():
     posterior = random_posterior(0, n_frames=3)
     found = draw(ForwardBackwardSampler(adapt_rounds=2), posterior)
@@ -238,6 +305,18 @@ def test_diagnostics():
         entropy = float(-(p * p.log()).sum(1).mean())
         assert found.diagnostics[f"entropy_{source}"] == pytest.approx(entropy, abs=1e-5)
     assert found.diagnostics["effective_sample_size"] == 7
+
+
+def test_diagnostics_of_pruning():
+    posterior = random_posterior(0, n_codes=(6, 7), n_frames=40, scale=3.0)
+    exact = draw(ForwardBackwardSampler(3, prune=0.0), posterior)
+    found = draw(ForwardBackwardSampler(3, prune=1e-4), posterior)
+    assert 0.1 < found.diagnostics["pairs_kept"] < 0.95
+    assert 0 < found.diagnostics["most_lost"] < 0.05
+    assert found.diagnostics["whole_frames"] == 0
+    lost = exact.diagnostics["log_evidence"] - found.diagnostics["log_evidence"]
+    assert 0 < lost < 40 * found.diagnostics["most_lost"]
+    assert not {"pairs_kept", "most_lost", "whole_frames"} & exact.diagnostics.keys()
 
 
 @pytest.mark.parametrize("n_rows", [1, 3])
@@ -331,6 +410,9 @@ def test_selector_mean_weighs_the_draws_equally():
         ({"adapt_rounds": 9}, "adapt_rounds must be from 0 to 8"),
         ({"adapt_rounds": -1}, "adapt_rounds must be from 0 to 8"),
         ({"block_frames": 0}, "block_frames must be 1 or more"),
+        ({"prune": -1e-9}, "prune must be from 0 to 0.01"),
+        ({"prune": 0.02}, "prune must be from 0 to 0.01"),
+        ({"prune": math.nan}, "prune must be from 0 to 0.01"),
     ],
 )
 def test_settings_out_of_range(arguments, said):
@@ -342,9 +424,10 @@ def test_the_plugin_builds_it(tmp_path):
     registry = Registry.from_plugins(samplers=plugin)
     spec = registry.find(Kind.SAMPLER, "forward-backward").spec
     assert spec.config is ForwardBackwardConfig
-    config = ForwardBackwardConfig(n_candidates=3, adapt_rounds=2, block_frames=9)
+    config = ForwardBackwardConfig(n_candidates=3, adapt_rounds=2, block_frames=9, prune=1e-3)
     sampler = build_forward_backward(config, build_context(tmp_path))
     assert (sampler.n_candidates, sampler.adapt_rounds, sampler.block_frames) == (3, 2, 9)
+    assert sampler.prune == 1e-3
     default = build_forward_backward(ForwardBackwardConfig(), build_context(tmp_path))
     assert vars(default) == vars(ForwardBackwardSampler())
     assert "temperature" not in ForwardBackwardConfig.model_fields

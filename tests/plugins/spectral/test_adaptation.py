@@ -96,6 +96,12 @@ def test_octaves_of_the_bands() -> None:
     assert 4 < octaves[-1] <= 5
 
 
+def listed(values: torch.Tensor):
+    """All pairs' values to choose from."""
+    frame = torch.arange(len(values))[:, None, None]
+    return lambda i, j: values[frame, i[:, :, None], j[:, None]]
+
+
 def joint_posterior(seed: int, sharpness: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     """A likelihood of 5 frames and the posterior of it times independent beliefs."""
     generator = torch.Generator().manual_seed(seed)
@@ -108,7 +114,7 @@ def joint_posterior(seed: int, sharpness: float = 1.0) -> tuple[torch.Tensor, to
 @pytest.mark.parametrize("sharpness", [0.1, 1.0, 3.0])
 def test_pairs_are_exact_for_independent_beliefs(sharpness: float) -> None:
     log_likelihood, joint = joint_posterior(0, sharpness)
-    pairs = top_pairs((joint.sum(2), joint.sum(1)), log_likelihood)
+    pairs = top_pairs((joint.sum(2), joint.sum(1)), listed(log_likelihood))
     found = torch.zeros_like(joint)
     frame = torch.arange(5)[:, None]
     found[frame, pairs.i, pairs.j] = pairs.weight
@@ -122,7 +128,7 @@ def test_only_the_likeliest_pairs_are_kept(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(adaptation, "_TOP_PAIRS", 4)
     log_likelihood, joint = joint_posterior(1)
     first, second = joint.sum(2), joint.sum(1)
-    pairs = top_pairs((first, second), log_likelihood)
+    pairs = top_pairs((first, second), listed(log_likelihood))
     assert pairs.i.shape == pairs.j.shape == (5, 4)
     torch.testing.assert_close(pairs.weight.sum(1), torch.ones(5, dtype=torch.float64))
     for frame in range(5):
@@ -135,7 +141,7 @@ def test_impossible_codes_give_finite_weights() -> None:
     log_likelihood, joint = joint_posterior(2)
     certain = torch.zeros(5, 6, dtype=torch.float64)
     certain[:, 2] = 1
-    pairs = top_pairs((certain, joint.sum(1)), 300 * log_likelihood)
+    pairs = top_pairs((certain, joint.sum(1)), listed(300 * log_likelihood))
     assert pairs.weight.isfinite().all()
     on_code = (pairs.weight * (pairs.i == 2)).sum(1)
     torch.testing.assert_close(on_code, torch.ones(5, dtype=torch.float64), rtol=0, atol=1e-6)
@@ -228,7 +234,7 @@ def test_the_step_is_the_maximum_of_a_quadratic(source: int) -> None:
     # The floor, 60 dB below white noise, takes a share of 1e-4 or less.
     torch.testing.assert_close(adapted.equaliser[source], expected, rtol=0, atol=1e-3)
     assert float(adapted.equaliser[1 - source].abs().max()) < 1e-6
-    pairs = top_pairs((certain, certain), torch.zeros(50, 1, 1))
+    pairs = top_pairs((certain, certain), listed(torch.zeros(50, 1, 1)))
     target = _Objective(bound._model, bound._targets, [pairs], 0.12, bound._precision)
     assert float(target.newton_step(adapted.equaliser).abs().max()) < 1e-3
 
@@ -239,7 +245,7 @@ def test_what_the_step_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     bound = bind(4.0, 40)
     values = bound.frames(0, 40).double()
     joint = values.flatten(1).softmax(1).view(40, *N_CODES)
-    pairs = top_pairs((joint.sum(2), joint.sum(1)), values)
+    pairs = top_pairs((joint.sum(2), joint.sum(1)), listed(values))
     target = _Objective(bound._model, bound._targets, [pairs], bound._temper, bound._precision)
     zero, moved = torch.zeros(2, 17, dtype=torch.float64), curve(2.0)
     found = target.value(moved) - target.value(zero)

@@ -183,6 +183,44 @@ def test_a_frame_does_not_depend_on_its_neighbours() -> None:
         assert torch.equal(bound.frames(start, stop), whole[start:stop])
 
 
+@pytest.mark.parametrize("n_frames", [1, 15, 16, 17, 43, 64, 107])
+def test_the_last_block_is_padded_no_more_than_needed(n_frames, monkeypatch) -> None:
+    """And computed once, though a frame is asked for first to see whether there are any."""
+    sizes = []
+    compute = pair_model.PairTable.log_likelihood
+
+    def noted(self, targets):
+        sizes.append(len(targets))
+        return compute(self, targets)
+
+    latents = encoded(128).latents
+    bound = likelihood().bind(
+        EncodedMixture(torch.zeros(1, 32 * n_frames), latents[:n_frames], None, 1.0), GAINS
+    )
+    monkeypatch.setattr(pair_model.PairTable, "log_likelihood", noted)
+    first = bound.frames(0, 1)
+    for start in range(0, n_frames, 64):
+        bound.frames(start, min(start + 64, n_frames))
+    expected = 16 * math.ceil(n_frames / 16)
+    # A single frame is a block.
+    assert sum(sizes) == (2 * expected if n_frames == 1 else expected)
+    whole = likelihood().bind(encoded(128), GAINS).frames(0, n_frames)
+    assert torch.equal(bound.frames(0, n_frames), whole) and torch.equal(first, whole[:1])
+
+
+def test_some_pairs_of_every_frame(monkeypatch) -> None:
+    generator = torch.Generator().manual_seed(5)
+    bound = likelihood().bind(encoded(9), GAINS)
+    i = torch.randint(12, (9, 5), generator=generator)
+    j = torch.randint(9, (9, 4), generator=generator)
+    expected = bound.frames(0, 9)[torch.arange(9)[:, None, None], i[:, :, None], j[:, None]]
+    for looked_up in (1 << 20, 1500, 1):
+        monkeypatch.setattr(pair_model, "_LOOKED_UP", looked_up)
+        found = bound._table.at(bound._targets, i, j)
+        # Float32 sums of 35 terms in another order.
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+
+
 def test_the_pair_that_was_mixed_wins() -> None:
     books = [book(0, 12), book(1, 9)]
     power = GAINS[0] ** 2 * books[0].mean[4].exp() + GAINS[1] ** 2 * books[1].mean[7].exp()
@@ -214,7 +252,7 @@ def test_no_frames_to_adapt_by_leave_it_as_it_is() -> None:
     bound = likelihood().bind(encoded(), GAINS)
     nothing = [torch.zeros(0, size) for size in (12, 9)]
     adapted = bound.adapt(nothing, torch.zeros(0, dtype=torch.int64))
-    assert torch.equal(adapted.equaliser, bound.equaliser)
+    assert adapted is bound
     assert adapted.adaptation_log_prior() == 0
 
 

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lqsep.core.errors import EmptySupportError
-from lqsep.core.inference.markov_steps import MarkovSteps, markov_steps
+from lqsep.core.inference.smoothing.markov_steps import MarkovSteps, markov_steps
+from lqsep.core.inference.smoothing.pruned import PrunedSmoother
+from lqsep.core.inference.smoothing.smoothed import Smoothed, check_support, frame_scores
 from lqsep.core.inference.state import MarkovPosterior
-from lqsep.core.interfaces.candidates import FrameScores
 
 # Bytes of messages and likelihoods up to which all frames are one block.
 _ALL_AT_ONCE = 1 << 28
@@ -40,45 +40,22 @@ _ALIGNED = 64
 _LIKELIHOOD_ENTRIES = 1 << 22
 
 
-@dataclass(frozen=True)
-class Smoothed:
-    """What the whole sequence says.
-
-    Args:
-        log_evidence: ``log p(mixture)``, up to the likelihood's constant.
-        marginals: Per source, probability of every code given the whole mixture, float32.
-        codes: Independent draws from the posterior of whole sequences.
-        scores: Of the draws, frame by frame.
-    """
-
-    log_evidence: float
-    marginals: tuple[Float[Tensor, "frames _codebook_size"], ...]
-    codes: Int64[Tensor, "sources draws frames"]
-    scores: FrameScores
-
-    @property
-    def log_prior(self) -> Float64[Tensor, "sources draws"]:
-        """Of the draws."""
-        return self.scores.log_prior.sum(2)
-
-    @property
-    def log_likelihood(self) -> Float64[Tensor, " draws"]:
-        """Of the draws."""
-        return self.scores.log_likelihood.sum(1)
-
-
 def smooth(
     markov: MarkovPosterior,
     uniform: Float64[Tensor, "draws frames sources"],
     *,
+    prune: float = 0.0,
     block_frames: int | None = None,
     on_share: Callable[[float], None] | None = None,
 ) -> Smoothed:
-    """Evidence, marginals and draws, all exact.
+    """Evidence, marginals and draws: exact, or of the likely pairs.
 
     Args:
         markov: Priors and likelihood.
         uniform: Numbers in [0, 1), two per draw and frame; no draws are allowed.
+        prune: Codes below this share of the heaviest one's weight are left out of a frame, see
+            `lqsep.core.inference.smoothing.pruned`; 0 keeps all. Only on CPUs: elsewhere a product
+            of all pairs is the fastest.
         block_frames: Frames whose messages are kept at a time. None takes all of them when that
             needs no more than 256 MB, else blocks that need the least.
         on_share: Told how much is done, 0 to 1.
@@ -87,7 +64,13 @@ def smooth(
         EmptySupportError: No joint code is possible at some frame.
     """
     steps = markov_steps(markov.log_transition, markov.n_frames)
-    return _Smoother(markov, steps, block_frames, on_share or _nobody).run(uniform)
+    on_share = on_share or _nobody
+    if prune and markov.log_transition[0].device.type == "cpu":
+        pruned = PrunedSmoother(markov, steps.arithmetic, prune, block_frames, on_share)
+        found = pruned.run(uniform)
+        if found is not None:
+            return found
+    return _Smoother(markov, steps, block_frames, on_share).run(uniform)
 
 
 def _exact(markov: MarkovPosterior, frame: int) -> Float64[Tensor, "K0 K1"]:
@@ -155,7 +138,7 @@ class _Smoother:
             block, scales = self._filtered(start, message, self._on_share)
             evidence.append(scales)
         log_evidence = torch.cat(evidence)
-        self._check(log_evidence)
+        check_support(log_evidence)
         back = _Backward(self._markov, self._steps, uniform.to(log_evidence.device))
         for number, start in reversed(list(enumerate(starts))):
             if block is None or start != block.start:
@@ -202,15 +185,6 @@ class _Smoother:
     def _log_initial(self) -> Float64[Tensor, "K0 K1"]:
         first, second = (table.double() for table in self._markov.log_initial)
         return first[:, None] + second
-
-    def _check(self, log_evidence: Float64[Tensor, " frames"]) -> None:
-        empty = (log_evidence == -torch.inf).nonzero()
-        if len(empty):
-            raise EmptySupportError(
-                f"no joint code is possible at frame {int(empty[0])}: the priors and the "
-                "likelihood exclude all of them. Use a likelihood with a floor, or priors that "
-                "leave nothing impossible."
-            )
 
     def _default_block_frames(self) -> int:
         n_frames, tables = self._markov.n_frames, self._markov.log_transition
@@ -261,14 +235,9 @@ class _Backward:
             on_share(1 - frame / (2 * self._markov.n_frames))
 
     def result(self, log_evidence: Float64[Tensor, " frames"]) -> Smoothed:
-        log_prior = []
-        for source, codes in enumerate(self._codes):
-            first = self._markov.log_initial[source].double()[codes[:, :1]]
-            rest = self._steps.log_transition[source][codes[:, :-1], codes[:, 1:]]
-            log_prior.append(torch.cat([first, rest], 1))
         return Smoothed(
             float(log_evidence.sum()),
             tuple(self._marginals),
             self._codes,
-            FrameScores(torch.stack(log_prior), self._log_likelihood, log_evidence),
+            frame_scores(self._markov, self._codes, self._log_likelihood, log_evidence),
         )

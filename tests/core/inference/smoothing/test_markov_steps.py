@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lqsep.core.inference.markov_steps import (
+from lqsep.core.inference.smoothing.markov_steps import (
     LOST_SHARE,
     Logs,
     MarkovSteps,

@@ -52,7 +52,7 @@ _REPAIR_TERMS = 1 << 20
 Exact = Callable[[], Float64[Tensor, "K0 K1"]]
 """Gives a frame's log-likelihoods relative to its largest."""
 
-Values = Float[Tensor, "*axes"]
+Values = Float[Tensor, "..."]
 """Probabilities in the form of an arithmetic."""
 
 Pairs = Float[Tensor, "K0 K1"]
@@ -79,10 +79,10 @@ class Scaled:
     def __init__(self, level: float) -> None:
         self.level = level
 
-    def values(self, logs: Float64[Tensor, "*axes"]) -> Values:
+    def values(self, logs: Float64[Tensor, ...]) -> Values:
         return torch.threshold_(logs.exp().float(), self.level, 0.0)
 
-    def logs(self, values: Values) -> Float64[Tensor, "*axes"]:
+    def logs(self, values: Values) -> Float64[Tensor, ...]:
         return values.double().log()
 
     def relative(self, logs: Values, peak: Tensor, out: Values) -> None:
@@ -128,10 +128,10 @@ class Logs:
     dtype = torch.float64
     log_faint = -math.inf
 
-    def values(self, logs: Float64[Tensor, "*axes"]) -> Values:
+    def values(self, logs: Float64[Tensor, ...]) -> Values:
         return logs
 
-    def logs(self, values: Values) -> Float64[Tensor, "*axes"]:
+    def logs(self, values: Values) -> Float64[Tensor, ...]:
         return values
 
     def relative(self, logs: Values, peak: Tensor, out: Values) -> None:

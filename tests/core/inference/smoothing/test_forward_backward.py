@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lqsep.core.errors import EmptySupportError
-from lqsep.core.inference import forward_backward
-from lqsep.core.inference import markov_steps as markov_steps_module
-from lqsep.core.inference.forward_backward import smooth
-from lqsep.core.inference.markov_steps import Logs, MarkovSteps, Scaled, markov_steps
+from lqsep.core.inference.smoothing import forward_backward
+from lqsep.core.inference.smoothing import markov_steps as markov_steps_module
+from lqsep.core.inference.smoothing.forward_backward import smooth
+from lqsep.core.inference.smoothing.markov_steps import Logs, MarkovSteps, Scaled, markov_steps
 from lqsep.core.inference.state import MarkovPosterior
 from lqsep.testing.smoothing import textbook_smoother
 from lqsep.testing.toys import random_posterior
