@@ -60,7 +60,10 @@ def first_of_two(
 def _filtered(
     spectrum: Complex[Tensor, "bins channels frames"], masks: Float[Tensor, "2 bins frames"]
 ) -> Complex[Tensor, "bins channels frames"]:
-    covariances = [_covariance(spectrum, mask) for mask in masks]
+    parts = torch.cat([spectrum.real, spectrum.imag], 1)
+    # The level does not matter; it must not underflow.
+    parts /= parts.abs().amax((1, 2), keepdim=True).clamp_(min=torch.finfo(parts.dtype).tiny)
+    covariances = [_covariance(parts, mask) for mask in masks]
     from_directions, to_directions, ratio = _directions(*covariances)
     parts = to_directions.to(spectrum.dtype) @ spectrum
     first = ratio.to(masks.dtype)[:, :, None] * masks[0, :, None]
@@ -69,15 +72,24 @@ def _filtered(
 
 
 def _covariance(
-    spectrum: Complex[Tensor, "bins channels frames"], mask: Float[Tensor, "bins frames"]
+    parts: Float[Tensor, "bins parts frames"], mask: Float[Tensor, "bins frames"]
 ) -> Complex128[Tensor, "bins channels channels"]:
-    """Of the channels, per bin, where the source is; the power of their mean is about one."""
+    """Of the channels, per bin, where the source is; the power of their mean is about one.
+
+    Args:
+        parts: Real parts of all channels, then their imaginary parts: a product of real numbers
+            takes half the time of one of complex numbers.
+        mask: Of the source.
+    """
     tiny = torch.finfo(mask.dtype).tiny
-    # The level does not matter; it must not underflow.
-    spectrum = spectrum / spectrum.abs().amax((1, 2), keepdim=True).clamp(min=tiny)
     weight = mask**_CERTAINTY + _SHARED_FRAMES / mask.shape[1]
-    covariance = ((spectrum * weight[:, None]) @ spectrum.mH).to(torch.complex128)
-    n_channels = covariance.shape[-1]
+    products = ((parts * weight[:, None]) @ parts.mT).double()
+    n_channels = parts.shape[1] // 2
+    real, imaginary = slice(None, n_channels), slice(n_channels, None)
+    covariance = torch.complex(
+        products[:, real, real] + products[:, imaginary, imaginary],
+        products[:, imaginary, real] - products[:, real, imaginary],
+    )
     mean_power = covariance.sum((1, 2)).real / n_channels**2
     own_power = covariance.diagonal(dim1=1, dim2=2).real.mean(-1)
     level = (mean_power + _OWN_LEVEL * own_power).clamp(min=tiny)

@@ -20,8 +20,9 @@ from lqsep.core.inference.state import MarkovPosterior
 # Values below are dropped: denormal numbers are slow.
 _LEVEL = 1e-30
 
-# Log of the smallest likelihood but 0, relative to the frame's largest.
-_LOG_FAINT = -40.0
+# Log of the smallest likelihood but 0, relative to the frame's largest. Smaller ones are taken for
+# it, which is nothing (1e-24) beside the least that a frame has of its largest, 1e-12.
+_LOG_FAINT = -55.0
 
 Codes = npt.NDArray[np.int64]
 Row = npt.NDArray[np.float32]

@@ -45,7 +45,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from lqsep.core.inference.smoothing.keeping import HORIZON, Chunk, Peaks, Reach, heaviest
+from lqsep.core.inference.smoothing.chunks import Chunks
+from lqsep.core.inference.smoothing.keeping import HORIZON, Chunk, Reach, heaviest
 from lqsep.core.inference.smoothing.kept_products import Chains, Part, Row, likelihoods_of
 from lqsep.core.inference.smoothing.markov_steps import Logs, Scaled
 from lqsep.core.inference.smoothing.smoothed import Pruning, Smoothed, frame_scores
@@ -140,41 +141,46 @@ class PrunedSmoother:
         self._float32_knows_all = isinstance(arithmetic, Scaled)
         n_rows, n_columns = self._chains.n_codes
         self._size = max(HORIZON, _LIKELIHOOD_ENTRIES // (n_rows * n_columns))
-        self._n_chunks = -(-markov.n_frames // self._size)
         self._log_evidence = np.zeros(markov.n_frames)
         self._whole: set[int] = set()
         # Of frames that contradict what was expected: what they had, and how many were whole.
         self._met: dict[int, tuple[float, int]] = {}
-        self._chunks: dict[int, Chunk] = {}
-        self._heads: dict[int, Peaks] = {}
         self._blocks: dict[int, _Block] = {}
         # Message before each chunk.
         self._before: dict[int, Part | None] = {0: None}
 
     def run(self, uniform: Float64[Tensor, "draws frames 2"]) -> Smoothed | None:
         """Passes until little is lost; None where pruning cannot be relied on."""
-        first, width = 0, _WIDTH
         try:
-            while True:
-                self._forward(first)
-                back = _WayBack(self._markov, self._chains, uniform)
-                for number in reversed(range(self._n_chunks)):
-                    block = self._blocks.pop(number, None) or self._filtered(number, _nobody)
-                    back.through(block, self._on_share)
-                lost = np.flatnonzero(back.lost > _MOST_LOST).tolist()
-                if not lost:
-                    return back.result(torch.from_numpy(self._log_evidence), self._whole)
-                first = min(self._keep_all(frame, width) for frame in lost) // self._size
-                width *= 4
+            with Chunks(self._markov, self._size) as chunks:
+                return self._run(chunks, uniform)
         except _Hopeless:
             return None
 
-    def _forward(self, first: int) -> None:
+    def _run(self, chunks: Chunks, uniform: Float64[Tensor, "draws frames 2"]) -> Smoothed:
+        first, width = 0, _WIDTH
+        while True:
+            self._forward(chunks, first)
+            back = _WayBack(self._markov, self._chains, uniform, chunks)
+            for number in reversed(range(len(chunks))):
+                block = self._blocks.pop(number, None) or self._filtered(chunks, number, _nobody)
+                if number - 1 not in self._blocks:
+                    chunks.expect(number - 1)
+                back.through(block, self._on_share)
+            lost = np.flatnonzero(back.lost > _MOST_LOST).tolist()
+            if not lost:
+                return back.result(torch.from_numpy(self._log_evidence), self._whole)
+            first = min(self._keep_all(frame, width) for frame in lost) // self._size
+            width *= 4
+
+    def _forward(self, chunks: Chunks, first: int) -> None:
         """Messages of the chunks from one on; as many of them stay as there is room for."""
         number = first
-        while number < self._n_chunks:
+        while number < len(chunks):
+            for later in range(number, number + 3):
+                chunks.expect(later)
             try:
-                block = self._filtered(number, self._on_share)
+                block = self._filtered(chunks, number, self._on_share)
             except _TooLittle as found:
                 number = found.start // self._size
                 continue
@@ -194,15 +200,15 @@ class PrunedSmoother:
             if room < 0 and number < newest:
                 del self._blocks[number]
 
-    def _filtered(self, number: int, on_share: Callable[[float], None]) -> _Block:
+    def _filtered(self, chunks: Chunks, number: int, on_share: Callable[[float], None]) -> _Block:
         """A chunk with its messages.
 
         Raises:
             _Hopeless: See `run`.
             _TooLittle: A frame contradicts what was expected.
         """
-        chunk = self._chunk(number)
-        reach = chunk.reach(self._head(number), self._chains.probability)
+        chunk = chunks.chunk(number)
+        reach = chunk.reach(chunks.head(number), self._chains.probability)
         block = _Block(chunk.start, chunk.upper.astype(float), [self._before[number]])
         for place in range(block.n_frames):
             self._add(block, chunk, place, (reach[0][place], reach[1][place]))
@@ -237,22 +243,6 @@ class PrunedSmoother:
         block.scales.append(scale)
         block.likelihoods.append(likelihood)
         block.messages.append(Part.scaled(joint, scale, kept))
-
-    def _head(self, number: int) -> Peaks | None:
-        """Of the chunk after this one, if any."""
-        if number not in self._heads and number + 1 < self._n_chunks:
-            self._heads[number] = self._chunk(number + 1).head
-        return self._heads.get(number)
-
-    def _chunk(self, number: int) -> Chunk:
-        """They are large: no more than two are kept."""
-        if number not in self._chunks:
-            for other in set(self._chunks) - {number - 1, number + 1}:
-                del self._chunks[other]
-            start = number * self._size
-            stop = min(start + self._size, self._markov.n_frames)
-            self._chunks[number] = Chunk.of(start, self._markov.log_likelihood(start, stop))
-        return self._chunks[number]
 
     def _check(self, frame: int, scale: float) -> None:
         """Has frames keep everything where one has too little of what was expected.
@@ -308,8 +298,10 @@ class _WayBack:
         markov: MarkovPosterior,
         chains: Chains,
         uniform: Float64[Tensor, "draws frames 2"],
+        chunks: Chunks,
     ) -> None:
         self._markov, self._chains, self._uniform = markov, chains, uniform.numpy()
+        self._chunks = chunks
         n_draws, n_frames, _ = uniform.shape
         self._marginals = [np.zeros((n_frames, size), np.float32) for size in chains.n_codes]
         self._kept = [np.zeros((n_frames, size), bool) for size in chains.n_codes]
@@ -377,7 +369,7 @@ class _WayBack:
         lost /= totals
         doubtful = np.flatnonzero(lost > _MOST_LOST).tolist()
         if doubtful:
-            values = self._markov.log_likelihood(block.start, block.stop)
+            values = self._chunks.values(block.start, block.stop)
             for place in doubtful:
                 logs = values[place].numpy().copy()
                 all_pairs = likelihoods_of(logs, float(block.upper[place]))
