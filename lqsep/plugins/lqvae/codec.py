@@ -16,6 +16,9 @@ from lqsep.core.interfaces.data import EncodedMixture
 from lqsep.core.store.weights import fingerprint, name_mismatch, shape_mismatch
 from lqsep.plugins.lqvae.model import LQVAE
 
+# Frames decoded at a time: those around them, decoded as well, are few in comparison.
+_PIECE_FRAMES = 512
+
 # Running averages and flags of the quantisers serve training only.
 _TRAINING_ONLY = ("code_sum", "code_count", "initialised")
 
@@ -97,7 +100,30 @@ class LQVAECodec(Codec):
                 f"lq-vae decoding: {frames} frames of {hop} samples cannot give {n_samples} "
                 f"samples; expected {max(frames - 1, 0) * hop + 1} to {frames * hop}."
             )
-        return self.model.decode(codes, self._top)[:, :, :n_samples]
+        return self._decoded(codes)[:, :, :n_samples]
+
+    def _decoded(self, codes: Int64[Tensor, "batch frames"]) -> Tensor:
+        """Whole frames of sound.
+
+        On CPUs they are made row by row and piece by piece: what the convolutions pass on stays in
+        the cache, and its memory does not grow with the length. Sums of more or fewer frames at a
+        time are rounded otherwise, by some 3e-7.
+        """
+        reach = self.model.decoder_reach(self._top)
+        piece = max(_PIECE_FRAMES, 4 * reach)
+        n_frames, hop = codes.shape[1], self.info.hop_length
+        if codes.device.type != "cpu" or (len(codes) == 1 and n_frames <= piece):
+            return self.model.decode(codes, self._top)
+        result = self.model.codebook(self._top).new_empty(len(codes), 1, n_frames * hop)
+        for row, wave in zip(codes, result, strict=True):
+            for start in range(0, n_frames, piece):
+                stop = min(start + piece, n_frames)
+                first = max(0, start - reach)
+                part = self.model.decode(row[None, first : stop + reach], self._top)[0]
+                wave[:, start * hop : stop * hop] = part[
+                    :, (start - first) * hop : (stop - first) * hop
+                ]
+        return result
 
     def _latents(self, wave: Tensor) -> Tensor:
         """Latents of a wave padded with zeros to whole frames."""

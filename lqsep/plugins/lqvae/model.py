@@ -62,6 +62,11 @@ class UpStage(nn.Module):
         super().__init__()
         self.residual = _residual_units(width, dilations[::-1])
         self.up = nn.ConvTranspose1d(width, out_channels, 2 * stride, stride, stride // 2)
+        self._stride, self._residual_reach = stride, sum(dilations)
+
+    def reach(self, longer: int) -> int:
+        """Frames on either side that come into so many on either side of the result."""
+        return -(-longer // self._stride) + 1 + self._residual_reach
 
     def forward(
         self, features: Float[Tensor, "batch width frames"]
@@ -292,6 +297,16 @@ class LQVAE(nn.Module):
                 f"got {tuple(latents.shape)}."
             )
         return cast(Tensor, self.decoders[level](latents))
+
+    def decoder_reach(self, level: int) -> int:
+        """Frames of a level on either side of a moment that its decoded sound depends on."""
+        self._check_level(level)
+        reach = 1  # of the last convolution, in samples
+        for block in cast(Decoder, self.decoders[level]).blocks:
+            for stage in reversed(cast(DecoderBlock, block).stages):
+                reach = cast(UpStage, stage).reach(reach)
+            reach += 1
+        return reach
 
     def decode(
         self,

@@ -76,7 +76,8 @@ def test_codes_are_those_of_the_padded_wave_at_the_top() -> None:
     codes = codec.encode(wave)
     assert torch.equal(codes, codec.model.encode(padded, 1))
     assert len(codes.unique()) > 2
-    assert torch.equal(codec.decode(codes, 83), codec.model.decode(codes, 1)[:, :, :83])
+    rows = [codec.model.decode(row[None], 1) for row in codes]
+    assert torch.equal(codec.decode(codes, 83), torch.cat(rows)[:, :, :83])
 
 
 def test_latents_codes_and_vectors_fit_together() -> None:
@@ -190,3 +191,49 @@ def test_the_recorded_codes_of_the_reference(golden, golden_model) -> None:  # t
     # Codes whose second-best entry is as near as this may turn with the rounding.
     clear = recorded["margin_l2"] > 1e-4
     assert torch.equal(codes[clear], recorded["codes_l2"].long()[clear])
+
+
+REACHING = [
+    CONFIG,
+    CONFIG.model_copy(update={"depth": 2, "dilation_growth": 2, "multipliers": (1, 2)}),
+    CONFIG.model_copy(update={"downs_t": (3,), "strides_t": (4,), "multipliers": (1,), "depth": 2}),
+]
+
+
+@pytest.mark.parametrize("config", REACHING)
+def test_reach_of_the_decoder(config: LQVAEConfig) -> None:
+    """A latent changes the sound of the frames that it reaches, and of no others."""
+    model = make_model(config).double()
+    level = model.levels - 1
+    reach, hop = model.decoder_reach(level), model.hop_lengths[level]
+    n_frames = 2 * reach + 5
+    latents = torch.randn(1, config.embedding_dim, n_frames).double()
+    changed = latents.clone()
+    changed[:, :, reach + 2] += 100.0
+    difference = (model.decode(changed, level) - model.decode(latents, level)).detach().abs()
+    frames = difference.view(n_frames, hop).amax(1).nonzero().flatten()
+    assert frames[0] >= 2 and frames[-1] <= 2 * reach + 2
+    # It is no wider than rounding up at every stage makes it.
+    assert frames[0] <= 2 + model.levels + sum(config.downs_t)
+
+
+@pytest.mark.parametrize("config", REACHING)
+def test_pieces_sound_like_the_whole(config: LQVAEConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    lqvae = LQVAECodec(make_model(config), sample_rate=8000)
+    model, level = lqvae.model, lqvae.model.levels - 1
+    reach = model.decoder_reach(level)
+    monkeypatch.setattr("lqsep.plugins.lqvae.codec._PIECE_FRAMES", 1)
+    n_frames = 9 * reach + 3
+    codes = torch.randint(0, 8, (3, n_frames), generator=torch.Generator().manual_seed(0))
+    whole = model.decode(codes, level)
+    lengths = []
+    decode = model.decode
+    monkeypatch.setattr(
+        model, "decode", lambda codes, level: lengths.append(codes.shape) or decode(codes, level)
+    )
+    n_samples = n_frames * lqvae.info.hop_length - 1
+    sound = lqvae.decode(codes, n_samples)
+    # Convolutions of other lengths are rounded otherwise.
+    assert torch.allclose(sound, whole[:, :, :-1], rtol=0, atol=2e-6 * float(whole.abs().max()))
+    assert max(length for _, length in lengths) == 6 * reach and len(lengths) == 9
+    assert lqvae.decode(codes[:, :0], 0).shape == (3, 1, 0)
