@@ -27,7 +27,13 @@ def test_stretches_are_what_the_whole_gives(monkeypatch):
     assert margin == 2000
     for block in (1 << 18, 1000):
         monkeypatch.setattr(module, "_BLOCK", block)
-        for start, stop in ((0, 5), (0, n_samples), (7, 12_345), (12_345, 30_000), (29_999, 30_000)):
+        for start, stop in (
+            (0, 5),
+            (0, n_samples),
+            (7, 12_345),
+            (12_345, 30_000),
+            (29_999, 30_000),
+        ):
             first, last = max(0, start - margin), min(n_samples, stop + margin)
             found = low_pass(wave[:, first:last], rate, 20.0, first, n_samples)
             # Sums in float64, in another order.
