@@ -2,11 +2,11 @@
 
     python benchmarks/separation_speed.py --music song.flac --threads 2 --json separation_speed.json
 
-The music (two minutes of it at most; by default the example mixture) plays over and over as 44.1 kHz
-stereo until it has the length asked for. With it plays a copy of itself, 7 % faster and with left
-and right exchanged, so that nothing rests and nothing comes again: memory and time may depend on
-either. Every run is a process of its own, so that importing, loading the model and writing count
-too; memory is the process's peak.
+The music (two minutes of it at most; by default the example mixture) plays over and over as
+44.1 kHz stereo until it has the length asked for. With it plays a copy of itself, 7 % faster and
+with left and right exchanged, so that nothing rests and nothing comes again: memory and time may
+depend on either. Every run is a process of its own, so that importing, loading the model and
+writing count too; memory is the process's peak.
 """
 
 from __future__ import annotations
