@@ -55,7 +55,8 @@ class AddingCodec(Codec):
         sample_rate: int = 8000,
     ) -> None:
         self.levels = torch.tensor(levels, dtype=torch.float32)
-        self.info = CodecInfo(sample_rate, 1, hop_length, 1, takes_whole_inputs=True)
+        # Its codes are constants: it hears them.
+        self.info = CodecInfo(sample_rate, 1, hop_length, 1, takes_whole_inputs=True, lowest_hz=0.0)
         self.fingerprint = fingerprint({"levels": self.levels})
 
     def codebook_size(self, source: int) -> int:

@@ -186,3 +186,22 @@ def test_twenty_minutes_are_inferred_in_float32():
     tables = [prior.transition_matrix()[1] for prior in separator.priors.values()]
     n_frames = round(WHOLE_S * separator.codec.info.frame_rate)
     assert isinstance(markov_steps(tables, n_frames).arithmetic, Scaled)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_nobody_hears_does_not_steer_it(name):
+    separator = Separator.from_pretrained(
+        name, device="cpu", overrides=[f"sampler.n_candidates={N_CANDIDATES}"]
+    )
+    wave, rate = excerpt("mixture")
+    plain = separator.separate((wave, rate), seed=SEED).stems
+    # A tone that begins at once would be heard to begin, if only a little.
+    time = np.arange(wave.shape[1]) / rate
+    tone = 0.1 * np.sin(2 * np.pi * 8 * time) * np.hanning(len(time))
+    for added, least_db in ((0.01, 60), (tone, 40)):
+        added = np.broadcast_to(np.float32(added), wave.shape)
+        found = separator.separate((wave + added, rate), seed=SEED).stems
+        np.testing.assert_allclose(sum(found.values()), wave + added, atol=1e-6, rtol=0)
+        for source, stem in plain.items():
+            error = found[source] - added / 2 - stem
+            assert 10 * np.log10((stem**2).sum() / (error**2).sum()) > least_db, source

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from lqsep.cli.jobs.heap import give_back_what_is_freed
 from lqsep.cli.options import GlobalOptions
 from lqsep.cli.pipeline.changes import PipelineSource
 
@@ -53,6 +54,7 @@ class WorkerSetup(ABC, Generic[Task, Result]):
         from lqsep.core.components.registry import Registry
         from lqsep.core.separation.separator import Separator
 
+        give_back_what_is_freed()
         registry = Registry.discover()
         config = self.pipeline.parse(registry)
         separator = Separator.from_config(

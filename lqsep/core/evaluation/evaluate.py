@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lqsep.core.audio.resampling import resample
 from lqsep.core.evaluation.baselines_of import Baselines, baseline_stems, codec_round_trips
 from lqsep.core.evaluation.items import EvaluationItem, load_item
 from lqsep.core.evaluation.protocols import MUSEVAL_V4, TRACK_SDR, Protocol
@@ -154,9 +153,8 @@ def _add_candidates(
     scores = score_candidates(decoded, truth, info.sample_rate, mixture.sample_rate, n_samples)
     warnings = (*result.bound.warnings, *result.candidates.warnings)
     notes = [f"best-of-N: N = {scores.shape[-1]}", *warnings]
-    wave = resample(mixture.wave, mixture.sample_rate, info.sample_rate)
     for mode in _MODES:
-        picks = pick(decoded, wave.expand(info.channels, -1), mode)
+        picks = pick(decoded, result.encoded.wave, mode)
         if picks is None:
             values[mode] = torch.full_like(scores[..., 0], math.nan)
             notes.append(f"{mode}: too many candidates to list their combinations")

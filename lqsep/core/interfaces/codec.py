@@ -25,6 +25,9 @@ class CodecInfo:
             a prior stand at ``level / hypot(gains)``.
         takes_whole_inputs: Whether `Codec.analyse` takes many minutes without needing much more
             than its result.
+        lowest_hz: Where hearing begins. What lies below (see `lqsep.core.signal.unheard`) is taken
+            out of a mixture before it is analysed, and shared out evenly among the stems in the
+            end; 0 = nothing is.
     """
 
     sample_rate: int
@@ -33,6 +36,7 @@ class CodecInfo:
     embedding_dim: int
     level: float | None = None
     takes_whole_inputs: bool = False
+    lowest_hz: float = 20.0
 
     @property
     def frame_rate(self) -> float:

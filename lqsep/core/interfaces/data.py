@@ -17,11 +17,20 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Mixture:
-    """A stretch of a mixture at its own rate and channels."""
+    """A stretch of a mixture at its own rate and channels.
+
+    Args:
+        wave: Its samples, without ``unheard`` if that is given.
+        sample_rate: Hz.
+        name: For reports.
+        unheard: What was taken out because it lies below `CodecInfo.lowest_hz`. `Pipeline.render`
+            shares it out among the stems.
+    """
 
     wave: Float[Tensor, "channels samples"]
     sample_rate: int
     name: str = "mixture"
+    unheard: Float[Tensor, "channels samples"] | None = None
 
 
 @dataclass(frozen=True)

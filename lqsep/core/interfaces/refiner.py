@@ -18,7 +18,8 @@ from lqsep.core.interfaces.likelihood import BoundLikelihood
 class RefineContext:
     """All that is known when the stems of a segment have been decoded and selected.
 
-    ``mixture`` has its own rate and channels; everything else is at the codec's. ``bound`` is the
+    ``mixture`` has its own rate and channels; everything else is at the codec's. Its wave is what
+    is heard: ``mixture.unheard`` is shared out among the stems in the end. ``bound`` is the
     likelihood that the candidates were inferred with in the end. It may have seen more frames than
     this segment's, in which it was adapted.
     """

@@ -38,6 +38,7 @@ from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.separation.clock import StageClock
 from lqsep.core.separation.device_memory import enough_memory
+from lqsep.core.separation.unheard import heard
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ class Pipeline:
             DeviceMemoryError: A stage does not fit in the device's memory.
         """
         clock, info = StageClock(), self.codec.info
+        mixture = heard(mixture, info.lowest_hz)
         wave = to_mono(mixture.wave, mixture.sample_rate, info.sample_rate)
         encoded = self.analyse(wave.expand(info.channels, -1), clock=clock)
         candidates = self.infer(
@@ -156,7 +158,8 @@ class Pipeline:
         """Encode a stretch of the mixture.
 
         Args:
-            wave: At the codec's rate and channels, on the pipeline's device.
+            wave: At the codec's rate and channels, on the pipeline's device; without what lies
+                below `CodecInfo.lowest_hz`.
             clock: Counts the time.
 
         Raises:
@@ -224,7 +227,8 @@ class Pipeline:
         """From the candidates of a segment to its stems.
 
         Args:
-            mixture: The segment at its own rate, on the pipeline's device.
+            mixture: The segment at its own rate, on the pipeline's device. What is not heard of it
+                is added to the stems in the end, in equal parts.
             encoded: The same stretch as `analyse` gives it.
             candidates: As `infer` gives them.
             clock: Counts the time, to what was spent before.
@@ -254,6 +258,8 @@ class Pipeline:
                 )
                 for refiner in self.refiners:
                     stems = refiner.refine(stems, context)
+                if mixture.unheard is not None:
+                    stems = stems + mixture.unheard / len(stems)
         return SegmentResult(stems, encoded, bound, candidates, decoded, selection, clock.seconds)
 
     @contextmanager

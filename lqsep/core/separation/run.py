@@ -23,6 +23,7 @@ from lqsep.core.separation.clock import StageClock
 from lqsep.core.separation.pipeline import Pipeline, SegmentResult
 from lqsep.core.separation.report import InputReport, SegmentReport, SeparationReport
 from lqsep.core.separation.segments import CrossFader, Segment, SegmentPlan, plan_segments
+from lqsep.core.separation.unheard import HeardReader
 from lqsep.core.signal.disagreement import disagreement
 
 OnProgress = Callable[[float, float], None]
@@ -98,6 +99,7 @@ class SeparationRun:
             pipeline.overlap,
         )
         self._pipeline = pipeline
+        self._heard = HeardReader(reader, pipeline.codec.info.lowest_hz)
         self._on_progress = on_progress
         self._start()
 
@@ -132,10 +134,7 @@ class SeparationRun:
     def segments(self) -> Iterator[tuple[Segment, SegmentResult]]:
         """Separate segment after segment, each primed with the codes before it."""
         for segment, sampled in self._sampled():
-            wave = torch.from_numpy(self.reader.read(segment.start, segment.stop).copy())
-            mixture = Mixture(
-                wave.to(self._pipeline.device), self.reader.sample_rate, self.reader.name
-            )
+            mixture = self._mixture(segment)
             result = self._pipeline.render(
                 mixture, sampled.encoded, sampled.candidates, clock=sampled.clock
             )
@@ -153,6 +152,15 @@ class SeparationRun:
         """Like `segments`, but nothing is decoded: the sampler's candidates only."""
         for segment, sampled in self._sampled():
             yield segment, sampled.candidates
+
+    def _mixture(self, segment: Segment) -> Mixture:
+        """A segment's samples, on the pipeline's device."""
+        wave, unheard = (
+            None if part is None else torch.from_numpy(part).to(self._pipeline.device)
+            for part in self._heard.split(segment.start, segment.stop)
+        )
+        assert wave is not None
+        return Mixture(wave, self.reader.sample_rate, self.reader.name, unheard)
 
     def _sampled(self) -> Iterator[tuple[Segment, _Sampled]]:
         """Segments with their candidates; several are sampled at once if the sampler can."""
@@ -206,7 +214,7 @@ class SeparationRun:
             )
 
         wave = read_mono(
-            self.reader,
+            self._heard,
             stretch[0].start,
             stretch[-1].stop,
             info.sample_rate,

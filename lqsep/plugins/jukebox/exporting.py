@@ -113,6 +113,6 @@ def _table(model: Model) -> Tensor | None:
 
 
 def _checkpoint(hps: dict[str, Any], state: dict[str, Tensor], step: int) -> dict[str, Any]:
-    # No state of an optimiser: the reference then starts its own.
+    # No state of an optimiser, and no key: the reference loads whatever stands under "opt".
     tensors = OrderedDict((name, tensor.contiguous()) for name, tensor in state.items())
-    return {"hps": hps, "model": tensors, "opt": None, "step": step}
+    return {"hps": hps, "model": tensors, "step": step}

@@ -57,6 +57,16 @@ def test_a_crafted_plain_pickle_is_not_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("state", ["absent", None, {"exp_avg": torch.zeros(4), "step": 3}])
+def test_what_is_there_of_an_optimiser_does_not_matter(tmp_path: Path, state: Any) -> None:
+    content = checkpoint(opt=state)
+    if state == "absent":
+        del content["opt"]
+    found = read_checkpoint(save(tmp_path / "a.pth.tar", content))
+    assert torch.equal(found.tensors["w"], content["model"]["w"])
+    assert (found.hps, found.step) == ({"sr": 8000}, 7)
+
+
 class Call:
     """A call of an allowed name with arguments that no checkpoint has."""
 
