@@ -28,7 +28,8 @@ from typing import TextIO
 import click
 
 from lqsep.cli.options import GlobalOptions
-from lqsep.core.errors import Interrupted, LqsepError
+from lqsep.core.errors import OUT_OF_MEMORY, Interrupted, LqsepError, is_out_of_memory
+from lqsep.core.interfaces.calls import told
 
 INTERRUPTED = 130
 
@@ -56,6 +57,11 @@ def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
     except LqsepError as error:
         _print_error(error, str(error), options)
         return error.exit_code
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        _print_error(error, f"{OUT_OF_MEMORY} ({told(error)})", options)
+        return LqsepError.exit_code
     return result if type(result) is int else 0
 
 

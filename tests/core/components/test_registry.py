@@ -178,7 +178,7 @@ FAULTS: dict[str, tuple[object, str, str]] = {
         "api",
         "sampler 'future' was written for plugin API version 2; this lqsep supports 1",
     ),
-    "exits": (with_hook(lambda: exit(3)), "declare", "SystemExit: 3"),
+    "exits": (with_hook(lambda: exit(3)), "declare", "sys.exit(3)"),
 }
 
 
@@ -258,7 +258,7 @@ def raising_commands() -> Iterable[CommandSpec]:
         (lambda: None, "got None"),
         (lambda: 3, "TypeError"),
         (lambda: [command("No Name")], "ValueError: words of a command's path must be"),
-        (lambda: exit(3), "SystemExit: 3"),
+        (lambda: exit(3), "sys.exit(3)"),
     ],
 )
 def test_a_fault_of_a_plugins_commands_is_theirs_alone(
@@ -368,7 +368,7 @@ def test_discover_finds_installed_plugins(tmp_path: Path, monkeypatch: pytest.Mo
         ("import no_such_module_at_all", "ModuleNotFoundError"),
         ("def broken(:", "SyntaxError"),
         ("raise RuntimeError('at import')", "RuntimeError: at import"),
-        ("import sys; sys.exit(7)", "SystemExit: 7"),
+        ("import sys; sys.exit(7)", "sys.exit(7)"),
     ],
 )
 def test_a_plugin_that_cannot_be_imported_is_a_problem(
