@@ -4,7 +4,7 @@
 code    meaning
 ======  ===================================================================================
 0       everything was done
-1       some or all inputs failed; audio errors
+1       some or all inputs failed; audio errors; results that could not be printed to stdout
 2       usage, configuration, component or device
 3       model or weights
 129     ended by SIGHUP

@@ -105,6 +105,7 @@ DISTRIBUTION = {
                         raise GeneratorExit
                     if fault == "print":
                         print("printed by the codec")
+                        os.write(1, b"printed past Python\\n")
                     if fault == "misfit":
                         raise IncompatibleComponentsError("these do not fit")
                 return super().analyse(wave)
