@@ -29,7 +29,7 @@ import click
 
 from lqsep.cli.options import GlobalOptions
 from lqsep.core.errors import OUT_OF_MEMORY, Interrupted, LqsepError, is_out_of_memory
-from lqsep.core.interfaces.calls import told
+from lqsep.core.interfaces.calls import ending, told
 
 INTERRUPTED = 130
 
@@ -61,6 +61,11 @@ def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
         if not is_out_of_memory(error):
             raise
         _print_error(error, f"{OUT_OF_MEMORY} ({told(error)})", options)
+        return LqsepError.exit_code
+    except BaseException as error:  # of a plugin that no call surrounds: not all was done
+        if isinstance(error, SystemExit) and error.code not in {0, None}:
+            raise
+        _print_error(error, f"something {ending(error)}", options)
         return LqsepError.exit_code
     return result if type(result) is int else 0
 
@@ -96,7 +101,7 @@ def _usage_message(error: click.UsageError) -> str:
     return f"{message.rstrip('.')} (see '{error.ctx.command_path} --help')"
 
 
-def _print_error(error: Exception, message: str, options: GlobalOptions) -> None:
+def _print_error(error: BaseException, message: str, options: GlobalOptions) -> None:
     speaker = _speaker(options)
     if options.debug:
         traceback.print_exception(error, file=sys.stderr)
