@@ -65,13 +65,14 @@ def keep_stdout_for_results() -> LenientFile:
     """
     _fill(0, os.O_RDONLY)
     _fill(2, os.O_WRONLY)
-    sys.stderr = _text(LenientFile(2), sys.stderr)
     results: int | None = None
     if _is_open(1):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             sys.stdout.flush()
         results = os.dup(1)
     os.dup2(2, 1, inheritable=True)
+    # A name of its own: 2 is diverted now and then, where libraries print what is not for users.
+    sys.stderr = _text(LenientFile(os.dup(2)), sys.stderr)
     file = LenientFile(results)
     sys.stdout = _text(file, sys.stdout)
     return file
