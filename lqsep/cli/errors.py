@@ -27,6 +27,7 @@ from typing import TextIO
 
 import click
 
+from lqsep.cli.console.printable import one_line
 from lqsep.cli.options import GlobalOptions
 from lqsep.core.errors import OUT_OF_MEMORY, Interrupted, LqsepError, is_out_of_memory
 from lqsep.core.interfaces.calls import ending, told
@@ -70,11 +71,6 @@ def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
     return result if type(result) is int else 0
 
 
-def one_line(text: str) -> str:
-    """The text without line breaks: its lines joined by spaces."""
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
-
-
 def show_warnings(options: GlobalOptions) -> None:
     """Print Python warnings as one line on stderr; ``-q`` hides them."""
 
@@ -106,7 +102,7 @@ def _print_error(error: BaseException, message: str, options: GlobalOptions) -> 
     if options.debug:
         traceback.print_exception(error, file=sys.stderr)
     if speaker is not None:
-        click.echo(f"lqsep: error: {speaker}{one_line(message)}", err=True)
+        click.echo(f"lqsep: error: {speaker}{one_line(message, sys.argv[1:])}", err=True)
 
 
 def _speaker(options: GlobalOptions) -> str | None:

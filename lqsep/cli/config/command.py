@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from lqsep.cli.config.template import TEMPLATE
+from lqsep.cli.console.printable import print_line
 from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import set_option
 from lqsep.cli.pipeline.changes import PipelineSource, read_pipeline
@@ -63,10 +64,10 @@ def check(file: str) -> None:
     folder = weights_folder(parsed)[0]
     missing = [f for f in _weight_files(parsed) if not (folder / f).is_file()]
     if missing:
-        click.echo(f"{file}: the settings are valid; not there yet: {', '.join(missing)}")
+        print_line(f"{file}: the settings are valid; not there yet: {', '.join(missing)}")
         return
     _assemble(parsed, registry, source)
-    click.echo(f"{file}: the settings are valid, the weights fit")
+    print_line(f"{file}: the settings are valid, the weights fit")
 
 
 @config.command()

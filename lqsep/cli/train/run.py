@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lqsep.cli.console.printable import print_line
 from lqsep.cli.train.description import of_the_parts
 from lqsep.cli.train.parts import TrainablePart, parts_to_train
 from lqsep.cli.train.presets import load_recipe
@@ -181,7 +182,7 @@ class TrainRun:
             self._update_model(part, trained)
             for file in trained.files:
                 path = context.output_dir / file
-                click.echo(f"{path}: {trained.summary}" if trained.summary else str(path))
+                print_line(f"{path}: {trained.summary}" if trained.summary else path)
         processes.wait()
 
     def _update_model(self, part: TrainablePart, trained: Trained) -> None:
