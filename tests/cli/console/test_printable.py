@@ -25,8 +25,6 @@ def is_plain(text: str) -> bool:
 def test_controls_are_escapes_and_the_rest_stays() -> None:
     assert printable(NAME) == SHOWN
     assert printable("Größe – 音楽 🎵\u00a0!") == "Größe – 音楽 🎵\u00a0!"
-        r"\xa0", "\u00a0"
-    )
     assert one_line("two\n  lines\r\nof\x07 text") == r"two lines of\x07 text"
     assert one_line(f"cannot read {NAME}:\nodd", [NAME]) == f"cannot read {SHOWN}: odd"
 
