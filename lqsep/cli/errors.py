@@ -4,7 +4,7 @@
 code    meaning
 ======  ===================================================================================
 0       everything was done
-1       some or all inputs failed; audio errors
+1       some or all inputs failed; audio errors; results that could not be printed to stdout
 2       usage, configuration, component or device
 3       model or weights
 129     ended by SIGHUP
@@ -27,8 +27,10 @@ from typing import TextIO
 
 import click
 
+from lqsep.cli.console.printable import one_line
 from lqsep.cli.options import GlobalOptions
-from lqsep.core.errors import Interrupted, LqsepError
+from lqsep.core.errors import OUT_OF_MEMORY, Interrupted, LqsepError, is_out_of_memory
+from lqsep.core.interfaces.calls import ending, told
 
 INTERRUPTED = 130
 
@@ -56,12 +58,17 @@ def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
     except LqsepError as error:
         _print_error(error, str(error), options)
         return error.exit_code
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        _print_error(error, f"{OUT_OF_MEMORY} ({told(error)})", options)
+        return LqsepError.exit_code
+    except BaseException as error:  # of a plugin that no call surrounds: not all was done
+        if isinstance(error, SystemExit) and error.code not in {0, None}:
+            raise
+        _print_error(error, f"something {ending(error)}", options)
+        return LqsepError.exit_code
     return result if type(result) is int else 0
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks: its lines joined by spaces."""
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 def show_warnings(options: GlobalOptions) -> None:
@@ -90,12 +97,12 @@ def _usage_message(error: click.UsageError) -> str:
     return f"{message.rstrip('.')} (see '{error.ctx.command_path} --help')"
 
 
-def _print_error(error: Exception, message: str, options: GlobalOptions) -> None:
+def _print_error(error: BaseException, message: str, options: GlobalOptions) -> None:
     speaker = _speaker(options)
     if options.debug:
         traceback.print_exception(error, file=sys.stderr)
     if speaker is not None:
-        click.echo(f"lqsep: error: {speaker}{one_line(message)}", err=True)
+        click.echo(f"lqsep: error: {speaker}{one_line(message, sys.argv[1:])}", err=True)
 
 
 def _speaker(options: GlobalOptions) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -10,9 +11,11 @@ import click
 
 from lqsep.cli.console.interrupts import interruptible
 from lqsep.cli.console.logs import print_any_name, start_logging
+from lqsep.cli.console.streams import keep_stdout_for_results
 from lqsep.cli.errors import run_command
 from lqsep.cli.lazy import LazyCommand, LazyGroup
 from lqsep.cli.options import GlobalOptions, add_global_options
+from lqsep.core.errors import LqsepError
 
 COMMANDS = {
     "separate": LazyCommand(
@@ -73,4 +76,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """Entry point of the ``lqsep`` script."""
-    sys.exit(run())
+    if os.name != "posix":  # where a console is no file
+        sys.exit(run())
+    results = keep_stdout_for_results()
+    code = run()
+    sys.stdout.flush()
+    if results.error is not None:
+        why = results.error.strerror
+        click.echo(f"lqsep: error: not all results could be printed to stdout: {why}", err=True)
+        code = code or LqsepError.exit_code
+    sys.exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import click
 
@@ -10,6 +11,7 @@ from lqsep.core.components.assemble import import_target
 from lqsep.core.components.commands import RegisteredCommand
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import PluginError
+from lqsep.core.interfaces.calls import ending, told
 
 
 class PluginCommands:
@@ -61,12 +63,36 @@ def _load(command: RegisteredCommand) -> click.Command:
     who = f"'{command.call}' of plugin '{command.plugin}' ({command.distribution})"
     try:
         found: object = import_target(command.spec.target)
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else error
+    except Exception as error:
+        reason = error if isinstance(error, PluginError) else told(error)
         raise PluginError(f"{who} cannot be loaded: {reason}") from error
     if not isinstance(found, click.Command):
         raise PluginError(
             f"{who} cannot be used: {command.spec.target} is a {type(found).__name__}, expected a "
             "click.Command"
         )
+    _forbid_silent_ends(found, who)
     return found
+
+
+def _forbid_silent_ends(command: click.Command, who: str) -> None:
+    """A command that leaves by ``sys.exit()`` has not done what it was asked; an error code stays.
+
+    Click's own way out, ``context.exit()``, is no `SystemExit` here.
+    """
+    invoke = command.invoke
+    if getattr(invoke, "is_watched", False):
+        return
+
+    def watched(context: click.Context) -> Any:
+        try:
+            return invoke(context)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            if isinstance(error, SystemExit) and error.code not in {0, None}:
+                raise
+            raise PluginError(f"{who} {ending(error)}") from error
+
+    watched.is_watched = True  # type: ignore[attr-defined]
+    command.invoke = watched  # type: ignore[method-assign, assignment]

@@ -7,7 +7,8 @@
     ├── PluginError                     2   a plugin or the component it offers
     │   ├── UnknownComponentError
     │   ├── AmbiguousComponentError
-    │   └── IncompatiblePluginError
+    │   ├── IncompatiblePluginError
+    │   └── ComponentError            1   a component that fails at its work
     ├── IncompatibleComponentsError     2   components that do not fit each other
     ├── DeviceError                     2   a device that is not there
     │   └── DeviceMemoryError           1   one that is too small for an input
@@ -74,6 +75,15 @@ class IncompatiblePluginError(PluginError):
     """A component does not fulfil the interface of its kind."""
 
 
+class ComponentError(PluginError):
+    """A component ends, or gives what its interface does not allow, where it was put to work.
+
+    Another input may not lead there.
+    """
+
+    exit_code = 1
+
+
 class IncompatibleComponentsError(LqsepError):
     """Components were assembled that do not fit each other."""
 
@@ -113,6 +123,29 @@ class EmptySupportError(LqsepError):
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type's name where it has none."""
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+# Of torch's allocators on the CPU and on devices, and of the system.
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "cannot allocate memory",
+)
+
+OUT_OF_MEMORY = (
+    "out of memory; use fewer candidates (--candidates), shorter segments (--segment) or fewer "
+    "jobs at a time (--jobs)"
+)
+"""What to tell of it."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory was asked for that is not there, in whichever library's words."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError | OSError) and any(word in text for word in _NO_MEMORY)
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -71,6 +71,7 @@ DISTRIBUTION = {
     "lqsep_toys_factory.py": """
         import os
         import signal
+        import sys
         import time
 
         import torch
@@ -94,6 +95,17 @@ DISTRIBUTION = {
                         raise EmptySupportError("no joint code explains frame 0")
                     if fault == "exhaust":
                         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+                    if fault == "fill":
+                        raise MemoryError
+                    if fault == "allocate":
+                        torch.empty(1 << 60, dtype=torch.uint8)
+                    if fault == "exit":
+                        sys.exit(0)
+                    if fault == "leave":
+                        raise GeneratorExit
+                    if fault == "print":
+                        print("printed by the codec")
+                        os.write(1, b"printed past Python\\n")
                     if fault == "misfit":
                         raise IncompatibleComponentsError("these do not fit")
                 return super().analyse(wave)

@@ -244,3 +244,24 @@ def test_a_closed_pipe_ends_the_command_quietly(tmp_path: Path) -> None:
     process.stderr.close()
     process.wait(timeout=600)
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (SystemExit(0), "something tried to end the program by sys.exit(0)"),
+        (GeneratorExit(), "something tried to end the program by GeneratorExit"),
+        (MemoryError(), "out of memory; use fewer candidates"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), "out of memory; use"),
+    ],
+    ids=repr,
+)
+def test_what_ends_a_command_is_told_in_one_line(
+    error: BaseException, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert errors.run_command(fail, options.GlobalOptions()) == 1
+    stderr = capsys.readouterr().err
+    assert stderr.count("\n") == 1 and stderr.startswith(f"lqsep: error: {says}")

@@ -35,6 +35,21 @@ COMMANDS = """
         click.echo("first")
 
 
+    class Stop(BaseException):
+        pass
+
+
+    @click.command()
+    @click.argument("how")
+    def leave(how):
+        '''Leave without having done anything.'''
+        if how == "stop":
+            raise Stop("here")
+        if how == "click":
+            click.get_current_context().exit(4)
+        raise SystemExit(int(how) if how.isdigit() else None)
+
+
     something_else = print
 """
 
@@ -210,3 +225,26 @@ def test_every_group_knows_its_place() -> None:
                 walk(command, (*path, name))
 
     walk(main.cli, ())
+
+
+@pytest.mark.parametrize(
+    ("how", "says"), [("0", "sys.exit(0)"), ("none", "sys.exit()"), ("stop", "Stop: here")]
+)
+def test_a_command_that_ends_the_program_has_not_succeeded(
+    how: str, says: str, install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(adds("leave", target="toy_commands:leave"))
+    for _ in range(2):
+        assert main.run(["leave", how]) == 2
+        assert capsys.readouterr().err == (
+            "lqsep: error: 'lqsep leave' of plugin 'toys' (lqsep-toys) tried to end the program by "
+            f"{says}\n"
+        )
+
+
+def test_the_codes_of_a_commands_own_failures_stay(install: Install) -> None:
+    install(adds("leave", target="toy_commands:leave"))
+    assert main.run(["leave", "click"]) == 4
+    with pytest.raises(SystemExit) as error:
+        main.run(["leave", "3"])
+    assert error.value.code == 3

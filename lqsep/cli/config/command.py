@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 
 import click
 
 from lqsep.cli.config.template import TEMPLATE
+from lqsep.cli.console.printable import print_line
 from lqsep.cli.lazy import LazyGroup
 from lqsep.cli.options import set_option
 from lqsep.cli.pipeline.changes import PipelineSource, read_pipeline
@@ -16,6 +18,7 @@ from lqsep.core.components.component_config import prior_file
 from lqsep.core.components.config import PipelineConfig, check_two_sources
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError
+from lqsep.core.files.new_file import new_file, system_words
 
 _name_option = click.option("-n", "--name", help="A shipped model's name or a model directory.")
 
@@ -34,13 +37,15 @@ def init(out: str | None, name: str | None) -> None:
     if out is None:
         click.echo(text, nl=False)
         return
+    if os.path.lexists(out):
+        raise ConfigError(f"{out} exists already; choose another name with --out")
     try:
-        with open(out, "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise ConfigError(f"{out} exists already; choose another name with --out") from error
+        if not os.path.isdir(os.path.dirname(out) or "."):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        with new_file(out) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error.strerror or error}") from error
+        raise ConfigError(f"cannot write {out}: {system_words(error)}") from error
 
 
 @config.command()
@@ -59,10 +64,10 @@ def check(file: str) -> None:
     folder = weights_folder(parsed)[0]
     missing = [f for f in _weight_files(parsed) if not (folder / f).is_file()]
     if missing:
-        click.echo(f"{file}: the settings are valid; not there yet: {', '.join(missing)}")
+        print_line(f"{file}: the settings are valid; not there yet: {', '.join(missing)}")
         return
     _assemble(parsed, registry, source)
-    click.echo(f"{file}: the settings are valid, the weights fit")
+    print_line(f"{file}: the settings are valid, the weights fit")
 
 
 @config.command()

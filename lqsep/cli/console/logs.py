@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from pathlib import PurePath
 
 import click
 
-from lqsep.cli.errors import one_line, show_warnings
+from lqsep.cli.console.printable import one_line
+from lqsep.cli.errors import show_warnings
 from lqsep.cli.options import GlobalOptions
 
 
@@ -16,7 +18,10 @@ class _LogFormatter(logging.Formatter):
     """``lqsep: warning: ...`` on one line, like errors; a traceback, if there is one, before it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = f"lqsep: {record.levelname.lower()}: {one_line(record.getMessage())}"
+        names: list[str] = []
+        if isinstance(record.args, tuple) and record.msg.strip() != "%s":
+            names = [str(part) for part in record.args if isinstance(part, str | PurePath)]
+        line = f"lqsep: {record.levelname.lower()}: {one_line(record.getMessage(), names)}"
         return f"{self.formatException(record.exc_info)}\n{line}" if record.exc_info else line
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import click
 
+from lqsep.cli.console.printable import printable
+
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """Print a table.
@@ -26,7 +28,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], title:
 
 def plain_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as padded lines without trailing blanks; line breaks inside a cell become blanks."""
-    clean = [[" ".join(cell.split()) for cell in row] for row in rows]
+    clean = [[printable(" ".join(cell.split())) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in clean) for i in range(len(clean[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -46,5 +48,9 @@ def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], title: st
     table = Table(*headers, title=title or None, title_justify="left")
     for row in rows:
         # Text objects: square brackets in a cell are no markup. Long words fold; none is cut.
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+        table.add_row(*(Text(_shown(cell), overflow="fold") for cell in row))
     Console().print(table)
+
+
+def _shown(cell: str) -> str:
+    return "\n".join(printable(line) for line in cell.split("\n"))

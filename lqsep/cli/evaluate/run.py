@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lqsep.cli.data.choice import DatasetChoice
+from lqsep.cli.jobs.faults import unexpected
 from lqsep.cli.jobs.setup import OnProgress, WorkerSetup
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import ConfigError, LqsepError
@@ -93,9 +94,10 @@ def run_item(
         if setup.options.debug:
             logger.error("%s failed, as the traceback above tells", name, exc_info=True)
         return ItemResult(name, str(error))
-    except Exception as error:  # one item's failure must not stop the others
-        logger.exception("evaluating %s failed unexpectedly", name)
-        return ItemResult(name, f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # one item's failure must not stop the others
+        return ItemResult(name, unexpected(f"evaluating {name}", error))
     return ItemResult(name)
 
 

@@ -179,6 +179,6 @@ def _reporter(connection: Connection) -> OnProgress:
         try:
             connection.send(_Progress(done, total))
         except OSError:  # the parent is gone: stop, and remove what is unfinished
-            raise SystemExit(1) from None
+            raise Interrupted(signal.SIGTERM) from None
 
     return report

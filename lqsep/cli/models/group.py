@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from lqsep.cli.console.printable import print_line
 from lqsep.cli.console.tables import print_table
 from lqsep.cli.lazy import LazyGroup
 from lqsep.core.errors import LqsepError
@@ -77,7 +78,7 @@ def verify(context: click.Context, name: str | None) -> None:
 
     if name is not None:
         files = verify_model(name)
-        click.echo(f"{name}: {len(files)} files verified")
+        print_line(f"{name}: {len(files)} files verified")
         return
     failures = []
     for shipped, directory in shipped_models().items():

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from lqsep.cli.console.interrupts import check_interrupts
+from lqsep.cli.console.printable import one_line, printable
 from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.console.tables import print_table
 from lqsep.cli.options import current_options
@@ -58,14 +59,15 @@ class Results:
         if result.track is not None:
             self._bars.finish(result.track)
         with self._bars.paused():
+            names = [name for name in (result.input, result.track) if name]
             for warning in result.warnings:
-                logger.warning("%s", warning)
+                logger.warning("%s", one_line(warning, names))
             if result.status == "failed":
-                logger.error("%s", result.error)
+                logger.error("%s", one_line(str(result.error), names))
             elif not self._as_json:
-                click.echo(self._line(result))
+                click.echo(printable(self._line(result)))
                 if result.self_check:
-                    click.echo(f"  {result.self_check}")
+                    click.echo(f"  {printable(result.self_check)}")
                 if result.scores:
                     print_table(*score_table(result.scores), title=SCORE_TITLE)
 
@@ -80,7 +82,7 @@ class Results:
             click.echo(json.dumps(self._document(), indent=2))
         failures = [result for result in self.all if result.status == "failed"]
         if failures:
-            names = ", ".join(result.input for result in failures)
+            names = ", ".join(printable(result.input) for result in failures)
             logger.error("%d of %d inputs failed: %s", len(failures), len(self.all), names)
 
     def _line(self, result: TrackResult) -> str:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lqsep.cli.jobs.faults import unexpected
 from lqsep.cli.separate.references import OpenReferences, Reference, opened
 from lqsep.core.errors import AudioError, LqsepError
 from lqsep.core.separation.output.settings import OutputSettings
@@ -157,9 +158,10 @@ def run_track(
             raise
         _log_traceback(track, settings)
         return failed(track, str(error))
-    except Exception as error:  # one input's failure must not stop the others
-        logger.exception("separating %s failed unexpectedly", track.label)
-        return failed(track, f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # one input's failure must not stop the others
+        return failed(track, unexpected(f"separating {track.label}", error))
 
 
 def _log_traceback(track: Track, settings: TrackSettings) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lqsep.cli.console.printable import print_line
 from lqsep.cli.data.choice import DatasetChoice
 from lqsep.cli.options import current_options, seed_option
 from lqsep.cli.train.likelihoods import CodecModel, OnProgress, describe, train_likelihood
@@ -73,7 +74,7 @@ def counts(
             seed=seed,
             on_progress=lambda done, total: bars.update("counts", done, total),
         )
-    click.echo(f"{path}: {summary}")
+    print_line(f"{path}: {summary}")
 
 
 def make_counts(

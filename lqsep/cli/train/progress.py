@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lqsep.cli.console.printable import printable
 from lqsep.cli.options import current_options
 from lqsep.core.training.events import (
     TrainEncoding,
@@ -86,6 +87,7 @@ class TrainingProgress:
     def _line(self, text: str) -> None:
         if self._quiet:
             return
+        text = printable(text)
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)
         else:

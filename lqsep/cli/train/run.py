@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lqsep.cli.console.printable import print_line
 from lqsep.cli.train.description import of_the_parts
 from lqsep.cli.train.parts import TrainablePart, parts_to_train
 from lqsep.cli.train.presets import load_recipe
@@ -24,6 +25,7 @@ from lqsep.core.components.registry import Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.components.trainers import Trained, train, validation_figures
 from lqsep.core.errors import CheckpointError, ConfigError, PluginError
+from lqsep.core.files.new_file import try_folder
 from lqsep.core.store.devices import resolve_device
 from lqsep.core.store.model_directory import MODEL_FILE, declared_hashes, update_model_toml
 from lqsep.core.store.weights import read_header
@@ -48,10 +50,25 @@ def opened_run(device: str, resume: bool, **choices: Any) -> Iterator[TrainRun]:
 
     if (choices["config_path"] is None) == (choices["preset"] is None):
         raise click.UsageError("expected either --config FILE or --preset NAME")
+    if not choices["dry_run"]:
+        _check_output(choices["output"])
     resume |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     with processes.joined(resolve_device(device)) as own:
         with TrainingProgress(quiet=None if processes.is_main() else True) as progress:
             yield TrainRun.open(device=own, resume=resume, report=progress.report, **choices)
+
+
+def _check_output(folder: Path) -> None:
+    """See that the model directory can be written, or made, before any work.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    try:
+        try_folder(folder)
+    except OSError as error:
+        why = error.strerror or error
+        raise ConfigError(f"cannot write to {folder}: {why}; choose another --output") from error
 
 
 @dataclass(frozen=True)
@@ -156,12 +173,8 @@ class TrainRun:
         if self.dry_run:
             _rehearse(call, part, context)
             return
-        try:
-            context.output_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot write to {context.output_dir}: {error.strerror}; choose another --output"
-            ) from error
+        _check_output(context.output_dir)
+        context.output_dir.mkdir(parents=True, exist_ok=True)
         # Trainers without the shared loop know nothing of other processes: the first does it all.
         if processes.is_main() or isinstance(part.settings, LoopSettings):
             trained = call(part.settings, context)
@@ -169,7 +182,7 @@ class TrainRun:
             self._update_model(part, trained)
             for file in trained.files:
                 path = context.output_dir / file
-                click.echo(f"{path}: {trained.summary}" if trained.summary else str(path))
+                print_line(f"{path}: {trained.summary}" if trained.summary else path)
         processes.wait()
 
     def _update_model(self, part: TrainablePart, trained: Trained) -> None:

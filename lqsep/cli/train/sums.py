@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import click
 
+from lqsep.cli.console.printable import print_line
 from lqsep.cli.data.choice import DatasetChoice
 from lqsep.cli.options import Seconds, SourceValue, current_options, seed_option
 from lqsep.cli.train.likelihoods import CodecModel, OnProgress, describe, train_likelihood
@@ -138,7 +139,7 @@ def sums(
                 output=output,
                 on_clip=show,
             )
-    click.echo(message)
+    print_line(message)
 
 
 def _check_flags(is_calibration: bool) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
 
 from lqsep.core.errors import AudioError
 
@@ -16,6 +17,10 @@ BLOCK = 1 << 16
 # No music is sampled slower or faster. A header with 1 Hz makes hours of every second, one with
 # 4 GHz needs filters of millions of samples.
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000
+
+
+# What libsndfile says when the system's words are wanted.
+_SYSTEM_ERROR = "System error"
 
 
 def checked_rate(sample_rate: int, what: str) -> int:
@@ -48,7 +53,18 @@ def check_finite(wave: npt.NDArray[np.float32], start: int, rate: int, what: str
 def reason(error: Exception) -> str:
     """What a library says of a failure, without the path and the full stop."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return str(text).strip().rstrip(".")
+    text = str(text).strip().rstrip(".")
+    if text != _SYSTEM_ERROR:
+        return text
+    number = system_errno(error)
+    return os.strerror(number) if number else "the system refused, libsndfile does not say why"
+
+
+def system_errno(error: Exception) -> int:
+    """The system's number of what went wrong, which libsndfile keeps to itself; 0: unknown."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    return int(getattr(getattr(soundfile, "_ffi", None), "errno", 0))
 
 
 def name_for_soundfile(path: Path) -> str | bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lqsep.core.audio.channel_order import order_for_file
-from lqsep.core.audio.checks import BLOCK, check_finite, name_for_soundfile, reason
+from lqsep.core.audio.checks import BLOCK, check_finite, name_for_soundfile, reason, system_errno
 from lqsep.core.audio.reading import AudioReader
 from lqsep.core.audio.writable import container_of, overflows, resolve_format
 from lqsep.core.errors import AudioError, ShapeError
@@ -22,6 +23,8 @@ from lqsep.core.files.staging import Staging
 
 ClipMode = Literal["none", "clamp", "rescale"]
 CLIP_MODES: tuple[ClipMode, ...] = ("none", "clamp", "rescale")
+
+_DISK_ERRORS = {errno.EFBIG, errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class AudioWriter:
@@ -87,7 +90,7 @@ class AudioWriter:
         try:
             self._staging = Staging(self.path.parent)
         except OSError as error:
-            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+            raise AudioError(f"cannot write {self.path}: {_refusal(error)}.") from error
         self._part = self._staging.folder / self.path.name
         self._draft: Path | None = None
         self._is_finished = False
@@ -145,7 +148,7 @@ class AudioWriter:
             self._check_whole()
         except (soundfile.SoundFileError, OSError) as error:
             self.discard()
-            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+            raise AudioError(f"cannot write {self.path}: {_refusal(error)}.") from error
         except BaseException:
             self.discard()
             raise
@@ -165,7 +168,7 @@ class AudioWriter:
             os.replace(self._part, self.path)
         except OSError as error:
             self.discard()
-            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+            raise AudioError(f"cannot write {self.path}: {_refusal(error)}.") from error
         self._staging.close()
 
     def discard(self) -> None:
@@ -212,7 +215,7 @@ class AudioWriter:
         try:
             path.open("wb").close()  # libsndfile would only tell of a "system error"
         except OSError as error:
-            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+            raise AudioError(f"cannot write {self.path}: {_refusal(error)}.") from error
         try:
             return soundfile.SoundFile(
                 name_for_soundfile(path),
@@ -226,7 +229,7 @@ class AudioWriter:
             path.unlink(missing_ok=True)
             raise AudioError(
                 f"cannot write {self.path} as {self._format} ({self.channels} channels, "
-                f"{self.sample_rate} Hz): {reason(error)}."
+                f"{self.sample_rate} Hz): {_refusal(error)}."
             ) from error
 
     def _append(self, block: npt.NDArray[np.float32], *, plain: bool) -> None:
@@ -235,7 +238,7 @@ class AudioWriter:
                 part = block[:, start : start + BLOCK].T
                 self._file.write(np.ascontiguousarray(part if plain else self._encode(part)))
         except (soundfile.SoundFileError, OSError) as error:
-            raise AudioError(f"cannot write {self.path}: {reason(error)}.") from error
+            raise AudioError(f"cannot write {self.path}: {_refusal(error)}.") from error
 
     def _encode(self, values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """As the file takes them. libsndfile would round down; this rounds to the nearest."""
@@ -266,6 +269,14 @@ class AudioWriter:
                 self._append(block * np.float32(self.scale), plain=False)
         self._file.close()
         draft.unlink()
+
+
+def _refusal(error: Exception) -> str:
+    """Why a file cannot be written."""
+    why = reason(error)
+    if system_errno(error) in _DISK_ERRORS:
+        return f"{why}: the disk is full, or a limit is reached"
+    return why
 
 
 def as_array(wave: npt.NDArray[Any] | Tensor) -> npt.NDArray[np.float32]:

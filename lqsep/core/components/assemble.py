@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from lqsep.core.components.registry import RegisteredComponent
 from lqsep.core.components.spec import Kind
-from lqsep.core.errors import CheckpointError, IncompatiblePluginError, LqsepError, PluginError
+from lqsep.core.errors import (
+    CheckpointError,
+    IncompatiblePluginError,
+    LqsepError,
+    PluginError,
+)
+from lqsep.core.interfaces.calls import Ended, contained, give_name, told
 
 if TYPE_CHECKING:
     import torch
@@ -146,8 +152,9 @@ def import_target(target: str) -> Callable[..., Any]:
     """
     module_name, _, attribute = target.partition(":")
     try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
+        with contained():
+            module = importlib.import_module(module_name)
+    except (ImportError, Ended) as error:
         raise PluginError(f"cannot import {module_name!r} of {target!r}: {error}") from error
     found = getattr(module, attribute, None)
     if not callable(found):
@@ -166,22 +173,22 @@ def build(registered: RegisteredComponent, config: ComponentConfig, context: Bui
         IncompatiblePluginError: The result is not a component of the kind.
     """
     spec = registered.spec
-    factory = import_target(spec.factory)
+    name = f"{spec.kind} '{registered.qualified_name}'"
     try:
-        component = factory(config, context)
+        factory = import_target(spec.factory)
+        with contained():
+            component = factory(config, context)
     except LqsepError:
         raise
     except Exception as error:
-        raise PluginError(
-            f"building {spec.kind} '{registered.qualified_name}' failed: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        raise PluginError(f"building {name} failed: {told(error)}") from error
     expected = interface(spec.kind)
     if not isinstance(component, expected):
         raise IncompatiblePluginError(
-            f"the factory of {spec.kind} '{registered.qualified_name}' returned a "
+            f"the factory of {name} returned a "
             f"{type(component).__name__}, expected a {expected.__module__}.{expected.__name__}"
         )
+    give_name(component, name)
     return component
 
 

@@ -11,11 +11,9 @@ from typing import TypeVar
 import pluggy
 
 from lqsep.core.components.spec import PROJECT, CommandSpec, ComponentSpec, Hooks
+from lqsep.core.interfaces.calls import contained, told
 
 SpecT = TypeVar("SpecT", ComponentSpec, CommandSpec)
-
-# A module may even call sys.exit() when it is imported.
-_FAULTS = (Exception, SystemExit)
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,8 @@ class PluginSource:
 
     def problem(self, stage: str, error: object) -> PluginProblem:
         """What is wrong with it; an exception is told with its type."""
-        text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else error
-        return PluginProblem(self.name, self.distribution, stage, str(text))
+        text = told(error) if isinstance(error, Exception) else str(error)
+        return PluginProblem(self.name, self.distribution, stage, text)
 
 
 @dataclass(frozen=True)
@@ -73,14 +71,17 @@ class LoadedPlugin:
         if not caller.get_hookimpls():
             return [], None
         try:
-            results = caller()
-            if not results:  # pluggy drops None
-                raise TypeError(f"{hook} must give an iterable of {expected.__name__}, got None")
-            specs = list(results[0])
+            with contained():
+                results = caller()
+                if not results:  # pluggy drops None
+                    raise TypeError(
+                        f"{hook} must give an iterable of {expected.__name__}, got None"
+                    )
+                specs = list(results[0])
             for spec in specs:
                 if not isinstance(spec, expected):
                     raise TypeError(f"{hook} must yield {expected.__name__}, got {spec!r}")
-        except _FAULTS as error:
+        except Exception as error:
             return [], self.source.problem("declare", error)
         return specs, None
 
@@ -106,16 +107,17 @@ def load_plugin(source: PluginSource) -> LoadedPlugin | PluginProblem:
     manager.add_hookspecs(Hooks)
     stage = "load"
     try:
-        plugin = source.load()
-        stage = "register"
-        manager.register(plugin, name=source.name)
+        with contained():
+            plugin = source.load()
+            stage = "register"
+            manager.register(plugin, name=source.name)
         manager.check_pending()
         hooks = (manager.hook.lqsep_components, manager.hook.lqsep_commands)
         if not any(hook.get_hookimpls() for hook in hooks):
             raise ValueError(
                 "the plugin implements neither the hook lqsep_components nor lqsep_commands"
             )
-    except _FAULTS as error:
+    except Exception as error:
         return source.problem(stage, error)
     return LoadedPlugin(source, manager)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lqsep.core.components.assemble import import_target
 from lqsep.core.components.config import parse_settings
 from lqsep.core.errors import ConfigError, LqsepError, PluginError
+from lqsep.core.interfaces.calls import contained, told
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -109,14 +110,15 @@ def train(
     """
     spec = registered.spec
     assert spec.trainer is not None
-    trainer = import_target(spec.trainer)
     name = f"{spec.kind} '{registered.qualified_name}'"
     try:
-        trained = trainer(config, train_config, context)
+        trainer = import_target(spec.trainer)
+        with contained():
+            trained = trainer(config, train_config, context)
     except LqsepError:
         raise
     except Exception as error:
-        raise PluginError(f"training {name} failed: {type(error).__name__}: {error}") from error
+        raise PluginError(f"training {name} failed: {told(error)}") from error
     checkpoint = getattr(config, "checkpoint", None)
     if trained is None and checkpoint is not None:
         return Trained(config=config, files=(checkpoint,))

@@ -13,6 +13,7 @@ from lqsep.core.corpus.audio_pool import STRICT, AudioPool, Reading, stem_level
 from lqsep.core.corpus.variation import Variation
 from lqsep.core.errors import IncompatibleComponentsError
 from lqsep.core.interfaces.codec import Codec
+from lqsep.core.interfaces.codec_calls import encoded_codes
 from lqsep.core.interfaces.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _encode(
 ) -> Int64[Tensor, " frames"]:
     length = max(1, int(_CHUNK_S * codec.info.frame_rate)) * codec.info.hop_length
     parts = [
-        codec.encode(part[None, None].to(device), index)[0].cpu()
+        encoded_codes(codec, part[None, None].to(device), index)[0].cpu()
         for part in torch.split(wave, length)
         if part.shape[0]
     ]

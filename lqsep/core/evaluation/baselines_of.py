@@ -23,6 +23,7 @@ from lqsep.core.evaluation.items import load_item, plan_track
 from lqsep.core.evaluation.protocols import Protocol
 from lqsep.core.evaluation.sound import ItemSound, at_gain
 from lqsep.core.interfaces.codec import Codec
+from lqsep.core.interfaces.codec_calls import analysed
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.separation.references import codec_round_trip
 
@@ -138,7 +139,7 @@ def codec_round_trips(sound: ItemSound, codec: Codec, device: torch.device) -> S
 def _through(sound: ItemSound, codec: Codec, device: torch.device) -> Stems:
     info, rate = codec.info, sound.sample_rate
     mixture = to_mono(sound.mixture, rate, info.sample_rate).expand(info.channels, -1).to(device)
-    scale = codec.analyse(mixture[None]).scale
+    scale = analysed(codec, mixture).scale
     trips = [
         codec_round_trip(codec, wave, mixture, rate, source, scale)
         for source, wave in enumerate(sound.sources)

@@ -20,7 +20,9 @@ from torch import Tensor
 
 from lqsep.core.inference.filters import Filters, filter_table
 from lqsep.core.inference.joint_search import JointTable, Pairs, pairs_kept
+from lqsep.core.interfaces.calls import ask
 from lqsep.core.interfaces.frame_likelihood import FrameLikelihood
+from lqsep.core.interfaces.returned import expect
 
 
 class FrameDistribution:
@@ -46,7 +48,10 @@ class FrameDistribution:
         self._likelihood = likelihood
         self._log_p0, self._log_p1 = (filter_table(table, filters).double() for table in tables)
         self._rows = torch.arange(len(self._log_p0), device=self._log_p0.device)
-        self._row_logsum = likelihood.row_logsum(self._log_p0, self._log_p1).double()
+        method, shape = likelihood.row_logsum, self._log_p0.shape
+        logsum = ask(method, self._log_p0, self._log_p1)
+        expect(method, "sums", logsum, float, hypotheses=shape[0], codes=shape[1])
+        self._row_logsum = logsum.double()
         self.log_evidence = (self._log_p0 + self._row_logsum).logsumexp(1)
         self._kept: tuple[Pairs, ...] | None = None
         if filters.restricts_pairs:
@@ -70,7 +75,10 @@ class FrameDistribution:
         if self._kept is not None:
             return self._draw_kept(self._kept, uniform[:, 0], self._list_of[rows])
         first = pick_by_cdf((self._log_p0 + self._row_logsum)[rows], uniform[:, 0])
-        given_first = self._log_p1[rows] + self._likelihood.rows(rows, first)
+        method = self._likelihood.rows
+        likelihood, n_codes = ask(method, rows, first), self._log_p1.shape[1]
+        expect(method, "log-likelihood", likelihood, float, rows=len(rows), codes=n_codes)
+        given_first = self._log_p1[rows] + likelihood
         return torch.stack([first, pick_by_cdf(given_first, uniform[:, 1])], 1)
 
     def best(
@@ -90,7 +98,9 @@ class FrameDistribution:
         self, rows: Int64[Tensor, " chosen"], codes: Int64[Tensor, "chosen sources"]
     ) -> tuple[Float64[Tensor, " chosen"], Float64[Tensor, " chosen"]]:
         """Filtered log prior plus log likelihood of given pairs, and the log likelihood alone."""
-        log_likelihood = self._likelihood.at(rows, codes)
+        method = self._likelihood.at
+        log_likelihood = ask(method, rows, codes)
+        expect(method, "log-likelihood", log_likelihood, float, rows=len(rows))
         log_prior = self._log_p0[rows, codes[:, 0]] + self._log_p1[rows, codes[:, 1]]
         return log_prior + log_likelihood, log_likelihood
 

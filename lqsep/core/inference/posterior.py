@@ -17,8 +17,15 @@ from torch import Tensor
 from lqsep.core.errors import EmptySupportError, IncompatibleComponentsError, ShapeError
 from lqsep.core.inference.filters import Filters
 from lqsep.core.inference.frame_distribution import FrameDistribution
+from lqsep.core.inference.model_calls import (
+    frame_likelihood,
+    listed_pairs,
+    prior_step,
+    transition_matrix,
+)
 from lqsep.core.inference.prior_windows import window_start
 from lqsep.core.inference.state import Draw, MarkovPosterior, PosteriorState
+from lqsep.core.interfaces.calls import ask, pass_name
 from lqsep.core.interfaces.candidates import Candidates
 from lqsep.core.interfaces.likelihood import BoundLikelihood
 from lqsep.core.interfaces.prior import Prior
@@ -276,7 +283,7 @@ class SequencePosterior:
         listed. A context of one frame starts over at every frame and is no chain. With a prompt
         of several rows the first row counts.
         """
-        chains = [prior.transition_matrix() for prior in self.priors]
+        chains = [transition_matrix(prior) for prior in self.priors]
         if self.bound.uses_history or self.bound.frames(0, min(1, self.n_frames)) is None:
             return None
         log_initial, log_transition = [], []
@@ -290,9 +297,7 @@ class SequencePosterior:
             log_transition.append(transition)
 
         def log_likelihood(start: int, stop: int) -> Tensor:
-            values = self.bound.frames(start, stop)
-            assert values is not None
-            return values
+            return listed_pairs(self.bound, start, stop, self.priors)
 
         return MarkovPosterior(
             self.n_frames, tuple(log_initial), tuple(log_transition), log_likelihood
@@ -309,9 +314,10 @@ class SequencePosterior:
             marginals: Per source.
             frames: Which frames' they are, rising; None: all of them.
         """
-        bound = self.bound.adapt(marginals, frames)
+        bound = ask(self.bound.adapt, marginals, frames)
         if bound is None:
             return None
+        pass_name(self.bound, bound)
         return SequencePosterior(self.priors, bound, prompt=self.prompt)
 
     def _advance(self, state: PosteriorState, rows: Tensor | None) -> None:
@@ -326,18 +332,19 @@ class SequencePosterior:
             if window != state._windows[source]:
                 state._prior_states[source] = None  # A full cache goes before a new one comes.
                 known = state.codes[:, source, window:position] if position > window else None
-                prior_state = prior.start(state.n_rows, known)
-                table, prior_state = prior.step(prior_state, None)
+                prior_state = ask(prior.start, state.n_rows, known)
+                table, prior_state = prior_step(prior, prior_state, None, state.n_rows)
             else:
                 prior_state = state._prior_states[source]
                 if rows is not None:
-                    prior_state = prior.select(prior_state, rows)
-                table, prior_state = prior.step(prior_state, state.codes[:, source, position - 1])
+                    prior_state = ask(prior.select, prior_state, rows)
+                codes = state.codes[:, source, position - 1]
+                table, prior_state = prior_step(prior, prior_state, codes, state.n_rows)
             tables.append(table)
             state._prior_states[source] = prior_state
             state._windows[source] = window
         state.tables = tuple(tables)
-        state.likelihood = self.bound.at(state.frame, state.history)
+        state.likelihood = frame_likelihood(self.bound, state.frame, state.history)
         if state.likelihood.n_codes != tuple(table.shape[1] for table in tables):
             raise IncompatibleComponentsError(
                 f"the likelihood is for {state.likelihood.n_codes} codes, the priors predict "

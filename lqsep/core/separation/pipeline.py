@@ -30,6 +30,7 @@ from lqsep.core.inference.batches import BatchLimit, in_batches
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
 from lqsep.core.interfaces.codec import Codec
+from lqsep.core.interfaces.codec_calls import analysed, decoded_codes
 from lqsep.core.interfaces.data import EncodedMixture, Mixture
 from lqsep.core.interfaces.likelihood import BoundLikelihood, Likelihood
 from lqsep.core.interfaces.prior import Prior
@@ -38,6 +39,7 @@ from lqsep.core.interfaces.sampler import OnFrame, Sampler
 from lqsep.core.interfaces.selector import Selector
 from lqsep.core.separation.clock import StageClock
 from lqsep.core.separation.device_memory import enough_memory
+from lqsep.core.separation.stage_calls import bound_to, refined, sampled, selected
 from lqsep.core.separation.unheard import heard
 
 
@@ -167,7 +169,7 @@ class Pipeline:
         """
         clock = clock or StageClock()
         with self._work(clock, wave.shape[1] / self.codec.info.sample_rate), clock("encode"):
-            return self.codec.analyse(wave[None])
+            return analysed(self.codec, wave)
 
     def posterior_of(
         self,
@@ -180,7 +182,7 @@ class Pipeline:
             encoded: As `analyse` gives it.
             prompt: Codes that came just before the stretch, per candidate.
         """
-        bound = self.likelihood.bind(encoded, self.gains)
+        bound = bound_to(self.likelihood, encoded, self.gains)
         return SequencePosterior(tuple(self.priors.values()), bound, prompt=prompt)
 
     def infer(
@@ -213,7 +215,7 @@ class Pipeline:
             with clock("encode"):
                 posterior = self.posterior_of(encoded, prompt)
             with clock("sample"):
-                found = self.sampler.sample(posterior, generator=generator, on_frame=on_frame)
+                found = sampled(self.sampler, posterior, generator, on_frame)
         return found if found.bound is not None else replace(found, bound=posterior.bound)
 
     def render(
@@ -250,14 +252,14 @@ class Pipeline:
                     candidates, decode, self._round_trip(encoded), self.gains
                 )
             with clock("select"):
-                selection = self.selector.select(decoded, encoded.wave)
+                selection = selected(self.selector, decoded, encoded.wave)
             with clock("refine"):
                 stems = self._stems(decoded, selection, mixture)
                 context = RefineContext(
                     mixture, encoded, bound, candidates, decoded, selection, self.codec, self.gains
                 )
                 for refiner in self.refiners:
-                    stems = refiner.refine(stems, context)
+                    stems = refined(refiner, stems, context)
                 if mixture.unheard is not None:
                     stems = stems + mixture.unheard / len(stems)
         return SegmentResult(stems, encoded, bound, candidates, decoded, selection, clock.seconds)
@@ -277,7 +279,9 @@ class Pipeline:
             unique, place = torch.unique(codes, dim=0, return_inverse=True)
 
             def decode(start: int, stop: int, source: int = source, u: Tensor = unique) -> Tensor:
-                return self.codec.decode(u[start:stop], encoded.n_samples, source, encoded.wave)
+                return decoded_codes(
+                    self.codec, u[start:stop], encoded.n_samples, source, encoded.wave
+                )
 
             parts = in_batches(decode, unique.shape[0], limit=self._decode_limit)
             waves.append(torch.cat(parts)[place])
@@ -288,7 +292,7 @@ class Pipeline:
         wave = encoded.wave
         if encoded.codes is None:
             return wave
-        trip = self.codec.decode(encoded.codes[None], encoded.n_samples, None, wave)[0]
+        trip = decoded_codes(self.codec, encoded.codes[None], encoded.n_samples, None, wave)[0]
         return trip / encoded.scale
 
     def _stems(

@@ -14,6 +14,7 @@ from lqsep.core.audio.resampled import ResampledReader
 from lqsep.core.audio.resampling import resample
 from lqsep.core.errors import AudioError
 from lqsep.core.interfaces.codec import Codec
+from lqsep.core.interfaces.codec_calls import decoded_codes, encoded_codes
 
 
 def conform(reader: MixtureReader, sample_rate: int, channels: int) -> MixtureReader:
@@ -111,7 +112,7 @@ def codec_round_trip(
     mono = resample(wave.mean(0, keepdim=True), sample_rate, info.sample_rate)
     mono = mono.expand(info.channels, -1).to(mixture.device) * scale
     n_samples = mono.shape[-1]
-    codes = codec.encode(mono[None], source)
-    decoded = codec.decode(codes, n_samples, source, mixture[:, :n_samples])[0] / scale
+    codes = encoded_codes(codec, mono[None], source)
+    decoded = decoded_codes(codec, codes, n_samples, source, mixture[:, :n_samples])[0] / scale
     trip = decoded.mean(0, keepdim=True).to(wave.device)
     return resample(trip, info.sample_rate, sample_rate, n_samples=wave.shape[-1])

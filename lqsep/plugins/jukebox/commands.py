@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from lqsep.cli.console.printable import print_line
 from lqsep.cli.options import SourceValue, current_options
 from lqsep.core.errors import ConfigError, did_you_mean
 
@@ -86,7 +87,7 @@ def import_jukebox(
         import_model(
             files, output, device, lambda done, total: bars.update("checking sums", done, total)
         )
-    click.echo(str(output))
+    print_line(output)
 
 
 def _known_gains(gains: Sequence[tuple[str, float]], sources: Sequence[str]) -> dict[str, float]:
@@ -118,4 +119,4 @@ def export_jukebox(name: str, output: Path) -> None:
     from lqsep.plugins.jukebox.exporting import export_model
 
     for path in export_model(name, output):
-        click.echo(str(path))
+        print_line(path)

@@ -114,6 +114,7 @@ def render(
     Writes OUTPUT/<train|validation|test>/<track>/{drums,bass}.wav. The same command with more
     tracks adds to the data set; after an interruption it continues.
     """
+    from lqsep.cli.console.printable import print_line
     from lqsep.cli.options import current_options
     from lqsep.core.errors import LqsepError
 
@@ -146,7 +147,7 @@ def render(
         jobs=jobs,
         on_track=None if current_options().quiet else show,
     )
-    click.echo(
+    print_line(
         f"{output}: {summary.n_rendered + summary.n_kept} tracks, {summary.n_seconds:g} s of audio "
         f"({summary.n_rendered} rendered, {summary.n_kept} kept)"
     )

@@ -35,6 +35,20 @@ def test_init_writes_a_file_and_never_replaces_one(
     assert run(["config", "init", "-o", str(tmp_path / "no" / "such.toml")]) == 2
 
 
+def test_init_that_fails_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "pipeline.toml"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        found = run(["config", "init", "-o", str(path)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert found == 2
+    assert capsys.readouterr().err == f"lqsep: error: cannot write {path}: File too large\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_init_from_a_model_works_from_any_folder(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -509,6 +509,24 @@ def test_a_pipeline_that_does_not_fit_stops_everything(separate: Command, jobs: 
     assert separate.stderr == "lqsep: error: these do not fit\n"
 
 
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("{track}/lqsep.json/{stem}.{ext}", "lqsep.json"),
+        ("{track}/LQSEP.json/deep/{stem}.{ext}", "LQSEP.json"),
+        ("{track}/candidates.npz/{stem}.{ext}", "candidates.npz"),
+    ],
+)
+def test_a_template_by_which_a_file_would_be_a_folder(
+    separate: Command, template: str, name: str
+) -> None:
+    path = separate.write("mix.wav", noise(40))
+    separate(path, "--filename", template, "--save-candidates", 1, code=2)
+    assert f"{separate.results}/mix/{name} would be a file and a folder" in separate.stderr
+    assert separate.stderr.count("\n") == 1
+    assert not separate.out.exists()
+
+
 def test_skip_existing_skips_what_is_complete(separate: Command) -> None:
     a, b = (separate.write(f"{name}.wav", noise(400)) for name in "ab")
     separate(a, b)

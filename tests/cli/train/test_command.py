@@ -294,6 +294,21 @@ def test_output_that_cannot_be_written(train: Train) -> None:
     assert "cannot write to" in train.fail("codec", code=2)
 
 
+@pytest.mark.parametrize("folder", ["/proc", "/proc/below", "{config}/below"])
+def test_output_that_cannot_be_written_is_told_before_any_work(train: Train, folder: str) -> None:
+    if folder.startswith("/proc") and not Path("/proc").is_dir():
+        pytest.skip("no folder that refuses everybody")
+    text = train.config.read_text().replace("synthetic", "no-such-data")
+    other = train.config.with_name("other.toml")
+    train.config.rename(other)
+    train.config.write_text(text)
+    train.model = Path(folder.format(config=other))
+    before = sorted(train.config.parent.iterdir())
+    error = train.fail("codec", code=2)
+    assert f"cannot write to {train.model}: " in error and "--output" in error
+    assert sorted(train.config.parent.iterdir()) == before
+
+
 def test_priors_refuse_a_codec_that_was_changed(train: Train) -> None:
     train("codec", "-p", "train.codec.steps=2")
     path = train.model / "codec.safetensors"

@@ -86,3 +86,26 @@ def test_what_a_format_can_hold_just_so(tmp_path, name, channels, rate):
     write_audio(tmp_path / name, noise(channels, 9000), rate)
     info = audio_info(tmp_path / name)
     assert (info.channels, info.sample_rate, info.n_samples) == (channels, rate, 9000)
+
+
+@pytest.mark.parametrize("clip_mode", ["none", "rescale"])
+@pytest.mark.parametrize("format", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("limit", [10, 5000], ids=["header", "samples"])
+def test_a_limit_that_is_reached_is_told_with_the_file(tmp_path, format, clip_mode, limit):
+    resource = pytest.importorskip("resource")
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 100_000)).astype(np.float32)
+    path = tmp_path / f"noise.{format}"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with (
+            pytest.raises(AudioError) as error,
+            AudioWriter(path, 44100, 2, clip_mode=clip_mode) as writer,
+        ):
+            writer.write(noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert f"cannot write {path}" in str(error.value)
+    assert "the disk is full, or a limit is reached" in str(error.value)
+    assert "System error" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []

@@ -161,6 +161,14 @@ def raising_hook() -> Iterable[ComponentSpec]:
     raise RuntimeError("boom")
 
 
+class Leaving(BaseException):
+    """As some frameworks end a program."""
+
+
+def raise_it(error: BaseException) -> Iterable[ComponentSpec]:
+    raise error
+
+
 FAULTS: dict[str, tuple[object, str, str]] = {
     "raises": (with_hook(raising_hook), "declare", "RuntimeError: boom"),
     "bad signature": (with_hook(lambda extra: []), "register", "extra"),
@@ -178,7 +186,9 @@ FAULTS: dict[str, tuple[object, str, str]] = {
         "api",
         "sampler 'future' was written for plugin API version 2; this lqsep supports 1",
     ),
-    "exits": (with_hook(lambda: exit(3)), "declare", "SystemExit: 3"),
+    "exits": (with_hook(lambda: exit(3)), "declare", "sys.exit(3)"),
+    "leaves": (with_hook(lambda: raise_it(Leaving("now"))), "declare", "by Leaving: now"),
+    "is closed": (with_hook(lambda: raise_it(GeneratorExit())), "declare", "by GeneratorExit"),
 }
 
 
@@ -258,7 +268,7 @@ def raising_commands() -> Iterable[CommandSpec]:
         (lambda: None, "got None"),
         (lambda: 3, "TypeError"),
         (lambda: [command("No Name")], "ValueError: words of a command's path must be"),
-        (lambda: exit(3), "SystemExit: 3"),
+        (lambda: exit(3), "sys.exit(3)"),
     ],
 )
 def test_a_fault_of_a_plugins_commands_is_theirs_alone(
@@ -368,7 +378,9 @@ def test_discover_finds_installed_plugins(tmp_path: Path, monkeypatch: pytest.Mo
         ("import no_such_module_at_all", "ModuleNotFoundError"),
         ("def broken(:", "SyntaxError"),
         ("raise RuntimeError('at import')", "RuntimeError: at import"),
-        ("import sys; sys.exit(7)", "SystemExit: 7"),
+        ("import sys; sys.exit(7)", "sys.exit(7)"),
+        ("class Stop(BaseException): pass\nraise Stop('here')", "by Stop: here"),
+        ("raise GeneratorExit", "by GeneratorExit"),
     ],
 )
 def test_a_plugin_that_cannot_be_imported_is_a_problem(
@@ -446,3 +458,18 @@ def test_the_type_of_a_built_in_is_its_name_by_default() -> None:
         if component.distribution == "lqsep":
             default = component.spec.config.model_fields["type"].default
             assert default == component.spec.name
+
+
+def test_the_users_interruption_is_no_fault_of_a_plugin() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        names(Registry.from_plugins(slow=with_hook(lambda: raise_it(KeyboardInterrupt()))))
+
+
+def test_what_a_plugin_prints_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, "toys", toy_loud_plugin=f"print('at import')\n{sampler_module('good')}")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert names(Registry.discover(group="toys")) == ["toys:good"]
+    print("results")
+    assert capsys.readouterr() == ("results\n", "at import\n")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import soundfile
 from jaxtyping import Float
 
 from lqsep.core.audio.checks import BLOCK, name_for_soundfile, reason
+from lqsep.core.audio.decoding.quiet import without_mpg123
 from lqsep.core.audio.decoding.streams import DecodingError, NotDecodedError
 from lqsep.core.audio.decoding.views import FileView
 
@@ -59,6 +61,7 @@ class SndfileStream:
         self._thread = ThreadPoolExecutor(1) if view else None
         self._skip, self._left, self._order = skip, length, order
         self._file: Any = None
+        self._is_mpeg = os.name == "posix"
         try:
             self._file = self._call(lambda: _ForwardFile(self._view or name_for_soundfile(path)))
         except (DecodingError, TypeError) as error:  # the latter for names that end in ".raw"
@@ -72,6 +75,7 @@ class SndfileStream:
         self.n_promised = int(self._file.frames)
         self.format = str(self._file.format)
         self.subtype = str(self._file.subtype)
+        self._is_mpeg &= "MPEG" in f"{self.format} {self.subtype}"
 
     def seek(self, sample: int) -> None:
         """Go on from there; to be trusted in some formats only, see `seeks_exactly`."""
@@ -105,7 +109,9 @@ class SndfileStream:
 
     def _call(self, function: Callable[[], Result]) -> Result:
         try:
-            result = self._thread.submit(function).result() if self._thread else function()
+            # Before it is open, it may be anything.
+            with without_mpg123 if self._is_mpeg else nullcontext():
+                result = self._thread.submit(function).result() if self._thread else function()
         except (soundfile.SoundFileError, OSError) as error:
             raise DecodingError(reason(error)) from error
         if self._view is not None and self._view.error is not None:

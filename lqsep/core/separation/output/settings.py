@@ -149,9 +149,10 @@ def check_distinct(settings: OutputSettings, tracks: Iterable[str], inputs: Iter
         inputs: Files that are read.
 
     Raises:
-        ConfigError: Two stems, stems of two tracks, or a stem and an input share a path; or a
-            source bears the name of something else that is written.
+        ConfigError: Two stems, stems of two tracks, or a stem and an input share a path; a file
+            would lie below another; or a source bears the name of something else that is written.
     """
+    tracks = tuple(tracks)
     for name in (RESIDUAL, MIXTURE):
         if name in settings.stems and getattr(settings, name):
             raise ConfigError(
@@ -172,6 +173,16 @@ def check_distinct(settings: OutputSettings, tracks: Iterable[str], inputs: Iter
                 raise ConfigError(
                     f"{path} is an input and would be replaced by the stem {stem}; choose another "
                     "output folder with --out"
+                )
+    files = [path for track in tracks for path in settings.all_paths(track).values()]
+    files += [settings.report_path(track) for track in tracks]
+    names = {str(path).casefold() for path in files}
+    for path in files:
+        for folder in path.relative_to(settings.root).parents:
+            if str(settings.root / folder).casefold() in names:
+                raise ConfigError(
+                    f"by the file name template {settings.template!r}, {settings.root / folder} "
+                    "would be a file and a folder; use other names in it"
                 )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lqsep.cli.console.interrupts import check_interrupts
+from lqsep.cli.console.printable import one_line, print_line
 from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.console.tables import print_table
 from lqsep.cli.options import current_options, jobs_option, split_names
@@ -70,7 +71,7 @@ def check(
 
 def _print_report(report: DataReport, *, is_guess: bool) -> None:
     listing = report.listing
-    click.echo(f"{listing.root}: {listing.layout}{' (guessed)' if is_guess else ''}")
+    print_line(f"{listing.root}: {listing.layout}{' (guessed)' if is_guess else ''}")
     rows = [
         (
             group.split,
@@ -88,7 +89,7 @@ def _print_report(report: DataReport, *, is_guess: bool) -> None:
     headers = ("split", "source", "files", "hours", "Hz", "channels", "silent", "clipped")
     print_table((*headers, "unreadable"), rows)
     for problem in report.problems:
-        click.echo(" ".join(str(problem).split()))
+        print_line(one_line(str(problem), [problem.where]))
     n_warnings = len(report.problems) - report.n_errors
     click.echo(
         f"{report.n_tracks} tracks, {len(listing.files)} files, {report.n_errors} errors, "

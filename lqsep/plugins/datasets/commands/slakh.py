@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lqsep.cli.console.interrupts import check_interrupts
+from lqsep.cli.console.printable import print_line
 from lqsep.cli.console.progress import ProgressBars
 from lqsep.cli.options import SourceValue, current_options, jobs_option, split_names
 from lqsep.core.errors import ConfigError
@@ -96,7 +97,7 @@ def slakh(
 
         results = flatten(datasets, settings, jobs=jobs, on_result=show)
     n_left_out = sum(len(part.incomplete) for part in found.values())
-    click.echo(_summary(output, results, n_left_out))
+    print_line(_summary(output, results, n_left_out))
     if any(result.status == "failed" for result in results):
         context.exit(1)
 
