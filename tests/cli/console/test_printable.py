@@ -47,11 +47,11 @@ def test_tracks_by_their_names(toy_run) -> None:
 def test_errors_about_what_was_typed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["config", "show", f"{NAME}.toml"]
+    arguments = ["models", "show", NAME]
     monkeypatch.setattr(sys, "argv", ["lqsep", *arguments])
-    assert run(arguments) == 2
+    assert run(arguments) == 3
     stderr = capsys.readouterr().err
-    assert is_plain(stderr) and f"{SHOWN}.toml" in stderr and stderr.count("\n") == 1
+    assert is_plain(stderr) and SHOWN in stderr and stderr.count("\n") == 1
 
 
 def test_names_in_log_messages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import threading
 from contextlib import suppress
-from typing import IO
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ class _WithoutMpg123:
         self._lock = threading.Lock()
         self._depth = 0
         self._terminal: int | None = None
-        self._file: IO[bytes] | None = None
+        self._file: int | None = None  # a descriptor, kept until the process ends
 
     def __enter__(self) -> None:
         with self._lock:
@@ -50,19 +49,21 @@ class _WithoutMpg123:
 
     def _divert(self) -> None:
         if self._file is None:
-            self._file = tempfile.TemporaryFile(buffering=0)
+            with tempfile.TemporaryFile(buffering=0) as file:
+                self._file = os.dup(file.fileno())
         terminal = os.dup(_STDERR)
-        os.dup2(self._file.fileno(), _STDERR)
+        os.dup2(self._file, _STDERR)
         self._terminal = terminal
 
     def _pass_on(self) -> None:
         assert self._file is not None
-        if not self._file.tell():
+        size = os.lseek(self._file, 0, os.SEEK_CUR)
+        if not size:
             return
-        self._file.seek(0)
-        lines = self._file.read().splitlines(keepends=True)
-        self._file.seek(0)
-        self._file.truncate()
+        os.lseek(self._file, 0, os.SEEK_SET)
+        lines = os.read(self._file, size).splitlines(keepends=True)
+        os.ftruncate(self._file, 0)
+        os.lseek(self._file, 0, os.SEEK_SET)
         for line in lines:
             if _LIBMPG123.match(line):
                 logger.debug("libmpg123: %s", line.decode(errors="replace").strip())
