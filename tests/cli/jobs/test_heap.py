@@ -18,8 +18,8 @@ def now():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 before, large, kept = now(), [], []
-for _ in range(20):
-    large.append(np.ones(8 << 20, np.uint8))
+for _ in range(10):
+    large.append(np.ones(17 << 20, np.uint8))
     kept.append(np.ones(1 << 16, np.uint8))
 del large
 print((now() - before) >> 20)
