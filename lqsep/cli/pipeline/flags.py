@@ -40,6 +40,11 @@ def pipeline_flags(command: F) -> F:
         click.option(
             "-d", "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
         ),
+        click.option(
+            "--preset",
+            metavar="NAME",
+            help="Settings that the model has by this name: fast, default, best.",
+        ),
         click.option("--codec", metavar="NAME", help="Use another codec, with its defaults."),
         click.option("--likelihood", metavar="NAME", help="Use another likelihood."),
         click.option("--sampler", metavar="NAME", help="Use another sampler."),
@@ -105,6 +110,7 @@ def pipeline_changes(
     priors: Sequence[tuple[str, str]],
     gains: Sequence[tuple[str, float]],
     settings: Sequence[str],
+    preset: str | None,
     candidates: int | None,
     sigma: float | None,
     segment: float | None,
@@ -113,6 +119,7 @@ def pipeline_changes(
 ) -> PipelineChanges:
     """What the flags of `pipeline_flags` say."""
     return PipelineChanges(
+        preset=preset,
         components={section: name for section, name in components.items() if name is not None},
         refiners=refiners,
         priors=priors,

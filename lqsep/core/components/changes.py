@@ -13,6 +13,7 @@ from lqsep.core.components.spec import Kind
 from lqsep.core.errors import ConfigError, PluginError, did_you_mean
 
 NO_REFINER = "none"
+DEFAULT_PRESET = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class PipelineChanges:
     """Changes of a pipeline's configuration, applied in the order of the fields.
 
     Args:
+        preset: Name of settings that the configuration has; ``default`` changes nothing.
         components: Component name by section (``codec``, ``likelihood``, ``sampler``,
             ``selector``): replaces the whole table by that component's defaults unless the type
             is unchanged.
@@ -33,6 +35,7 @@ class PipelineChanges:
         settings: ``section.key=value``.
     """
 
+    preset: str | None = None
     components: Mapping[str, str] = field(default_factory=dict)
     refiners: Sequence[str] = ()
     priors: Sequence[tuple[str, str]] = ()
@@ -59,9 +62,11 @@ def apply_changes(
         where: Its file, for messages.
 
     Raises:
-        ConfigError: An unknown source, a component without the field that a flag sets, or
+        ConfigError: An unknown preset or source, a component without the field that a flag sets, or
             something else where a table is expected.
     """
+    if changes.preset is not None:
+        apply_overrides(data, _preset(data, changes.preset, where))
     for section, component in changes.components.items():
         _replace(data, section, Kind(section), component, registry)
     if changes.refiners:
@@ -81,6 +86,24 @@ def apply_changes(
     if changes.overlap is not None:
         data["pipeline"] = {**get_table(data, "pipeline", where), "overlap": changes.overlap}
     apply_overrides(data, changes.settings)
+
+
+def _preset(data: dict[str, Any], name: str, where: str | Path) -> list[str]:
+    """Its settings."""
+    presets = get_table(data, "presets", where)
+    if name == DEFAULT_PRESET and name not in presets:
+        return []
+    known = list(dict.fromkeys([DEFAULT_PRESET, *presets]))
+    if name not in presets:
+        hint = did_you_mean(name, known) or ";"
+        raise ConfigError(f"{where}: no preset '{name}'{hint} presets: {', '.join(known)}")
+    settings = get_table(presets, name, where).get("settings", [])
+    if not isinstance(settings, list) or not all(isinstance(line, str) for line in settings):
+        raise ConfigError(
+            f"{where}: presets.{name}.settings must be a list of \"section.key=value\", got "
+            f"{settings!r}"
+        )
+    return settings
 
 
 def _replace(

@@ -149,6 +149,13 @@ class TrainTables(_Section):
         return found
 
 
+class PresetConfig(_Section):
+    """A point on the curve between speed and quality, chosen by its name."""
+
+    summary: str = Field(description="What it is good for and what it costs, as measured")
+    settings: tuple[str, ...] = Field(description="section.key=value, as with --set")
+
+
 class PipelineConfig(_Section):
     """A whole pipeline. Source names are the tables below ``[sources]``, in their order."""
 
@@ -167,6 +174,9 @@ class PipelineConfig(_Section):
     selector: SelectorSlot
     refiners: tuple[RefinerSlot, ...] = ()
     pipeline: PipelineSection = PipelineSection()
+    presets: dict[str, PresetConfig] = Field(
+        default_factory=dict, description="Named settings; 'default' is the file as it is"
+    )
     data: DataConfig | None = None
     train: TrainTables = TrainTables()
 

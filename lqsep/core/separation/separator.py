@@ -38,6 +38,7 @@ class Separator(Pipeline):
         *,
         device: str | torch.device = "auto",
         registry: Registry | None = None,
+        preset: str | None = None,
         codec: str | None = None,
         likelihood: str | None = None,
         sampler: str | None = None,
@@ -57,6 +58,8 @@ class Separator(Pipeline):
             name: A shipped model's name, a model directory, or a ``.toml`` configuration.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or a device.
             registry: Where components are looked up; discovered when None.
+            preset: Name of settings that the model has, such as ``fast``; the other changes come
+                on top.
             codec: Name of another codec, with its defaults; likewise the next three.
             likelihood: Name of another likelihood.
             sampler: Name of another sampler.
@@ -85,6 +88,7 @@ class Separator(Pipeline):
             Kind.SELECTOR: selector,
         }
         changes = PipelineChanges(
+            preset=preset,
             components={kind.value: name for kind, name in kinds.items() if name is not None},
             refiners=() if refiners is None else tuple(refiners) or (NO_REFINER,),
             priors=tuple((priors or {}).items()),
