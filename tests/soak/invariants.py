@@ -25,7 +25,12 @@ Snapshot = dict[str, str]
 
 
 def ended_well(
-    outcome: Outcome, *, codes: Collection[int] = CODES, names: str = "", most_lines: int = 12
+    outcome: Outcome,
+    *,
+    codes: Collection[int] = CODES,
+    names: str = "",
+    most_lines: int = 12,
+    tells: bool = True,
 ) -> Iterator[str]:
     """A known exit code, short plain lines, bounded memory, no process left.
 
@@ -34,6 +39,7 @@ def ended_well(
         codes: That it may have.
         names: What an error must name.
         most_lines: On stderr.
+        tells: Whether a failure is an error on stderr; else it is in the result on stdout.
     """
     if outcome.timed_out or outcome.signal is not None or outcome.code not in codes:
         yield f"{outcome.end}, expected an exit code among {sorted(codes)}"
@@ -51,7 +57,7 @@ def ended_well(
         yield f"a line of {longest} characters on stderr"
     if any(ord(letter) < 32 and letter not in "\n\t\r" for letter in outcome.err):
         yield "control characters on stderr"
-    if outcome.code not in (0, None):
+    if tells and outcome.code not in (0, None):
         errors = [line for line in lines if line.startswith("lqsep: error: ")]
         if not errors and outcome.code in CODES:
             yield "no line 'lqsep: error: ...'"

@@ -83,7 +83,9 @@ def damaged_text(text: str, draw: random.Random) -> str:
             other = draw.randrange(len(lines))
             lines[at], lines[other] = lines[other], lines[at]
         else:
-            raw = damaged("\n".join(lines).encode(), draw, header=1 << 20)
+            raw = damaged(
+                "\n".join(lines).encode("utf-8", errors="surrogateescape"), draw, header=1 << 20
+            )
             text = raw.decode("utf-8", errors="surrogateescape")
             continue
         text = "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from lqsep.core.errors import DeviceMemoryError
+from lqsep.core.inference.batches import is_out_of_memory
 from lqsep.core.separation.clock import StageClock
 
 logger = logging.getLogger(__name__)
@@ -29,14 +30,18 @@ def enough_memory(device: torch.device, clock: StageClock, length_s: float) -> I
     """
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         logger.debug("%s", error)
         # The traceback keeps the failed stage's tensors alive, and the next input may fit.
         traceback.clear_frames(error.__traceback__)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        cures = ["fewer candidates (--candidates)", "shorter segments (--segment)"]
+        if device.type != "cpu":
+            cures.append("--device cpu")
         raise DeviceMemoryError(
             f"out of memory on {device} in the stage '{clock.stage}' of a segment of "
-            f"{length_s:.1f} s; use fewer candidates (--candidates), shorter segments (--segment) "
-            "or --device cpu"
+            f"{length_s:.1f} s; use {' or '.join([', '.join(cures[:-1]), cures[-1]])}"
         ) from None

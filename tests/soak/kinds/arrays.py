@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ _RATES: tuple[Any, ...] = (
     8000, 8000, 8000, 8000, 8000, 44100, 22050, 7999, 8000.0, np.int64(8000), np.float32(8000), 0,
     -1, 1, 8000.5, None, "8000", float("nan"), float("inf"), 10**9, 10**20, True, [8000], 3,
 )  # fmt: skip
+
+
+# Seconds for a tenth of a second of sound.
+_LIMIT_S = 10.0
 
 
 def case(draw: random.Random, folder: Path, material: Material) -> Iterator[str]:
@@ -64,6 +69,7 @@ def _separate(separator: Any, draw: random.Random, described: list[str]) -> None
     rate = draw.choice(_RATES)
     seed = draw.choice((0, 0, 0, 1, 2**63, -1, 1.5, None, 2**200, True))
     what = f"{name} at {rate!r} Hz, seed {seed!r}"
+    started = time.monotonic()
     before = wave.clone() if isinstance(wave, torch.Tensor) else np.array(wave, copy=True)
     try:
         found = separator.separate((wave, rate), seed=seed)
@@ -74,10 +80,12 @@ def _separate(separator: Any, draw: random.Random, described: list[str]) -> None
     except Exception as error:
         print(f"{what}: {type(error).__name__}: {str(error)[:300]}")
         return
+    if (seconds := time.monotonic() - started) > _LIMIT_S:
+        print(f"{what}: took {seconds:.1f} s")
     same = np.array_equal(np.asarray(_plain(before)), np.asarray(_plain(wave)), equal_nan=True)
     if not same:
         print(f"{what}: the array was changed")
-    size = max(np.shape(_plain(wave)))
+    size = np.shape(_plain(wave))[-1]
     for source, stem in found.stems.items():
         if stem.dtype != np.float32 or stem.ndim != 2 or stem.shape[1] != size:
             print(f"{what}: {source} has {stem.dtype} {stem.shape}")

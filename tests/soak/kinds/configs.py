@@ -42,8 +42,7 @@ versions = 1
 def text_of(material: Material, draw: random.Random) -> str:
     """A valid configuration whose weights are the model's."""
     text = (material.model / "model.toml").read_text()
-    for name in ("codec", "prior.drums", "prior.bass"):
-        text = text.replace(f'"{name}.safetensors"\n', f'"{material.model / name}.safetensors"\n')
+    text = text.replace("version = 1\n", f'version = 1\nweights = "{material.model}"\n', 1)
     head, _, rest = text.partition("[sampler]")
     _, _, rest = rest.partition("[selector]")
     selector = f"[selector]\ntype = {draw.choice(_SELECTORS)}\n"
