@@ -22,7 +22,7 @@ _TRAINING = """
 [data.train]
 type = "synthetic"
 n_tracks = 2
-duration_s = 0.5
+duration_s = 1.0
 sample_rate = 8000
 seed = 1
 [train.codec]
