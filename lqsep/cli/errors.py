@@ -32,6 +32,8 @@ from lqsep.core.errors import Interrupted, LqsepError
 
 INTERRUPTED = 130
 
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
+
 
 def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
     """Call a command and give its exit code; mistakes of the user are printed as one line."""
@@ -60,8 +62,12 @@ def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks: its lines joined by spaces."""
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+    """The text without line breaks: its lines joined by spaces.
+
+    Control characters, which a terminal would obey, are shown as escapes.
+    """
+    joined = " ".join(line.strip() for line in text.splitlines() if line.strip())
+    return joined.translate(_ESCAPES)
 
 
 def show_warnings(options: GlobalOptions) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from lqsep.cli.console.tables import print_table
+from lqsep.cli.errors import one_line
 from lqsep.cli.lazy import LazyGroup
 from lqsep.core.errors import LqsepError
 
@@ -86,7 +87,7 @@ def verify(context: click.Context, name: str | None) -> None:
             click.echo(f"{shipped}: {len(files)} files verified")
         except LqsepError as error:
             failures.append(error)
-            click.echo(f"lqsep: error: {error}", err=True)
+            click.echo(f"lqsep: error: {one_line(str(error))}", err=True)
     if failures:
         context.exit(failures[0].exit_code)
 
