@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lqsep.core.components.component_config import is_plain_name
 from lqsep.core.components.registry import RegisteredComponent
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import (
@@ -141,6 +140,8 @@ class TrainContext:
         Raises:
             ConfigError: The name leads out of it, as that of another model's file would.
         """
+        from lqsep.core.components.component_config import is_plain_name
+
         if not is_plain_name(name):
             raise ConfigError(
                 f"cannot write weights '{name}': expected the plain name of a file in "

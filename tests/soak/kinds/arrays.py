@@ -134,6 +134,7 @@ def _array(draw: random.Random) -> tuple[Any, str]:
     elif form == "strided":
         array = np.repeat(array, 2, -1)[..., ::2] if array.ndim else array
     elif form == "read-only":
+        array = np.array(array)
         array.flags.writeable = False
     elif form == "list":
         return array.tolist(), f"list of {dtype} {name}"
