@@ -159,9 +159,9 @@ def _be_child(call: Callable[[], int], folder: Path, file_bytes: int | None) -> 
     code = FAULT
     try:
         os.setsid()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # Until the command has handlers of its own, and after them: there is nothing to tidy up.
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda received, frame: os._exit(128 + received))
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for stream, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)

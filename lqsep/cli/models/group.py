@@ -133,7 +133,7 @@ def _type(table: Any) -> Any:
 
 def _megabytes(directory: Path) -> str:
     """Size of the model's own files: its ``model.toml`` and weights."""
-    size = sum(p.stat().st_size for p in directory.glob("*.safetensors"))
+    size = sum(p.stat().st_size for p in directory.glob("*.safetensors") if p.is_file())
     return f"{size / 1e6:.1f} MB"
 
 
