@@ -13,7 +13,7 @@ TORCH ?= torch==2.13.0 torchaudio==2.11.0
 # One thread per process is fastest for small tensors.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint types docs pytest lock test-lowest test-latest model clean help
+.PHONY: demo test check lint types docs pytest soak lock test-lowest test-latest model clean help
 .NOTPARALLEL:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make test-latest  the fast tests with the newest versions of everything but torch"
 	@echo "make lock         renew constraints.txt"
 	@echo "make model        render data and train a model like drums-bass into ./runs/; SEED=1"
+	@echo "make soak         disturbed commands and damaged inputs, for as long as told; MINUTES=30 SEED=0"
 	@echo "make clean        remove the virtual environment and everything built (not separated/)"
 
 # $(call step,NAME,COMMAND): one line with NAME and the seconds that COMMAND took. What it printed is
@@ -89,6 +90,12 @@ debian:
 	@{ $(FLUIDSYNTH); } >/dev/null || \
 	  echo "fluidsynth and timgm6mb-soundfont are not installed: rendering is not tested"
 .PHONY: debian
+
+# Not a part of `check`: what lqsep does with kills, full disks and damaged inputs, drawn at random.
+MINUTES ?= 30
+soak: SEED = 0
+soak: $(VENV)/.dev
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
 
 # The shipped model's recipe, from nothing to a model: rendered music, then a codec and priors. What
 # is complete is kept; RENDER_JOBS tracks are rendered at a time.

@@ -109,6 +109,16 @@ def test_an_lqsep_error_is_one_line_and_its_exit_code(
     assert capsys.readouterr().err == "lqsep: error: two lines\n"
 
 
+def test_control_characters_are_shown_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of files and values of settings may hold any."""
+
+    def fail() -> None:
+        raise LqsepError("no \x1b[31mred\x00 \x7f\x9bé")
+
+    assert errors.run_command(fail, options.GlobalOptions()) == 1
+    assert capsys.readouterr().err == "lqsep: error: no \\x1b[31mred\\x00 \\x7f\\x9bé\n"
+
+
 def test_debug_shows_the_traceback_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["components", "show", "sampler", "beem", "--debug"]) == 2
     err = capsys.readouterr().err

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lqsep.cli.console.printable import print_line
+from lqsep.cli.console.printable import one_line, print_line
 from lqsep.cli.console.tables import print_table
 from lqsep.cli.lazy import LazyGroup
 from lqsep.core.errors import LqsepError
@@ -87,7 +87,7 @@ def verify(context: click.Context, name: str | None) -> None:
             click.echo(f"{shipped}: {len(files)} files verified")
         except LqsepError as error:
             failures.append(error)
-            click.echo(f"lqsep: error: {error}", err=True)
+            click.echo(f"lqsep: error: {one_line(str(error))}", err=True)
     if failures:
         context.exit(failures[0].exit_code)
 
@@ -133,7 +133,7 @@ def _type(table: Any) -> Any:
 
 def _megabytes(directory: Path) -> str:
     """Size of the model's own files: its ``model.toml`` and weights."""
-    size = sum(p.stat().st_size for p in directory.glob("*.safetensors"))
+    size = sum(p.stat().st_size for p in directory.glob("*.safetensors") if p.is_file())
     return f"{size / 1e6:.1f} MB"
 
 

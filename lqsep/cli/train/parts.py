@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lqsep.core.components.component_config import prior_file
+from lqsep.core.components.component_config import is_plain_name, prior_file
 from lqsep.core.components.registry import RegisteredComponent, Registry
 from lqsep.core.components.spec import Kind
 from lqsep.core.components.trainers import has_trainer, trainer_settings
@@ -56,17 +56,34 @@ def parts_to_train(
         source: Take the prior of this one alone.
 
     Raises:
-        ConfigError: There is nothing to train, no such source, or a trainer's setting is wrong.
+        ConfigError: There is nothing to train, no such source, a trainer's setting is wrong, or
+            weights would be written outside the model directory or over those of another part.
     """
-    parts = []
+    parts: list[TrainablePart] = []
     for section, component, weights, owner in _places(config, registry, kind, source):
         registered = registry.find(kind, component.type)
         settings = trainer_settings(registered, config.train.of(kind))
         fields = type(component).model_fields
         if "checkpoint" in fields and getattr(component, "checkpoint", None) is None:
             component = component.model_copy(update={"checkpoint": weights})
+        _check_weights(section, getattr(component, "checkpoint", None), parts)
         parts.append(TrainablePart(registered, component, settings, section, owner))
     return parts
+
+
+def _check_weights(section: str, weights: str | None, parts: Sequence[TrainablePart]) -> None:
+    if weights is None:
+        return
+    if not is_plain_name(weights):
+        raise ConfigError(
+            f"{section}.checkpoint: expected the plain name of a file, which training writes into "
+            f"the model directory, got '{weights}'"
+        )
+    for other in parts:
+        if getattr(other.config, "checkpoint", None) == weights:
+            raise ConfigError(
+                f"{section}.checkpoint: {other.section} writes '{weights}' too; choose another name"
+            )
 
 
 def _places(

@@ -16,6 +16,7 @@ from lqsep.core.components.registry import RegisteredComponent
 from lqsep.core.components.spec import Kind
 from lqsep.core.errors import (
     CheckpointError,
+    ConfigError,
     IncompatiblePluginError,
     LqsepError,
     PluginError,
@@ -133,6 +134,21 @@ class TrainContext:
     resume: bool
     report: Report
     pipeline: PipelineConfig | None = None
+
+    def new_file(self, name: str) -> Path:
+        """Where a trainer writes a weights file: in the model directory itself.
+
+        Raises:
+            ConfigError: The name leads out of it, as that of another model's file would.
+        """
+        from lqsep.core.components.component_config import is_plain_name
+
+        if not is_plain_name(name):
+            raise ConfigError(
+                f"cannot write weights '{name}': expected the plain name of a file in "
+                f"{self.output_dir}, such as 'weights.safetensors'"
+            )
+        return self.output_dir / name
 
 
 @functools.cache

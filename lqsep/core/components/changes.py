@@ -100,7 +100,7 @@ def _preset(data: dict[str, Any], name: str, where: str | Path) -> list[str]:
     settings = get_table(presets, name, where).get("settings", [])
     if not isinstance(settings, list) or not all(isinstance(line, str) for line in settings):
         raise ConfigError(
-            f"{where}: presets.{name}.settings must be a list of \"section.key=value\", got "
+            f'{where}: presets.{name}.settings must be a list of "section.key=value", got '
             f"{settings!r}"
         )
     return settings

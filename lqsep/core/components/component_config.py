@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -21,3 +23,9 @@ class ComponentConfig(BaseModel):
 def prior_file(source: str) -> str:
     """The weights file of a source's prior, where a configuration names none."""
     return f"prior.{source}.safetensors"
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether weights of this name lie in the model directory itself and are no description."""
+    plain = name == os.path.basename(name) and name not in {"", ".", ".."} and "\0" not in name
+    return plain and not name.endswith(".toml")

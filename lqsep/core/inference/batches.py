@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from lqsep.core.errors import is_out_of_memory
+
 logger = logging.getLogger("lqsep")
 
 Result = TypeVar("Result")
@@ -34,7 +36,7 @@ def in_batches(
 ) -> list[Result]:
     """Call ``function(start, stop)`` on consecutive ranges that cover ``0 .. n``.
 
-    When a call runs out of device memory its range is tried again in batches half as large; the
+    When a call runs out of memory its range is tried again in batches half as large; the
     smaller size is kept for the rest. So ``function`` must be repeatable.
 
     Args:
@@ -49,7 +51,7 @@ def in_batches(
 
     Raises:
         ValueError: ``batch_size`` is below 1.
-        torch.cuda.OutOfMemoryError: A single item does not fit.
+        Exception: A single item does not fit: what torch or numpy said, see `is_out_of_memory`.
     """
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
@@ -61,8 +63,8 @@ def in_batches(
         stop = min(start + size, n)
         try:
             results.append(function(start, stop))
-        except torch.cuda.OutOfMemoryError:
-            if stop - start == 1:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or stop - start == 1:
                 raise
             limit.size = size = (stop - start + 1) // 2
         else:

@@ -37,9 +37,10 @@ def enough_memory(device: torch.device, clock: StageClock, length_s: float) -> I
         traceback.clear_frames(error.__traceback__)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        other = "" if device.type == "cpu" else " or --device cpu"
+        cures = ["fewer candidates (--candidates)", "shorter segments (--segment)"]
+        if device.type != "cpu":
+            cures.append("--device cpu")
         raise DeviceMemoryError(
             f"out of memory on {device} in the stage '{clock.stage}' of a segment of "
-            f"{length_s:.1f} s; use fewer candidates (--candidates), shorter segments (--segment)"
-            f"{other}"
+            f"{length_s:.1f} s; use {' or '.join([', '.join(cures[:-1]), cures[-1]])}"
         ) from None

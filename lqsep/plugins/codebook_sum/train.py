@@ -36,7 +36,7 @@ def train_table(
     if context.codec is None:
         raise IncompatibleComponentsError("building a table of code sums: it needs a codec")
     name = config.table or SUMS_FILE
-    path = context.output_dir / name
+    path = context.new_file(name)
     check_target(path)
     gains = (context.gains[0], context.gains[1])
     codebook = shared_codebook(context.codec, context.device, config.type)

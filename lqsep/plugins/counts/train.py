@@ -35,7 +35,7 @@ def train_counts(
     check_two_sources(context.sources, "likelihood 'counts'")
     if context.codec is None:
         raise IncompatibleComponentsError("counting codes: it needs a codec")
-    path = context.output_dir / config.counts
+    path = context.new_file(config.counts)
     if path.suffix == LASS_SUFFIX:
         raise ConfigError(
             f"likelihood.counts = {config.counts!r} is a file of LASS, which is only read; set it "

@@ -36,7 +36,7 @@ def train_calibration(
     check_two_sources(context.sources, "likelihood 'gaussian-sum'")
     if context.codec is None:
         raise IncompatibleComponentsError("measuring the noise of code sums: it needs a codec")
-    path = context.output_dir / config.calibration
+    path = context.new_file(config.calibration)
     check_target(path)
     gains = (context.gains[0], context.gains[1])
     noise = measure_noise(

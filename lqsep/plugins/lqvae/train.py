@@ -103,7 +103,7 @@ def train_codec(config: LQVAEConfig, train_config: LQVAETrainConfig, context: Tr
         return
     figures, steps = result.validation, str(result.step)
     metadata = weights_metadata("lq-vae", context, figures, steps=steps)
-    save_weights(context.output_dir / config.checkpoint, inference_tensors(model), metadata)
+    save_weights(context.new_file(config.checkpoint), inference_tensors(model), metadata)
 
 
 class CodecTask(Task):

@@ -59,7 +59,7 @@ def train_ngram(config: NgramConfig, train_config: NgramTrainConfig, context: Tr
             for key, order in (("bits", config.order), ("unigram_bits", 1))
         }
         context.report(TrainValidation(f"prior.{source}", figures))
-    path = context.output_dir / (config.checkpoint or prior_file(source))
+    path = context.new_file(config.checkpoint or prior_file(source))
     save_counts(path, codes, size, config.order, weights_metadata("ngram", context, figures))
 
 

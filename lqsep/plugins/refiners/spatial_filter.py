@@ -28,6 +28,12 @@ _OWN_LEVEL = 0.05
 # Bins filtered at a time: each stands for itself, and the work takes several times their memory.
 _BLOCK = 256
 
+# Entries of the bins' matrices at a time, 2 MB of each kind: many channels make fewer bins.
+_BLOCK_ENTRIES = 1 << 17
+
+# With more channels (of ambisonics of order 7) the matrices would take most of the time.
+_MOST_CHANNELS = 64
+
 
 def first_of_two(
     spectrum: Complex[Tensor, "channels bins frames"], masks: Float[Tensor, "2 bins frames"]
@@ -35,7 +41,7 @@ def first_of_two(
     """Spectrum of the first source in all channels; what is left of the mixture is the second's.
 
     Where both come from the same direction, or there is one channel only, it is the mask times the
-    mixture.
+    mixture; likewise with more than 64 channels.
 
     Args:
         spectrum: Of the mixture.
@@ -49,9 +55,12 @@ def first_of_two(
     filter. The covariances come from the masks at once instead of by its EM algorithm.
     """
     masks = masks.to(spectrum.real.dtype)
+    if len(spectrum) > _MOST_CHANNELS:
+        return masks[0] * spectrum
     result = torch.empty_like(spectrum)
-    for start in range(0, spectrum.shape[1], _BLOCK):
-        bins = slice(start, start + _BLOCK)
+    block = max(1, min(_BLOCK, _BLOCK_ENTRIES // len(spectrum) ** 2))
+    for start in range(0, spectrum.shape[1], block):
+        bins = slice(start, start + block)
         filtered = _filtered(spectrum[:, bins].transpose(0, 1), masks[:, bins])
         result[:, bins] = filtered.transpose(0, 1)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -115,6 +116,7 @@ def render(
     tracks adds to the data set; after an interruption it continues.
     """
     from lqsep.cli.console.printable import print_line
+    from lqsep.cli.console.progress import ProgressBars
     from lqsep.cli.options import current_options
     from lqsep.core.errors import LqsepError
 
@@ -128,25 +130,23 @@ def render(
             "data render: the package 'mido' is missing. Run: pip install 'lqsep[train]'"
         ) from error
 
-    def show(done: int, total: int) -> None:
-        click.echo(f"\rrendered {done} of {total} tracks", err=True, nl=done == total)
-
-    summary = render_dataset(
-        output,
-        n_tracks={"train": tracks, "validation": validation, "test": test},
-        duration_s=duration,
-        seed=seed,
-        soundfonts=soundfonts,
-        sample_rate=sample_rate,
-        audio_format=audio_format,
-        n_channels=1 if is_mono else 2,
-        is_augmented=is_augmented,
-        modelled=modelled,
-        held_out=HeldOut(hold_out_kits, hold_out_programs, hold_out_genres),
-        midi_dir=midi_dir,
-        jobs=jobs,
-        on_track=None if current_options().quiet else show,
-    )
+    with ProgressBars(enabled=False if current_options().quiet else None) as bars:
+        summary = render_dataset(
+            output,
+            n_tracks={"train": tracks, "validation": validation, "test": test},
+            duration_s=duration,
+            seed=seed,
+            soundfonts=soundfonts,
+            sample_rate=sample_rate,
+            audio_format=audio_format,
+            n_channels=1 if is_mono else 2,
+            is_augmented=is_augmented,
+            modelled=modelled,
+            held_out=HeldOut(hold_out_kits, hold_out_programs, hold_out_genres),
+            midi_dir=midi_dir,
+            jobs=jobs,
+            on_track=partial(bars.update, "tracks"),
+        )
     print_line(
         f"{output}: {summary.n_rendered + summary.n_kept} tracks, {summary.n_seconds:g} s of audio "
         f"({summary.n_rendered} rendered, {summary.n_kept} kept)"

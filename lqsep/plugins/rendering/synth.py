@@ -31,6 +31,8 @@ _INSTALL = (
 )
 # One record of a SoundFont's preset list: name, preset, bank, and four numbers not used here.
 _PRESET_RECORD = struct.Struct("<20sHHHIII")
+# Samples by which its output may end early: notes of the last tenth of a second.
+_SHORT = SYNTH_SAMPLE_RATE // 10
 # Fraction of the new band over which `resample` fades out, against ringing.
 _FADE_FRACTION = 0.06
 
@@ -116,11 +118,11 @@ def synthesise(
     """Render a MIDI file at ``SYNTH_SAMPLE_RATE``.
 
     Returns:
-        Wave of shape ``2 n_samples``: cut, or filled with silence.
+        Wave of shape ``2 n_samples``: what FluidSynth plays is longer, and cut.
 
     Raises:
         LqsepError: FluidSynth is missing or fails.
-        AudioError: Its output is not readable.
+        AudioError: Its output is not readable, or too short.
     """
     output = midi.with_suffix(".wav")
     switch = {True: "1", False: "0"}
@@ -144,6 +146,13 @@ def synthesise(
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{output}: fluidsynth's output is not readable ({error}).") from error
     output.unlink()
+    if len(wave) < n_samples - _SHORT:
+        # Where its file does not fit on the disk, FluidSynth says so and ends with status 0.
+        lines = done.stderr.strip().splitlines() or ["is the disk full?"]
+        raise AudioError(
+            f"fluidsynth wrote {len(wave) / SYNTH_SAMPLE_RATE:.2f} of "
+            f"{n_samples / SYNTH_SAMPLE_RATE:.2f} s to {output.parent}: {lines[-1]}"
+        )
     fitted = np.zeros((2, n_samples))
     length = min(n_samples, len(wave))
     fitted[:, :length] = wave[:length].T

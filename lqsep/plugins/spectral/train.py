@@ -79,7 +79,7 @@ def train_spectral(
             figures |= {f"{figure}_{name}": value for figure, value in measured.items()}
         context.report(TrainValidation("codec", figures))
     metadata = weights_metadata("spectral-vq", context, figures)
-    save_books(context.output_dir / config.checkpoint, features, books, context.sources, metadata)
+    save_books(context.new_file(config.checkpoint), features, books, context.sources, metadata)
 
 
 class Clips:

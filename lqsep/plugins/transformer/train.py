@@ -89,7 +89,7 @@ def train_prior(
         return
     figures, steps = result.validation, str(result.step)
     metadata = weights_metadata("transformer", context, figures, steps=steps)
-    path = context.output_dir / (config.checkpoint or prior_file(source))
+    path = context.new_file(config.checkpoint or prior_file(source))
     save_weights(path, model.state_dict(), metadata)
 
 

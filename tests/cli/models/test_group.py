@@ -95,6 +95,18 @@ def test_show_prints_everything_known(
     assert len(rows["files.codec.safetensors"]) == 64
 
 
+@pytest.mark.parametrize("target", ["nowhere", "prior.bass.safetensors"])
+def test_links_that_lead_nowhere_do_not_count(
+    tiny_model: Path, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = tiny_model / "prior.bass.safetensors"
+    link.unlink()
+    size = sum(path.stat().st_size for path in tiny_model.glob("*.safetensors")) / 1e6
+    link.symlink_to(target)
+    assert run(["models", "show", str(tiny_model)]) == 0
+    assert f"{size:.1f} MB" in capsys.readouterr().out
+
+
 def test_an_unknown_model_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("show", "verify"):
         assert run(["models", command, "no-such-model"]) == 3

@@ -275,6 +275,23 @@ def test_a_diverging_run_is_one_line(train: Train) -> None:
         (["codec", "-p", 'data.train.sources=["drums"]'], 2, "data.train: expected tracks with"),
         (["codec", "-p", "data.train.type=track-folders"], 1, "data set: no audio files found"),
         (["codec", "-p", "data.train.n_track=3"], 2, "data.train"),
+        (
+            ["codec", "-p", "codec.checkpoint=../a.safetensors"],
+            2,
+            "codec.checkpoint: expected the ",
+        ),
+        (["codec", "-p", "codec.checkpoint=a/b.safetensors"], 2, "codec.checkpoint: expected the "),
+        (["codec", "-p", "codec.checkpoint=model.toml"], 2, "codec.checkpoint: expected the plain"),
+        (
+            ["prior", "-p", "sources.bass.prior.checkpoint=../b.safetensors"],
+            2,
+            "sources.bass.prior.checkpoint: expected the plain name",
+        ),
+        (
+            ["prior", "-p", "sources.bass.prior.checkpoint=prior.drums.safetensors"],
+            2,
+            "sources.bass.prior.checkpoint: sources.drums.prior writes 'prior.drums.safetensors'",
+        ),
     ],
 )
 def test_mistakes_are_one_line(train: Train, arguments: list[str], code: int, message: str) -> None:

@@ -173,6 +173,18 @@ def test_the_trained_likelihood_is_built(train: Train, model: Path) -> None:
         ),
         (
             "likelihood",
+            {"likelihood": {"type": "counts", "counts": "../c.safetensors"}},
+            2,
+            "expected the plain name of a file in",
+        ),
+        (
+            "likelihood",
+            {"likelihood": {"type": "codebook-sum", "table": "../t.safetensors"}},
+            2,
+            "expected the plain name of a file in",
+        ),
+        (
+            "likelihood",
             {"sources": {"drums": TINY["sources"]["drums"]}},
             2,
             "works on 2 sources, got 1",

@@ -1,5 +1,6 @@
 import logging
 
+import numpy as np
 import pytest
 import torch
 
@@ -76,6 +77,27 @@ def test_other_errors_pass():
 
     with pytest.raises(RuntimeError, match="something else"):
         in_batches(broken, 4)
+
+
+# More bytes than any machine has addresses for: torch and numpy refuse them at once.
+IMPOSSIBLE = 1 << 56
+
+
+@pytest.mark.parametrize("make", [torch.empty, np.empty])
+def test_memory_of_the_machine_runs_out(make):
+    """Real errors of the allocators: neither is of CUDA's class."""
+    calls = []
+
+    def function(start, stop):
+        calls.append((start, stop))
+        if stop - start > 1:
+            make((stop - start) * IMPOSSIBLE // 8)
+        return [start]
+
+    assert sum(in_batches(function, 2), []) == [0, 1]
+    assert calls == [(0, 2), (0, 1), (1, 2)]
+    with pytest.raises((RuntimeError, MemoryError)):
+        in_batches(lambda start, stop: make(IMPOSSIBLE // 8), 1)
 
 
 def test_refuses_a_batch_of_nothing():

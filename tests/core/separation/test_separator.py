@@ -359,6 +359,20 @@ def test_memory_that_runs_out_is_one_line_that_says_what_to_do():
     assert separator.separate((mixture[:, :160], RATE)).stems["drums"].shape == (1, 160)
 
 
+@pytest.mark.parametrize("allocate", [torch.empty, np.empty])
+def test_memory_of_the_machine_runs_out_likewise(allocate):
+    class Greedy(BeamSampler):
+        def sample(self, posterior, *, generator, on_frame=None):
+            allocate(1 << 56)  # more bytes than there are addresses
+            raise AssertionError
+
+    mixture, _ = example()
+    separator = make(sampler=Greedy(4))
+    with pytest.raises(DeviceMemoryError, match=r"out of memory on cpu .*'sample'") as caught:
+        separator.separate((mixture, RATE))
+    assert "--segment" in str(caught.value) and "--device" not in str(caught.value)
+
+
 class TightCodec(AddingCodec):
     """Decodes two candidates at once at most."""
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -130,3 +133,29 @@ def test_masks_may_be_more_precise_than_the_mixture():
 def test_a_single_frame_is_left_to_the_masks():
     mixture, masks = noise(2, 9, 1), random_masks(9, 1)
     assert torch.allclose(first_of_two(mixture, masks), masks[0] * mixture, atol=1e-5)
+
+
+def test_memory_is_bounded_for_many_channels():
+    """The work takes matrices of all channels per bin: fewer bins at a time."""
+    channels, bins = 64, 257
+    program = f"""
+import resource, torch
+from lqsep.plugins.refiners.spatial_filter import first_of_two
+torch.manual_seed(0)
+mixture = torch.randn({channels}, {bins}, 4, dtype=torch.complex64)
+masks = torch.full((2, {bins}, 4), 0.5)
+first_of_two(mixture[:2], masks)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+first_of_two(mixture, masks)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    # A single matrix per bin, all bins at once, would be 16 MB; the work needs a dozen of them.
+    assert int(done.stdout) < 40_000, done.stderr
+
+
+def test_beyond_64_channels_masks_alone():
+    mixture, masks = noise(65, 3, 8), random_masks(3, 8)
+    torch.testing.assert_close(first_of_two(mixture, masks), masks[0] * mixture)
+    found = first_of_two(mixture[:64], masks)
+    assert (found - masks[0] * mixture[:64]).abs().max() > 0.01

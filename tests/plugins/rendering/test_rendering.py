@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lqsep.core.errors import ConfigError, LqsepError
+from lqsep.core.errors import AudioError, ConfigError, LqsepError
 from lqsep.plugins.rendering import (
     augment,
     compose,
@@ -348,6 +349,25 @@ class TestAugment:
 
 
 class TestSynth:
+    def test_a_full_disk_is_an_error(
+        self, soundfont: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """FluidSynth writes what fits, and ends as if all was well."""
+        # A limit on the size of files stands for the disk; it must not end the program.
+        program = tmp_path / "bin" / "fluidsynth"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\ntrap '' XFSZ\nexec {shutil.which('fluidsynth')} \"$@\"\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        midi.write_midi(tmp_path / "part.mid", compose.compose(3, 3.0).drums, 3.0)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+        try:
+            with pytest.raises(AudioError, match="0.85 of 3.00 s .*too large"):
+                synth.synthesise(tmp_path / "part.mid", soundfont, 132300, synth.SynthSettings())
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
     @pytest.mark.parametrize("n_samples", [4410, 4411, 9999])
     @pytest.mark.parametrize("rate", [22050, 16000, 48000])
     def test_resample_keeps_low_tones_and_has_no_aliases(self, n_samples: int, rate: int) -> None:

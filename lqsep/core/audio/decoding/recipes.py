@@ -19,6 +19,7 @@ from lqsep.core.audio.decoding.headers.chunks import sample_bytes
 from lqsep.core.audio.decoding.headers.flac import find_links as find_flac_links
 from lqsep.core.audio.decoding.headers.mpeg import Chain, find_chain
 from lqsep.core.audio.decoding.headers.ogg import find_links as find_ogg_links
+from lqsep.core.audio.decoding.headers.sds import damaged_packet
 from lqsep.core.audio.decoding.program import FfmpegStream, find_ffmpeg
 from lqsep.core.audio.decoding.pyav import PyavStream, load_av
 from lqsep.core.audio.decoding.sndfile import SndfileStream, seeks_exactly
@@ -82,6 +83,8 @@ def _recipe(path: Path, *state: int) -> Recipe:
 
 def _chunked(path: Path) -> Recipe:
     """Wav and its relatives, and all else that libsndfile reads."""
+    if packet := damaged_packet(path):
+        raise DecodingError(f"its packet {packet} is damaged or missing. {_COPY_AGAIN}")
     found = sample_bytes(path)
     if found.missing:
         raise DecodingError(
