@@ -50,7 +50,7 @@ endef
 # $(call tests,NAME,PYTHON,OPTIONS OF PYTEST): everything that pytest said if a test fails, or else what
 # was skipped, warnings, and the number of tests.
 define tests
-$(call step,$(1),$(2) -m pytest -n $(TEST_JOBS) --dist loadfile --jaxtyping-packages=$(SHAPES) $(3),+1)
+$(call step,$(1),$(2) -m pytest -n $(TEST_JOBS) --dist loadfile $(3),+1)
 @sed -n '/^=.*\( warnings summary \| short test summary \| passed\)/,$$p' $(LOGS)/$(1).log
 endef
 
@@ -75,7 +75,7 @@ SPACE := $(subst ,, )
 SHAPES := $(subst $(SPACE),$(COMMA),$(CHECKED)),beartype.beartype
 
 pytest: $(VENV)/.dev
-	$(call tests,pytest,$(BIN)/python)
+	$(call tests,pytest,$(BIN)/python,--jaxtyping-packages=$(SHAPES))
 
 docs: $(VENV)/.dev
 	$(call step,sphinx,$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html)
@@ -147,7 +147,8 @@ lock:
 	  --exclude-editable --exclude pip | sed 's/+.*//'; } >build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 
-# The ranges in pyproject.toml, at both ends. Deprecations are listed.
+# The ranges in pyproject.toml, at both ends. Deprecations are listed; annotations are not checked
+# while the tests run, which is for those who develop, with the versions that are locked.
 FAST := -m 'not slow' -o filterwarnings=default
 
 test-lowest:

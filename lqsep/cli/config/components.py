@@ -128,8 +128,8 @@ def _type_name(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if field.default_factory is None:
-        return json.dumps(field.default, default=str)
-    if field.default_factory_takes_validated_data:
+    try:
+        default = field.get_default(call_default_factory=True)
+    except (TypeError, ValueError):  # the factory asks for the other fields
         return "computed"
-    return json.dumps(field.get_default(call_default_factory=True), default=str)
+    return json.dumps(default, default=str)
