@@ -26,7 +26,7 @@ from lqsep.core.audio.resampling import resample
 _EXAMPLE = Path(__file__).parents[1] / "examples" / "audio" / "drums-bass"
 _RATE = 44_100
 
-# Seconds of the recording that are used.
+# Seconds of the recording that are used at most.
 _MUSIC_S = 120
 
 # Speed of the copy that plays along. Both begin together once in a hundred rounds.
@@ -45,7 +45,8 @@ def example() -> Path:
 def long_mixture(music: Path, path: Path, seconds: float) -> None:
     """A recording over and over and over itself, at 44.1 kHz in stereo."""
     rate = soundfile.info(music).samplerate
-    wave, _ = soundfile.read(music, _MUSIC_S * rate, dtype="float32", always_2d=True)
+    used_s = min(_MUSIC_S, _FASTER * seconds + 1)
+    wave, _ = soundfile.read(music, round(used_s * rate), dtype="float32", always_2d=True)
     stereo = torch.from_numpy(wave[:, [0, min(1, wave.shape[1] - 1)]].T.copy())
     plain = resample(stereo, rate, _RATE).numpy()
     faster = resample(stereo, rate, round(_RATE / _FASTER)).numpy()[::-1]
