@@ -78,9 +78,7 @@ def test_threads_environment_and_folder(processes: ModuleType, tmp_path: Path) -
         (("no-such-program",), "No such file or directory: 'no-such-program'"),
     ],
 )
-def test_a_command_that_fails(
-    processes: ModuleType, words: tuple[str, ...], message: str
-) -> None:
+def test_a_command_that_fails(processes: ModuleType, words: tuple[str, ...], message: str) -> None:
     with pytest.raises(processes.CommandError, match=message) as raised:
         processes.measured(processes.Command(words), 1)
     assert "\n" not in str(raised.value)
