@@ -13,7 +13,8 @@ TORCH ?= torch==2.13.0 torchaudio==2.11.0
 # One thread per process is fastest for small tensors.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check lint types docs pytest soak lock test-lowest test-latest model clean help
+.PHONY: demo test check lint types docs pytest bench soak lock test-lowest test-latest model clean
+.PHONY: help
 .NOTPARALLEL:
 
 help:
@@ -22,6 +23,7 @@ help:
 	@echo "make check        the checks alone: lint types docs pytest"
 	@echo "make test-lowest  the fast tests with the lowest versions that pyproject.toml allows"
 	@echo "make test-latest  the fast tests with the newest versions of everything but torch"
+	@echo "make bench        time and memory, some ten minutes; figures go to docs/performance.md"
 	@echo "make lock         renew constraints.txt"
 	@echo "make model        render data and train a model like drums-bass into ./runs/; SEED=1"
 	@echo "make soak         disturbed commands and damaged inputs, for as long as told; MINUTES=30 SEED=0"
@@ -79,6 +81,10 @@ pytest: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(call step,sphinx,$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html)
+
+# What needs nothing but lqsep. `python benchmarks/all.py --quick` tries all of it at tiny sizes.
+bench: $(VENV)/.dev
+	@$(BIN)/python benchmarks/all.py
 
 # FluidSynth and a small soundfont, for the tests of `lqsep data render`. Where they cannot be
 # installed those tests say so and are skipped.

@@ -12,9 +12,10 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,22 @@ def time_in_turn(
     if warm_up:
         for job in jobs.values():
             job()
+    for _, name in turns(names, rounds):
+        wait(device)
+        wall_start, cpu_start = time.perf_counter(), time.process_time()
+        jobs[name]()
+        wait(device)
+        wall[name].append(time.perf_counter() - wall_start)
+        cpu[name].append(time.process_time() - cpu_start)
+    return {name: summary(wall[name], cpu[name]) for name in names}
+
+
+def turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
+    """Round and name: every name once a round, each round beginning with the next of them."""
     for number in range(rounds):
         shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
-            wait(device)
-            wall_start, cpu_start = time.perf_counter(), time.process_time()
-            jobs[name]()
-            wait(device)
-            wall[name].append(time.perf_counter() - wall_start)
-            cpu[name].append(time.process_time() - cpu_start)
-    return {name: summary(wall[name], cpu[name]) for name in names}
+        for name in (*names[shift:], *names[:shift]):
+            yield number, name
 
 
 def wait(device: str) -> None:
@@ -110,6 +117,16 @@ def _processor() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def commit(folder: Path) -> str | None:
+    """Of a checkout, shortened, with a plus sign where files were changed; None without git."""
+    git = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
 
 
 def arguments(description: str, *, device: str = "cpu") -> argparse.ArgumentParser:

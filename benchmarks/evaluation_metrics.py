@@ -50,6 +50,7 @@ def main() -> None:
 
     timings = time_in_turn({"museval": slow, "vectorised": fast}, options.rounds)
     result = {
+        "benchmark": "evaluation_metrics",
         "candidates": options.candidates,
         "sources": 2,
         "samples": CHUNK_SAMPLES,

@@ -19,11 +19,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from _page import write_between
 from _timing import machine, write
 from results_read import BASELINES_WITH, DIGEST_FILE, MODELS, data_digest, digest_of, read_set
 from results_tables import figures
-
-from lqsep.core.files.new_file import write_text
 
 # All models are given the same mixtures, whatever gains they were trained with.
 _FIXED = ["--split", "test", "--protocol", "track-sdr", "--examples", "0"]
@@ -92,12 +91,7 @@ def write_page(options: argparse.Namespace, description: Mapping[str, Any]) -> N
         if (path := options.results / f"{model}.machine.json").is_file()
     }
     text = figures(sets, machines) + "\n\n" + commands(description)
-    page = options.page.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{options.page}: expected the lines {BEGIN} and {END}")
-    write_text(options.page, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    write_between(options.page, BEGIN, END, text)
 
 
 def commands(description: Mapping[str, Any]) -> str:

@@ -11,17 +11,14 @@ writing count too; memory is the process's peak.
 
 from __future__ import annotations
 
-import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
+from _processes import Command, CommandError, measured
 from _timing import arguments, machine, write
 
 from lqsep.core.audio.resampling import resample
@@ -29,8 +26,7 @@ from lqsep.core.audio.resampling import resample
 _EXAMPLE = Path(__file__).parents[1] / "examples" / "audio" / "drums-bass"
 _RATE = 44_100
 
-# Seconds of the recording that are used: this process has to stay smaller than those it starts, as
-# the system counts its peak for theirs.
+# Seconds of the recording that are used at most.
 _MUSIC_S = 120
 
 # Speed of the copy that plays along. Both begin together once in a hundred rounds.
@@ -49,7 +45,8 @@ def example() -> Path:
 def long_mixture(music: Path, path: Path, seconds: float) -> None:
     """A recording over and over and over itself, at 44.1 kHz in stereo."""
     rate = soundfile.info(music).samplerate
-    wave, _ = soundfile.read(music, _MUSIC_S * rate, dtype="float32", always_2d=True)
+    used_s = min(_MUSIC_S, _FASTER * seconds + 1)
+    wave, _ = soundfile.read(music, round(used_s * rate), dtype="float32", always_2d=True)
     stereo = torch.from_numpy(wave[:, [0, min(1, wave.shape[1] - 1)]].T.copy())
     plain = resample(stereo, rate, _RATE).numpy()
     faster = resample(stereo, rate, round(_RATE / _FASTER)).numpy()[::-1]
@@ -63,24 +60,12 @@ def long_mixture(music: Path, path: Path, seconds: float) -> None:
 
 
 def run(path: Path, model: str, threads: int, folder: Path) -> dict[str, float]:
-    """One separation: seconds by the clock and of the processor, peak of memory in bytes."""
-    command = [sys.executable, "-m", "lqsep", "-q", "separate", str(path), "-n", model, "-o"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    started = time.perf_counter()
-    process = subprocess.Popen([*command, str(folder)], env=environment)
-    _, status, used = os.wait4(process.pid, 0)
-    elapsed = time.perf_counter() - started
-    if os.waitstatus_to_exitcode(status):
-        raise SystemExit(f"{' '.join(command)} failed")
-    return _figures(elapsed, used)
-
-
-def _figures(elapsed: float, used: resource.struct_rusage) -> dict[str, float]:
-    return {
-        "seconds": elapsed,
-        "processor_seconds": used.ru_utime + used.ru_stime,
-        "peak_memory_bytes": 1024 * used.ru_maxrss,
-    }
+    """One separation, see `_processes.measured`."""
+    words = [sys.executable, "-m", "lqsep", "-q", "separate", str(path), "-n", model, "-o"]
+    try:
+        return measured(Command((*words, str(folder))), threads)
+    except CommandError as error:
+        raise SystemExit(f"lqsep separate of {path.name} failed: {error}") from error
 
 
 def main() -> None:

@@ -88,7 +88,7 @@ def codec_task(
     settings = parse_settings(LQVAETrainConfig, config.train.codec, "train.codec")
     rate = codec.sample_rate
     noise = Noise(sources, 2 * settings.clip_samples, rate)
-    pool = AudioPool(noise, sources, rate, level=stem_level(codec.info.level, config.gains))
+    pool = AudioPool(noise, sources, rate, level=stem_level(codec.level, config.gains))
     torch.manual_seed(seed)
     model = lqvae.build_model(
         codec,
