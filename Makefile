@@ -71,10 +71,10 @@ types: $(VENV)/.dev
 	$(call step,mypy,$(BIN)/mypy)
 
 # Rooms whose tensor annotations are checked while the tests run.
-CHECKED := $(patsubst %,lqsep.core.%,interfaces signal likelihoods inference separation) lqsep.plugins
+CHECKED := $(patsubst %,lqsep.core.%,interfaces signal likelihoods inference) lqsep.plugins
 COMMA := ,
 SPACE := $(subst ,, )
-SHAPES := $(subst $(SPACE),$(COMMA),$(CHECKED)),beartype.beartype
+SHAPES := $(subst $(SPACE),$(COMMA),$(CHECKED)),annotation_checks.check
 
 pytest: $(VENV)/.dev
 	$(call tests,pytest,$(BIN)/python,--jaxtyping-packages=$(SHAPES))

@@ -221,11 +221,13 @@ def _silent(windows: Float64[Tensor, "windows values"], silence_db: float) -> Te
     return windows.square().mean(1) <= 10 ** (silence_db / 10)
 
 
-def _sdr(s: Float64[Tensor, "*windows values"], e: Float64[Tensor, "*windows values"]) -> Tensor:
+def _sdr(s: Float64[Tensor, "*#windows values"], e: Float64[Tensor, "*#windows values"]) -> Tensor:
     return _db(s.square().sum(-1), (s - e).square().sum(-1))
 
 
-def _si_sdr(s: Float64[Tensor, "*windows values"], e: Float64[Tensor, "*windows values"]) -> Tensor:
+def _si_sdr(
+    s: Float64[Tensor, "*#windows values"], e: Float64[Tensor, "*#windows values"]
+) -> Tensor:
     energy = s.square().sum(-1, keepdim=True)
     target = (e * s).sum(-1, keepdim=True) / energy * s
     value = _db(target.square().sum(-1), (target - e).square().sum(-1))

@@ -114,7 +114,7 @@ class BoundWaveform(BoundLikelihood):
 
     def _heard(
         self, ends: Float[Tensor, "*rows codes samples"], frame: int
-    ) -> Float[Tensor, "*rows codes samples"]:
+    ) -> Float[Tensor, "*rows codes heard"]:
         """What lies inside the mixture, in float64."""
         part = self._samples(frame)
         channels = ends.double().view(*ends.shape[:-1], len(self._mixture), -1)

@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import pytest
 import torch
 
@@ -52,7 +53,9 @@ def test_extremes():
 
 
 def test_mistakes():
-    with pytest.raises(ShapeError, match="equal shapes"):
+    # Annotations may be checked before the shapes are.
+    wrong_shape = (ShapeError, jaxtyping.TypeCheckError)
+    with pytest.raises(wrong_shape, match="equal shapes|Type-check"):
         RunningScore(RATE).push(torch.zeros(1, 3), torch.zeros(2, 3))
     with pytest.raises(ShapeError, match="at least one sample"):
         RunningScore(RATE).result()

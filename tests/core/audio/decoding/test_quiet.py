@@ -27,8 +27,13 @@ def odd_mp3(tmp_path: Path) -> Path:
 
 
 def test_odd_frames_are_told_to_the_log_alone(
-    odd_mp3: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    odd_mp3: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Commands that other tests ran may have left the one for the terminal.
+    monkeypatch.setattr(logging.getLogger("lqsep"), "handlers", [])
     with caplog.at_level(logging.DEBUG, "lqsep"):
         wave, _ = read_audio(odd_mp3)
     assert wave.shape == (1, 88200)
