@@ -64,6 +64,9 @@ def show(name: str) -> None:
         prior = _type(settings.get("prior"))
         rows.append((f"source {source}", f"gain {settings.get('gain', 'default')}, prior {prior}"))
     rows.append(("refiners", ", ".join(str(_type(r)) for r in refiners)))
+    for label, preset in get_table(data, "presets", path).items():
+        summary = preset.get("summary", "") if isinstance(preset, dict) else ""
+        rows.append((f"preset {label}", summary))
     model = get_table(data, "model", path)
     rows += _flatten({key: value for key, value in model.items() if key != "licence"})
     print_table(("field", "value"), rows)

@@ -144,3 +144,13 @@ def test_the_shipped_models_are_whole() -> None:
 def test_nested_tables_become_dotted_names() -> None:
     nested = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
     assert models._flatten(nested) == [("a.b", 1), ("a.c.d", 2), ("e", 3)]
+
+
+def test_show_prints_presets(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (tiny_model / "model.toml").open("a") as file:
+        file.write('[presets.fast]\nsummary = "half the time"\nsettings = []\n')
+    assert run(["models", "show", str(tiny_model)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ", 1)[1].strip() for line in lines if line.startswith("preset fast")] == [
+        "half the time"
+    ]
