@@ -144,8 +144,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether it says that memory was asked for that is not there, in whichever library's words."""
     if isinstance(error, MemoryError):
         return True
+    if not isinstance(error, RuntimeError | OSError):
+        return False
     text = str(error).lower()
-    return isinstance(error, RuntimeError | OSError) and any(word in text for word in _NO_MEMORY)
+    return any(word in text for word in _NO_MEMORY)
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TextIO, TypeVar
 
-from lqsep.core.errors import ComponentError
+from lqsep.core.errors import ComponentError, LqsepError, is_out_of_memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,13 +82,19 @@ def ask(method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a component's method.
 
     Raises:
-        ComponentError: It tried to end the program, by ``sys.exit()`` or the like.
+        ComponentError: It failed in a way that is not one of lqsep's errors, or tried to end the
+            program, by ``sys.exit()`` or the like.
     """
     with prints_to_stderr:
         try:
             return method(*args, **kwargs)
-        except (Exception, KeyboardInterrupt):
+        except (LqsepError, KeyboardInterrupt):
             raise
+        except Exception as error:
+            # What memory is short of is told, and may be mended, elsewhere.
+            if is_out_of_memory(error):
+                raise
+            raise ComponentError(f"{called(method)} failed: {told(error)}") from error
         except BaseException as error:
             raise ComponentError(f"{called(method)} {ending(error)}") from error
 
@@ -125,7 +131,12 @@ def called(method: Callable[..., object]) -> str:
 
 def told(error: BaseException) -> str:
     """A fault of a plugin in words: an exception's type and message."""
-    return str(error) if isinstance(error, Ended) else f"{type(error).__name__}: {error}"
+    if isinstance(error, Ended):
+        return str(error)
+    try:
+        return f"{type(error).__name__}: {error}".rstrip(": ")
+    except Exception:  # its own words are what fails
+        return type(error).__name__
 
 
 def ending(error: BaseException) -> str:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lqsep.core.errors import ComponentError
 from lqsep.core.inference.posterior import SequencePosterior
 from lqsep.core.interfaces.calls import ask, pass_name
 from lqsep.core.interfaces.candidates import Candidates, DecodedCandidates, Selection
@@ -41,9 +42,28 @@ def sampled(
     generator: torch.Generator,
     on_frame: OnFrame | None,
 ) -> Candidates:
-    """`Sampler.sample`, whose codes are codes of the priors."""
+    """`Sampler.sample`, whose codes are codes of the priors.
+
+    What ``on_frame`` raises is the caller's, and comes as it is.
+    """
     method, sources = sampler.sample, posterior.n_sources
-    answer = ask(method, posterior, generator=generator, on_frame=on_frame)
+    raised: list[Exception] = []
+
+    def told(done: int, total: int) -> None:
+        assert on_frame is not None
+        try:
+            on_frame(done, total)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    try:
+        progress = None if on_frame is None else told
+        answer = ask(method, posterior, generator=generator, on_frame=progress)
+    except ComponentError:
+        if raised:
+            raise raised[0] from None
+        raise
     found = expect_type(method, answer, Candidates)
     n = found.codes.shape[1] if found.codes.ndim == 3 else 1
     shape = {"sources": sources, "candidates": max(1, n), "frames": posterior.n_frames}

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from lqsep.core.errors import ComponentError
+from lqsep.core.errors import ComponentError, DeviceMemoryError, ShapeError
 from lqsep.core.interfaces.candidates import Selection
 from lqsep.core.interfaces.refiner import Refiner
 from lqsep.core.interfaces.selector import Selector
@@ -297,3 +297,53 @@ def test_what_a_component_prints_goes_to_stderr(capsys):
     separate(changed(Same, change=prints))
     print("results")
     assert capsys.readouterr().out == "results\n"
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        return 1 / 0
+
+
+def raises(error):
+    def method(found):
+        raise error
+
+    return method
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RecursionError(), "RecursionError"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (RuntimeError("size mismatch"), "RuntimeError: size mismatch"),
+        (Unspeakable(), "Unspeakable"),
+    ],
+)
+def test_whatever_a_component_raises_goes_by_its_name(error, told):
+    for part, method, words in (
+        (Codec, "analysed", "codec tests?.*Codec: analyse"),
+        (Prior, "stepped", "prior .*Prior: step"),
+        (Same, "change", "refiner .*Same: refine"),
+    ):
+        with pytest.raises(ComponentError, match=f"{words} failed: {told}$") as caught:
+            separate(changed(part, **{method: raises(error)}))
+        assert caught.value.__cause__ is error
+
+
+def test_what_the_callers_own_function_raises_is_the_callers():
+    class Cancelled(Exception):
+        pass
+
+    def on_progress(done_s, total_s):
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        separator(None).separate((torch.zeros(1, 1000).numpy(), RATE), on_progress=on_progress)
+
+
+def test_lqseps_own_errors_and_memory_are_told_as_ever():
+    with pytest.raises(ShapeError, match="as it is"):
+        separate(changed(Codec, analysed=raises(ShapeError("as it is"))))
+    with pytest.raises(DeviceMemoryError):
+        separate(changed(Codec, analysed=raises(MemoryError())))
