@@ -130,11 +130,11 @@ def called(method: Callable[..., object]) -> str:
 
 
 def told(error: BaseException) -> str:
-    """A fault of a plugin in words: an exception's type and message."""
+    """A fault of a plugin in words, on one line: an exception's type and message."""
     if isinstance(error, Ended):
         return str(error)
     try:
-        return f"{type(error).__name__}: {error}".rstrip(": ")
+        return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
     except Exception:  # its own words are what fails
         return type(error).__name__
 

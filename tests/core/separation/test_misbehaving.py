@@ -316,7 +316,7 @@ def raises(error):
     [
         (RecursionError(), "RecursionError"),
         (KeyError("x"), "KeyError: 'x'"),
-        (RuntimeError("size mismatch"), "RuntimeError: size mismatch"),
+        (RuntimeError("size mismatch:\n  3, 4"), "RuntimeError: size mismatch: 3, 4"),
         (Unspeakable(), "Unspeakable"),
     ],
 )
