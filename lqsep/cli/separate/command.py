@@ -41,6 +41,7 @@ from lqsep.cli.separate.worker import TrackSetup
 from lqsep.core.components.config import check_two_sources
 from lqsep.core.errors import AudioError, ConfigError, did_you_mean
 from lqsep.core.files.new_file import check_writable
+from lqsep.core.files.staging import sweep
 from lqsep.core.separation.output.settings import (
     DEFAULT_TEMPLATE,
     OutputSettings,
@@ -286,6 +287,9 @@ def _skipped(track: Track, settings: TrackSettings) -> TrackResult | None:
     if not is_done:
         return None
     report_path = output.report_path(track.name)
+    # What writes there removes what killed commands have left; nothing will be written.
+    for path in {report_path.parent, *(p.parent for p in output.all_paths(track.name).values())}:
+        sweep(path)
     scores = (read_report(report_path) or {}).get("scores", ())
     return TrackResult(
         track.label,

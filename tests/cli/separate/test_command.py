@@ -17,6 +17,7 @@ import pytest
 
 from lqsep.cli.main import run
 from lqsep.core.audio.files import audio_info, read_audio, write_audio
+from lqsep.core.files import staging
 
 RATE = 8000
 GAINS = {"drums": 0.8, "bass": 0.2}
@@ -773,6 +774,23 @@ def test_the_same_seed_gives_the_same_stems_whatever_jobs_and_order(separate: Co
     assert set(re.findall("^([^ ]+):", separate.stdout, re.MULTILINE)) == set("abc")
     separate(*paths, "--sigma", 0.2, "--seed", 6)
     assert stems_of(separate, "abc") != first
+
+
+def test_what_a_killed_command_has_left_goes_with_the_next_that_skips(
+    separate: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = separate.write("mix.wav", noise(40))
+    separate(path)
+    folder = separate.out / "toy" / "mix"
+    left = folder / f"{staging.PREFIX}left"
+    left.mkdir()
+    # As it lies there when its writer, and with it the lock, is gone.
+    (left / "owner").write_bytes(staging._MARK)
+    (left / "drums.wav").write_bytes(b"half")
+    monkeypatch.setattr(staging, "_swept", set())
+    separate(path, "--skip-existing", "--json")
+    assert separate.document()["counts"]["skipped"] == 1
+    assert not left.exists()
 
 
 @pytest.mark.slow
