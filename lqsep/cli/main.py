@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from lqsep.cli.console.interrupts import interruptible
+from lqsep.cli.console.interrupts import ignore_interrupts, interruptible
 from lqsep.cli.console.logs import print_any_name, start_logging
 from lqsep.cli.console.streams import keep_stdout_for_results
 from lqsep.cli.errors import run_command
@@ -80,6 +80,7 @@ def main() -> NoReturn:
         sys.exit(run())
     results = keep_stdout_for_results()
     code = run()
+    ignore_interrupts()
     sys.stdout.flush()
     if results.error is not None:
         why = results.error.strerror

@@ -42,6 +42,12 @@ def interruptible(signals: Sequence[int] = ENDING) -> Iterator[None]:
         _received = None
 
 
+def ignore_interrupts() -> None:
+    """From now on signals change nothing: the work is done, and the exit code is known."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def check_interrupts() -> None:
     """Raise again what a signal raised; for loops to call now and then.
 

@@ -86,3 +86,17 @@ def test_outside_the_main_thread_nothing_is_changed() -> None:
     thread.start()
     thread.join()
     assert failures == []
+
+
+LATE = """
+import atexit, os, signal, sys
+from lqsep.cli.main import main
+atexit.register(os.kill, os.getpid(), int(sys.argv.pop()))
+main()
+"""
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_signals_on_the_way_out_change_nothing(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", LATE, "--version", str(int(number))]
+    assert subprocess.run(command, stdout=subprocess.PIPE, timeout=120).returncode == 0
