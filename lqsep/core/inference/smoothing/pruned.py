@@ -68,8 +68,8 @@ _HELPED = 1.01
 # Less than this of a frame's best pair's likelihood is more than float32 is good for.
 _HOPELESS = 1e-12
 
-# Bytes of messages and likelihoods that stay for the way back.
-_STAY_BYTES = 1 << 27
+# Bytes of messages and likelihoods that stay for the way back; the others are made again.
+_STAY_BYTES = 1 << 26
 
 # Entries of the likelihood asked for at a time: 16 MB in float32.
 _LIKELIHOOD_ENTRIES = 1 << 22
@@ -123,7 +123,7 @@ class PrunedSmoother:
         markov: Priors and likelihood.
         arithmetic: That all pairs would be computed in.
         prune: Share of the heaviest code's weight, above 0.
-        block_frames: Frames whose messages stay for the way back; None: 128 MB of them.
+        block_frames: Frames whose messages stay for the way back; None: 64 MB of them.
         on_share: Told how much is done.
     """
 
