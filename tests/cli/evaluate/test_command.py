@@ -339,7 +339,11 @@ def test_failed_items_do_not_stop_those_of_other_processes(evaluate_toy: Command
     assert "3 of 5 items failed: " in evaluate_toy.stderr.splitlines()[-1]
     page = (evaluate_toy.out / "report.html").read_text()
     assert "3 items failed and are missing" in page
-    errors = ("a: no joint code", "b: ZeroDivisionError", "c: its worker process ended")
+    errors = (
+        "a: no joint code",
+        "analyse failed: ZeroDivisionError",
+        "c: its worker process ended",
+    )
     assert all(error in page for error in errors)
     assert {row["n"] for row in evaluate_toy.rows()} == {"2"}
 
