@@ -24,8 +24,10 @@ from lqsep.core.evaluation.protocols import Protocol
 from lqsep.core.evaluation.sound import ItemSound, at_gain
 from lqsep.core.interfaces.codec import Codec
 from lqsep.core.interfaces.codec_calls import analysed
+from lqsep.core.interfaces.data import Mixture
 from lqsep.core.interfaces.dataset import Dataset
 from lqsep.core.separation.references import codec_round_trip
+from lqsep.core.separation.unheard import heard
 
 # What lasts is taken for the one, what is short for the other.
 _HARMONIC, _PERCUSSIVE = "bass", "drums"
@@ -138,7 +140,9 @@ def codec_round_trips(sound: ItemSound, codec: Codec, device: torch.device) -> S
 
 def _through(sound: ItemSound, codec: Codec, device: torch.device) -> Stems:
     info, rate = codec.info, sound.sample_rate
-    mixture = to_mono(sound.mixture, rate, info.sample_rate).expand(info.channels, -1).to(device)
+    # As separating analyses it.
+    audible = heard(Mixture(sound.mixture, rate), info.lowest_hz).wave
+    mixture = to_mono(audible, rate, info.sample_rate).expand(info.channels, -1).to(device)
     scale = analysed(codec, mixture).scale
     trips = [
         codec_round_trip(codec, wave, mixture, rate, source, scale)
