@@ -19,7 +19,7 @@ from lqsep.core.audio.checks import BLOCK, check_finite, name_for_soundfile, rea
 from lqsep.core.audio.reading import AudioReader
 from lqsep.core.audio.writable import container_of, overflows, resolve_format
 from lqsep.core.errors import AudioError, ShapeError
-from lqsep.core.files.staging import Staging
+from lqsep.core.files.staging import PREFIX, Staging
 
 ClipMode = Literal["none", "clamp", "rescale"]
 CLIP_MODES: tuple[ClipMode, ...] = ("none", "clamp", "rescale")
@@ -100,7 +100,7 @@ class AudioWriter:
                 # The factor is known at the end only: the real file was opened to see that it can
                 # be.
                 self._file.close()
-                self._draft = self._staging.folder / "draft.w64"
+                self._draft = self._staging.folder / f"{PREFIX}draft.w64"
                 self._file = self._open(self._draft, "W64", "FLOAT")
         except BaseException:  # an interruption, too, after which nobody else knows of the file
             self._staging.close()

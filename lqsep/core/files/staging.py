@@ -4,12 +4,12 @@
 
     songs/
         .lqsep-k3v9x2ab/        gone when its writer is done
-            owner               locked as long as its writer lives
+            .lqsep-owner        locked as long as its writer lives
             drums.wav           renamed to songs/drums.wav when it is whole
 
 A process that is killed leaves its folder behind. The next one that writes to the same place
-removes it: a folder is nobody's if it has the mark of ours in ``owner`` and the lock can be had.
-Neither its name nor its age alone says so.
+removes it: a folder is nobody's if it has the mark of ours in ``.lqsep-owner`` and the lock can be
+had. Neither its name nor its age alone says so.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 PREFIX = ".lqsep-"
 
-_OWNER = "owner"
+# No file that is written has this name.
+_OWNER = f"{PREFIX}owner"
 _MARK = b"lqsep: unfinished files; whoever gets this file's lock may remove the folder\n"
 
 # By folder, the open file that holds its lock.
@@ -67,12 +67,7 @@ class Staging:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 

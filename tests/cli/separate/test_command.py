@@ -785,7 +785,7 @@ def test_what_a_killed_command_has_left_goes_with_the_next_that_skips(
     left = folder / f"{staging.PREFIX}left"
     left.mkdir()
     # As it lies there when its writer, and with it the lock, is gone.
-    (left / "owner").write_bytes(staging._MARK)
+    (left / staging._OWNER).write_bytes(staging._MARK)
     (left / "drums.wav").write_bytes(b"half")
     monkeypatch.setattr(staging, "_swept", set())
     separate(path, "--skip-existing", "--json")

@@ -48,3 +48,9 @@ def test_what_appears_meanwhile_stays(tmp_path: Path) -> None:
             (tmp_path / "new" / "theirs").write_text("kept")
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"]
+
+
+def test_any_name_may_be_that_of_a_directory(tmp_path: Path) -> None:
+    with new_directory(tmp_path / "owner") as made:
+        (made / "file").write_text("new")
+    assert (tmp_path / "owner" / "file").read_text() == "new"

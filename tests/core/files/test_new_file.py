@@ -105,3 +105,11 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path, old: Path) -> Non
     write_text(tmp_path / "a" / "page.html", "\udcff")
     assert (tmp_path / "a" / "page.html").read_text(encoding="utf-8") == "\\udcff"
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize("name", ["owner", "draft.w64"])
+def test_any_name_may_be_that_of_a_file(tmp_path: Path, name: str) -> None:
+    with new_file(tmp_path / name) as part:
+        assert not part.exists()
+        part.write_text("new")
+    assert (tmp_path / name).read_text() == "new"

@@ -66,17 +66,17 @@ def test_what_only_looks_like_it_stays(tmp_path: Path) -> None:
     (tmp_path / f"{PREFIX}theirs").mkdir()
     (tmp_path / f"{PREFIX}theirs" / "song.wav").write_text("kept")
     (tmp_path / f"{PREFIX}named").mkdir()
-    (tmp_path / f"{PREFIX}named" / "owner").write_text("somebody")
+    (tmp_path / f"{PREFIX}named" / staging._OWNER).write_text("somebody")
     (tmp_path / f"{PREFIX}file").write_text("kept")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "owner").write_bytes(staging._MARK)
+    (elsewhere / staging._OWNER).write_bytes(staging._MARK)
     (tmp_path / f"{PREFIX}link").symlink_to(elsewhere)
     before = sorted(tmp_path.rglob("*"))
     sweep(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
     # With the mark it goes.
-    (tmp_path / f"{PREFIX}named" / "owner").write_bytes(staging._MARK)
+    (tmp_path / f"{PREFIX}named" / staging._OWNER).write_bytes(staging._MARK)
     staging._swept.clear()
     sweep(tmp_path)
     assert not (tmp_path / f"{PREFIX}named").exists() and elsewhere.exists()
