@@ -127,9 +127,7 @@ class SeparationRun:
             stems = fader.push(segment, result.stems)
             n_samples = stems.shape[-1]
             mixture = self.reader.read(segment.start, segment.start + n_samples)
-            yield StemBlock(
-                segment.start, stems.cpu(), torch.from_numpy(mixture.copy()), segment, result
-            )
+            yield StemBlock(segment.start, stems.cpu(), torch.from_numpy(mixture), segment, result)
 
     def segments(self) -> Iterator[tuple[Segment, SegmentResult]]:
         """Separate segment after segment, each primed with the codes before it."""
@@ -155,12 +153,11 @@ class SeparationRun:
 
     def _mixture(self, segment: Segment) -> Mixture:
         """A segment's samples, on the pipeline's device."""
-        wave, unheard = (
-            None if part is None else torch.from_numpy(part).to(self._pipeline.device)
-            for part in self._heard.split(segment.start, segment.stop)
-        )
-        assert wave is not None
-        return Mixture(wave, self.reader.sample_rate, self.reader.name, unheard)
+        device, reader = self._pipeline.device, self.reader
+        heard, rest = self._heard.split(segment.start, segment.stop)
+        wave = torch.from_numpy(heard).to(device)
+        unheard = None if rest is None else torch.from_numpy(rest).to(device)
+        return Mixture(wave, reader.sample_rate, reader.name, unheard)
 
     def _sampled(self) -> Iterator[tuple[Segment, _Sampled]]:
         """Segments with their candidates; several are sampled at once if the sampler can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,14 +61,15 @@ class Separation:
         output = OutputSettings(
             directory, tuple(waves), format=format, subtype=subtype, clip_mode=clip_mode
         )
-        folders = MadeFolders()
-        files: AudioFiles | None = None
-        report: PendingFile | None = None
-        try:
+        with ExitStack() as undo:
+            folders = MadeFolders()
+            undo.callback(folders.remove_empty)
             folders.make(directory)
             report = PendingFile(directory / REPORT_FILE)
+            undo.callback(report.discard)
             paths = {name: directory / f"{name}.{format}" for name in waves}
             files = AudioFiles(paths, form, output)
+            undo.callback(files.discard)
             for name, wave in waves.items():
                 files.writers[name].write(wave)
             files.seal(files.peak)
@@ -75,11 +77,5 @@ class Separation:
             report.path.unlink(missing_ok=True)
             files.commit()
             report.commit()
-        except BaseException:
-            if files is not None:
-                files.discard()
-            if report is not None:
-                report.discard()
-            folders.remove_empty()
-            raise
+            undo.pop_all()
         return directory

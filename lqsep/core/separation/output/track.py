@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,17 +124,20 @@ class _Writing:
         self._pipeline, self._output, self.track = pipeline, output, track
         self._run = SeparationRun(pipeline, reader, seed, on_progress)
         self._parts: list[TrackPart] = []
-        self._folders = MadeFolders()
 
     def write(
         self, further: Sequence[MakePart], extra: Callable[[], Mapping[str, Any]]
     ) -> WrittenTrack:
         output, files = self._output, self._output.all_paths(self.track)
-        report_path, report_file = output.report_path(self.track), None
-        try:
+        report_path = output.report_path(self.track)
+        with ExitStack() as undo:
+            folders = MadeFolders()
+            undo.callback(folders.remove_empty)
             for path in (report_path, *files.values()):
-                self._folders.make(path.parent)
+                folders.make(path.parent)
             report_file = PendingFile(report_path)
+            undo.callback(report_file.discard)
+            undo.callback(self._discard_parts)
             stems = self._begin(further)
             for block in self._run:
                 for part in self._parts:
@@ -153,14 +156,12 @@ class _Writing:
             for part in self._parts:
                 part.commit()
             report_file.commit()
-        except BaseException:
-            for part in self._parts:
-                part.discard()
-            if report_file is not None:
-                report_file.discard()
-            self._folders.remove_empty()
-            raise
+            undo.pop_all()
         return WrittenTrack(files, report_path, report, check, self._parts)
+
+    def _discard_parts(self) -> None:
+        for part in self._parts:
+            part.discard()
 
     def _begin(self, further: Sequence[MakePart]) -> StemFiles:
         """One part after the other, so that a failure leaves none behind."""
