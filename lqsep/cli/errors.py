@@ -30,7 +30,7 @@ import click
 from lqsep.cli.console.printable import one_line
 from lqsep.cli.options import GlobalOptions
 from lqsep.core.errors import OUT_OF_MEMORY, Interrupted, LqsepError, is_out_of_memory
-from lqsep.core.interfaces.calls import ending, told
+from lqsep.core.interfaces.calls import ending, is_failing_exit, told
 
 INTERRUPTED = 130
 
@@ -64,7 +64,7 @@ def run_command(call: Callable[[], object], options: GlobalOptions) -> int:
         _print_error(error, f"{OUT_OF_MEMORY} ({told(error)})", options)
         return LqsepError.exit_code
     except BaseException as error:  # of a plugin that no call surrounds: not all was done
-        if isinstance(error, SystemExit) and error.code not in {0, None}:
+        if is_failing_exit(error):
             raise
         _print_error(error, f"something {ending(error)}", options)
         return LqsepError.exit_code

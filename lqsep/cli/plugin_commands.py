@@ -11,7 +11,7 @@ from lqsep.core.components.assemble import import_target
 from lqsep.core.components.commands import RegisteredCommand
 from lqsep.core.components.registry import Registry
 from lqsep.core.errors import PluginError
-from lqsep.core.interfaces.calls import ending, told
+from lqsep.core.interfaces.calls import ending, is_failing_exit, told
 
 
 class PluginCommands:
@@ -90,7 +90,7 @@ def _forbid_silent_ends(command: click.Command, who: str) -> None:
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
-            if isinstance(error, SystemExit) and error.code not in {0, None}:
+            if is_failing_exit(error):
                 raise
             raise PluginError(f"{who} {ending(error)}") from error
 

@@ -275,3 +275,13 @@ def test_what_ends_a_command_is_told_in_one_line(
     assert errors.run_command(fail, options.GlobalOptions()) == 1
     stderr = capsys.readouterr().err
     assert stderr.count("\n") == 1 and stderr.startswith(f"lqsep: error: {says}")
+
+
+@pytest.mark.parametrize("code", [3, "bye", ["a list"]], ids=repr)
+def test_a_failing_exit_is_left_to_python(code: object) -> None:
+    def leave() -> None:
+        sys.exit(code)
+
+    with pytest.raises(SystemExit) as caught:
+        errors.run_command(leave, options.GlobalOptions())
+    assert caught.value.code == code

@@ -43,7 +43,7 @@ def pipeline_flags(command: F) -> F:
         click.option(
             "--preset",
             metavar="NAME",
-            help="Settings that the model has by this name: fast, default, best.",
+            help="Settings that the model has by this name, see `lqsep models show`.",
         ),
         click.option("--codec", metavar="NAME", help="Use another codec, with its defaults."),
         click.option("--likelihood", metavar="NAME", help="Use another likelihood."),

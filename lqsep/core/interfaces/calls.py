@@ -139,6 +139,11 @@ def told(error: BaseException) -> str:
         return type(error).__name__
 
 
+def is_failing_exit(error: BaseException) -> bool:
+    """Whether it is a ``sys.exit()`` with a code, or a text, that tells of a failure."""
+    return isinstance(error, SystemExit) and error.code not in (0, None)
+
+
 def ending(error: BaseException) -> str:
     """How an exception that is no `Exception` is told of."""
     if isinstance(error, SystemExit):
