@@ -71,7 +71,7 @@ types: $(VENV)/.dev
 	$(call step,mypy,$(BIN)/mypy)
 
 # Rooms whose tensor annotations are checked while the tests run.
-CHECKED := $(patsubst %,lqsep.core.%,interfaces signal likelihoods inference) lqsep.plugins
+CHECKED := $(patsubst %,lqsep.core.%,interfaces signal likelihoods inference separation) lqsep.plugins
 COMMA := ,
 SPACE := $(subst ,, )
 SHAPES := $(subst $(SPACE),$(COMMA),$(CHECKED)),annotation_checks.check

@@ -13,25 +13,8 @@ from lqsep.core.inference.smoothing import markov_steps as markov_steps_module
 from lqsep.core.inference.smoothing.forward_backward import smooth
 from lqsep.core.inference.smoothing.markov_steps import Logs, MarkovSteps, Scaled, markov_steps
 from lqsep.core.inference.state import MarkovPosterior
-from lqsep.testing.smoothing import textbook_smoother
-from lqsep.testing.toys import random_posterior
-
-
-def markov_of(log_initial, log_transition, values):
-    return MarkovPosterior(
-        len(values), log_initial, log_transition, lambda start, stop: values[start:stop]
-    )
-
-
-def random_markov(seed=0, n_codes=(5, 7), n_frames=30, scale=1.5):
-    markov = random_posterior(seed, n_codes=n_codes, n_frames=n_frames, scale=scale).markov()
-    assert markov is not None
-    return markov
-
-
-def numbers(n_draws, n_frames, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    return torch.rand(n_draws, n_frames, 2, dtype=torch.float64, generator=rng)
+from lqsep.testing.smoothing import harsh_markov, markov_of, random_markov, textbook_smoother
+from lqsep.testing.smoothing import uniform_numbers as numbers
 
 
 def assert_exact(found, markov, tolerance):
@@ -177,18 +160,7 @@ def test_frames_that_contradict_the_chains_stay_in_float32(monkeypatch):
     st.sampled_from([0.0, 0.3, 0.6]),
 )
 def test_any_chains_and_likelihoods(seed, sharpness, spread, holes):
-    rng = torch.Generator().manual_seed(seed)
-    initial, transition = [], []
-    for size in (3, 4):
-        logits = torch.randn(size + 1, size, generator=rng, dtype=torch.float64) * sharpness
-        kept = torch.rand(logits.shape, generator=rng) >= holes
-        kept[:, 0] = True
-        table = logits.masked_fill(~kept, -math.inf).log_softmax(1).float()
-        initial.append(table[0])
-        transition.append(table[1:])
-    values = torch.randn(15, 3, 4, generator=rng, dtype=torch.float64) * spread
-    values[torch.rand(values.shape, generator=rng) < holes / 3] = -math.inf
-    markov = markov_of(tuple(initial), tuple(transition), values)
+    markov = harsh_markov(seed, sharpness, spread, holes)
     log_evidence, marginals = textbook_smoother(markov)
     if log_evidence == -math.inf:
         with pytest.raises(EmptySupportError):

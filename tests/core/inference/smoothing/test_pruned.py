@@ -12,23 +12,14 @@ from lqsep.core.errors import EmptySupportError
 from lqsep.core.inference.smoothing import keeping, pruned
 from lqsep.core.inference.smoothing.forward_backward import smooth
 from lqsep.core.inference.state import MarkovPosterior
-from lqsep.testing.smoothing import textbook_smoother
-from lqsep.testing.toys import random_posterior
+from lqsep.testing import smoothing
+from lqsep.testing.smoothing import harsh_markov, markov_of, textbook_smoother
+from lqsep.testing.smoothing import uniform_numbers as numbers
 
 
-def markov_of(log_initial, log_transition, values):
-    return MarkovPosterior(
-        len(values), log_initial, log_transition, lambda start, stop: values[start:stop].clone()
-    )
-
-
-def random_markov(seed=0, n_codes=(5, 7), n_frames=30, scale=2.5):
-    return random_posterior(seed, n_codes=n_codes, n_frames=n_frames, scale=scale).markov()
-
-
-def numbers(n_draws, n_frames, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    return torch.rand(n_draws, n_frames, 2, dtype=torch.float64, generator=rng)
+def random_markov(seed=0, scale=2.5, **settings):
+    """Pronounced enough that there is something to leave out."""
+    return smoothing.random_markov(seed, scale=scale, **settings)
 
 
 def kept_pairs(found):
@@ -314,18 +305,7 @@ def test_contradictions_that_are_real_stay_pruned():
 )
 def test_any_chains_and_likelihoods(seed, sharpness, spread, holes, prune):
     """Chains with impossible transitions too. The evidence never exceeds the whole."""
-    rng = torch.Generator().manual_seed(seed)
-    initial, transition = [], []
-    for size in (3, 4):
-        logits = torch.randn(size + 1, size, generator=rng, dtype=torch.float64) * sharpness
-        kept = torch.rand(logits.shape, generator=rng) >= holes
-        kept[:, 0] = True
-        table = logits.masked_fill(~kept, -math.inf).log_softmax(1).float()
-        initial.append(table[0])
-        transition.append(table[1:])
-    values = torch.randn(15, 3, 4, generator=rng, dtype=torch.float64) * spread
-    values[torch.rand(values.shape, generator=rng) < holes / 3] = -math.inf
-    markov = markov_of(tuple(initial), tuple(transition), values)
+    markov = harsh_markov(seed, sharpness, spread, holes)
     log_evidence, joint = textbook_smoother(markov)
     if log_evidence == -math.inf:
         with pytest.raises(EmptySupportError):
